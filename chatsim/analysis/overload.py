@@ -1,0 +1,145 @@
+"""Whether a run was overloaded: whether work came in faster than it was done.
+
+Utilisation does not tell: a station that works in ticks is busy 99 % of the time far below its capacity. What tells is
+the wait of the items: under overload it grows with time, by 1 - 1/rho seconds per second. So each station is tested
+for drift: the wait is read at the ends of 20 equal blocks, and its mean increase per block is compared with the
+standard error of that mean (Student t). The wait of a stable station wanders but comes back, which keeps its
+t small; that of an overloaded one grows in nearly every block.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from chatsim.analysis.columns import Floats, floats, longs
+from chatsim.engine.outcome import Fate, Outcome
+
+BLOCKS = 20
+T_LEAST = 3.0            # see the false alarm rates at overload()
+WAIT_SHARE = 0.01        # a drift matters where the wait at the end is at least this share of the run
+LONG_SHARE = 0.1         # a wait as long as this is overload however it came about
+ITEMS_LEAST = 1000       # with fewer items, long waits may be the luck of a few
+LATE_SHARE = 0.05        # so many deliveries that took a LONG_SHARE of the run, and at least
+LATE_S = 1.0             # so long, which the network alone does not explain
+
+
+@dataclass(frozen=True, slots=True)
+class Overload:
+    """Whether the run was overloaded, why in one sentence, and the stations whose backlog grew (worst first)."""
+
+    overloaded: bool
+    sentence: str
+    stations: tuple[str, ...] = ()
+
+
+def overload(outcome: Outcome) -> Overload:
+    """Says whether the system fell behind its offered load, and for which reasons.
+
+    The run is judged up to its last message, as a load test ends with a silence in which a backlog would vanish.
+    Overloaded means at least one of: a station's queue keeps growing (see the module); items at the end wait more than
+    10 % of the run; more than 5 % of deliveries took, or were still under way after, more than 10 % of the run and 1 s.
+
+    The first two are asked of stations that served at least 1000 items. Of simulated M/M/1 stations these were called
+    overloaded: at rho = 0.9, 0 of 30,000 runs of 1200 or 5000 items; at 0.95, 9 of 10,000 of 1200; at 1.0, which has no
+    steady state, about 1 of 100; at 1.2, 43 % of runs of 1200 items, as most of them had served fewer than 1000 when
+    the load ended, and all of 2000 runs of 3000.
+    """
+    until_s = offered_until_s(outcome)
+    waits = _final_waits(outcome, until_s)
+    growing = sorted((name for name, (_, grows) in waits.items() if grows), key=lambda name: -waits[name][0])
+    reasons = []
+    if growing:
+        worst = growing[0]
+        others = f" (and {len(growing) - 1} more)" if len(growing) > 1 else ""
+        share = 100 * waits[worst][0] / until_s
+        reasons.append(
+            f"the queue of {worst}{others} kept growing: at the end items waited {_time(waits[worst][0])}, "
+            f"{share:.2g} % of the run"
+        )
+    late_share, limit_s = _late(outcome, until_s)
+    if late_share > LATE_SHARE:
+        reasons.append(f"{100 * late_share:.3g} % of deliveries took longer than {_time(limit_s)}")
+    if reasons:
+        return Overload(True, f"overloaded: {'; '.join(reasons)}", tuple(growing))
+    longest = max(waits, key=lambda name: waits[name][0], default="")
+    detail = f"; the longest wait at the end was {_time(waits[longest][0])}, at {longest}" if longest else ""
+    return Overload(False, f"not overloaded: no queue kept growing{detail}")
+
+
+def offered_until_s(outcome: Outcome) -> float:
+    """Until when load was offered: the last message, or the whole run where there is none."""
+    written_s = floats(outcome.messages, "time_s")
+    last_s = float(written_s[-1]) if len(written_s) else 0.0
+    return last_s if last_s > 0 else outcome.world.duration_s
+
+
+def wait_grows(start_s: Floats, wait_s: Floats, items: Floats, until_s: float) -> bool:
+    """Whether a station's wait grew through its run: ticks in order of start, the mean wait of each tick's items.
+
+    >>> steady = np.linspace(0.0, 100.0, 1000)
+    >>> wait_grows(steady, 0.2 * steady, np.ones(1000), 100.0)
+    True
+    >>> wait_grows(steady, 0.5 + 0.0 * steady, np.ones(1000), 100.0)
+    False
+    """
+    if items.sum() < ITEMS_LEAST:
+        return False
+    final_s = wait_s[-1]
+    if final_s >= LONG_SHARE * until_s:
+        return True
+    edges_s = np.linspace(start_s[0], start_s[-1], BLOCKS + 1)
+    increase_s = np.diff(np.interp(edges_s, start_s, wait_s))
+    error_s = increase_s.std(ddof=1) / math.sqrt(BLOCKS)
+    return bool(final_s >= WAIT_SHARE * until_s and increase_s.mean() > T_LEAST * error_s)
+
+
+def _final_waits(outcome: Outcome, until_s: float) -> dict[str, tuple[float, bool]]:
+    """Per station with ticks in the offered period: the wait at its end, and whether it grew."""
+    table = outcome.ticks
+    station, start_s, end_s = longs(table, "station"), floats(table, "start_s"), floats(table, "end_s")
+    items = floats(table, "items")
+    wait_s = floats(table, "waited_s") / np.maximum(items, 1)
+    order = np.lexsort((start_s, station))
+    order = order[start_s[order] < until_s]
+    bounds = np.searchsorted(station[order], np.arange(len(outcome.stations) + 1))
+    found = {}
+    for number, name in enumerate(outcome.stations):
+        rows = order[bounds[number]: bounds[number + 1]]
+        if not len(rows):
+            continue
+        last = rows[np.argmax(end_s[rows])]
+        moment_s, then_s = _last_wait(float(start_s[last]), float(end_s[last]), float(wait_s[rows[-1]]), until_s)
+        at_s, waits_s = np.append(start_s[rows], moment_s), np.append(wait_s[rows], then_s)
+        found[name] = (then_s, wait_grows(at_s, waits_s, items[rows], until_s))
+    return found
+
+
+def _last_wait(start_s: float, end_s: float, wait_s: float, until_s: float) -> tuple[float, float]:
+    """What an item waits at the end of the offered period, and when, given the tick that ended last.
+
+    If it ended before, the station had nothing left to do and a backlog is gone. If it still went on, those who came
+    during it wait for its end, half of it in the mean: a station far beyond its capacity ends in one huge tick.
+    """
+    if end_s < until_s:
+        return until_s, 0.0
+    return end_s, max(wait_s, (end_s - start_s) / 2)
+
+
+def _late(outcome: Outcome, until_s: float) -> tuple[float, float]:
+    """Share of live deliveries, done or under way, that took too long, and the limit."""
+    limit_s = max(LONG_SHARE * until_s, LATE_S)
+    table = outcome.deliveries
+    fate = longs(table, "fate")
+    live = (fate == Fate.DELIVERED) | (fate == Fate.IN_FLIGHT)
+    if not live.any():
+        return 0.0, limit_s
+    written_s = floats(outcome.messages, "time_s")[longs(table, "message")[live]]
+    arrived_s = np.where(fate[live] == Fate.DELIVERED, floats(table, "time_s")[live], outcome.end_s)
+    return float((arrived_s - written_s > limit_s).mean()), limit_s
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds:.3g} s" if seconds >= 1 else f"{1000 * seconds:.3g} ms"

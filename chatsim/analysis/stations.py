@@ -1,0 +1,292 @@
+"""How busy stations were, and how long their queues, in total and over time.
+
+The utilisation of a station that works in ticks overstates its load: under light load most of it is the fixed cost of
+ticks that carry little, and it hardly rises as they fill. ``work_utilisation`` is what would remain with full ticks,
+so 1 / work_utilisation is the headroom: how many times the load the station could carry.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from chatsim.analysis.columns import Floats, Longs, divided, floats, longs
+from chatsim.engine.outcome import Outcome, Work
+from chatsim.scenario.models import Scenario, StationCosts
+
+TIERS = ("gateway", "broker", "database")
+
+
+def tier_of(station: str) -> str:
+    """The tier of a station.
+
+    >>> tier_of("gateway-12"), tier_of("database")
+    ('gateway', 'database')
+    """
+    return station.partition("-")[0]
+
+
+def stations(outcome: Outcome, until_s: float | None = None) -> pd.DataFrame:
+    """One row per station, over [0, until_s], by default the whole duration.
+
+    Columns: station, tier, cores; utilisation (busy time / (cores x time)); work_utilisation (see the module); ticks,
+    items_per_tick; mean_wait_ms; mean_queue_items (Little's law: summed waits / time); largest_queue_items (just before
+    a tick); work_us (expected cost of the items of the whole run); and the count of each kind of work in the whole run.
+    Items that no tick had taken by the end are in no wait.
+    """
+    duration_s = until_s or outcome.world.duration_s
+    ticks = _ticks(outcome)
+    names = list(outcome.stations)
+    n = len(names)
+    cores = np.array([cores_of(outcome.scenario, name) for name in names], dtype=np.float64)
+    inside = (ticks.start_s >= 0) & (ticks.start_s < duration_s)
+    busy_s = np.bincount(ticks.station, _clipped_s(ticks, duration_s), minlength=n)
+    count = np.bincount(ticks.station[inside], minlength=n)
+    items = np.bincount(ticks.station[inside], ticks.items[inside], minlength=n)
+    waited_s = np.bincount(ticks.station[inside], ticks.waited_s[inside], minlength=n)
+    largest = np.zeros(n)
+    np.maximum.at(largest, ticks.station[inside], (ticks.items + ticks.waiting)[inside])
+    utilisation = busy_s / (cores * duration_s)
+    item_us = expected_work_us(outcome)
+    table = pd.DataFrame(
+        {
+            "station": names,
+            "tier": [tier_of(name) for name in names],
+            "cores": cores.astype(np.int64),
+            "utilisation": utilisation,
+            "work_utilisation": utilisation * _unavoidable_share(outcome, ticks, item_us),
+            "ticks": count,
+            "items_per_tick": divided(items, count),
+            "mean_wait_ms": 1000 * divided(waited_s, items),
+            "mean_queue_items": waited_s / duration_s,
+            "largest_queue_items": largest.astype(np.int64),
+            "work_us": item_us,
+        }
+    )
+    return pd.concat([table, pd.DataFrame(outcome.work, columns=[work.name.lower() for work in Work])], axis=1)
+
+
+def tiers(outcome: Outcome, until_s: float | None = None) -> pd.DataFrame:
+    """The same per tier: means over its stations weighted by cores, sums of counts, and the busiest station.
+
+    ``busiest_utilisation`` and ``busiest_work_utilisation`` are the largest of any one station of the tier.
+    """
+    table = stations(outcome, until_s)
+    rows = []
+    for tier in TIERS:
+        part = table[table["tier"] == tier]
+        if part.empty:
+            continue
+        items = part["items_per_tick"].fillna(0) * part["ticks"]
+        ticks = int(part["ticks"].sum())
+        rows.append(
+            {
+                "tier": tier,
+                "stations": len(part),
+                "cores": int(part["cores"].sum()),
+                "utilisation": float(np.average(part["utilisation"], weights=part["cores"])),
+                "work_utilisation": float(np.average(part["work_utilisation"], weights=part["cores"])),
+                "busiest_utilisation": float(part["utilisation"].max()),
+                "busiest_work_utilisation": float(part["work_utilisation"].max()),
+                "ticks": ticks,
+                "items_per_tick": float(items.sum()) / ticks if ticks else math.nan,
+                "mean_queue_items": float(part["mean_queue_items"].sum()),
+                "largest_queue_items": int(part["largest_queue_items"].max()),
+                **{work.name.lower(): int(part[work.name.lower()].sum()) for work in Work},
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def station_timeline(outcome: Outcome, bin_s: float) -> pd.DataFrame:
+    """Utilisation and queue of each station over [0, duration_s] in bins of bin_s (the last may be shorter).
+
+    Columns: station, tier, start_s, end_s, utilisation, mean_queue_items, largest_queue_items (just before a tick that
+    starts in the bin). Ticks are split exactly over bins. A tick's waits are spread as if its items had come together,
+    which is exact for batch_max = 1, and always keeps the sum of waits.
+    """
+    ticks = _ticks(outcome)
+    duration_s = outcome.world.duration_s
+    edges_s = bin_edges_s(duration_s, bin_s)
+    n, bins = len(outcome.stations), len(edges_s) - 1
+    busy_s = _split(ticks.station, ticks.start_s, ticks.end_s, np.ones(len(ticks.items)), edges_s, n)
+    wait_s = divided(ticks.waited_s, ticks.items)
+    queued_s = _split(ticks.station, ticks.start_s - wait_s, ticks.start_s, ticks.items, edges_s, n)
+    largest = np.zeros((n, bins))
+    inside = (ticks.start_s >= 0) & (ticks.start_s < duration_s)
+    place = np.searchsorted(edges_s, ticks.start_s[inside], side="right") - 1
+    np.maximum.at(largest, (ticks.station[inside], place), (ticks.items + ticks.waiting)[inside])
+    width_s = np.diff(edges_s)
+    cores = np.array([cores_of(outcome.scenario, name) for name in outcome.stations], dtype=np.float64)
+    return pd.DataFrame(
+        {
+            "station": np.repeat(np.array(outcome.stations, dtype=object), bins),
+            "tier": np.repeat(np.array([tier_of(name) for name in outcome.stations], dtype=object), bins),
+            "start_s": np.tile(edges_s[:-1], n),
+            "end_s": np.tile(edges_s[1:], n),
+            "utilisation": (busy_s / (cores[:, None] * width_s)).ravel(),
+            "mean_queue_items": (queued_s / width_s).ravel(),
+            "largest_queue_items": largest.astype(np.int64).ravel(),
+        }
+    )
+
+
+def tier_timeline(outcome: Outcome, bin_s: float) -> pd.DataFrame:
+    """The same per tier: tier, start_s, end_s, utilisation (weighted by cores), queues of its stations."""
+    table = station_timeline(outcome, bin_s)
+    cores = {name: cores_of(outcome.scenario, name) for name in outcome.stations}
+    table["cores"] = table["station"].map(cores)
+    table["busy"] = table["utilisation"] * table["cores"]
+    grouped = table.groupby(["tier", "start_s", "end_s"], sort=True)
+    tiers_over_time = grouped.agg(
+        busy=("busy", "sum"), cores=("cores", "sum"),
+        mean_queue_items=("mean_queue_items", "mean"), largest_queue_items=("largest_queue_items", "max"),
+    ).reset_index()
+    tiers_over_time.insert(3, "utilisation", tiers_over_time["busy"] / tiers_over_time["cores"])
+    tiers_over_time = tiers_over_time.drop(columns=["busy", "cores"])
+    parts = [tiers_over_time[tiers_over_time["tier"] == tier] for tier in TIERS]
+    return pd.concat(parts, ignore_index=True)
+
+
+def bin_edges_s(duration_s: float, bin_s: float) -> Floats:
+    """Edges of bins of bin_s from 0 to duration_s; the last bin is shorter where they do not fit.
+
+    >>> bin_edges_s(5.0, 2.0).tolist()
+    [0.0, 2.0, 4.0, 5.0]
+    """
+    whole = max(math.ceil(duration_s / bin_s - 1e-9), 1)
+    edges_s = bin_s * np.arange(whole + 1, dtype=np.float64)
+    edges_s[-1] = duration_s
+    return edges_s
+
+
+def cores_of(scenario: Scenario, station: str) -> int:
+    """Cores a station can use: its own, or fewer where its host has fewer."""
+    own = costs_of(scenario, tier_of(station)).cores
+    for host in scenario.hosts:
+        if any(fnmatch.fnmatchcase(station, pattern) for pattern in host.stations):
+            return min(own, host.cores)
+    return own
+
+
+def costs_of(scenario: Scenario, tier: str) -> StationCosts:
+    """The costs of a tier's stations."""
+    tiers: dict[str, StationCosts] = {
+        "gateway": scenario.gateway, "broker": scenario.broker, "database": scenario.database
+    }
+    return tiers[tier]
+
+
+def expected_work_us(outcome: Outcome) -> Floats:
+    """What the items of each station cost in the mean, in us: work counts x item costs of the scenario.
+
+    Ticks, wakes and flushes are not in it. A PUBLISH in a cluster includes passing it on to every other node; a look-up
+    includes its users.
+    """
+    scenario = outcome.scenario
+    cost_us = np.array([_item_costs_us(scenario, tier_of(name)) for name in outcome.stations])
+    total_us = (outcome.work * cost_us).sum(axis=1)
+    users = _users_per_lookup(outcome)
+    broker = np.array([tier_of(name) == "broker" for name in outcome.stations])
+    total_us[broker] += outcome.work[broker, Work.LOOKUP] * users * scenario.broker.lookup_user_us
+    return np.asarray(total_us, dtype=np.float64)
+
+
+def _item_costs_us(scenario: Scenario, tier: str) -> list[float]:
+    """Cost of one of each kind of work at a station of this tier."""
+    gateway, broker, database = scenario.gateway, scenario.broker, scenario.database
+    others = broker.nodes - 1 if broker.topology == "cluster" else 0
+    known: dict[Work, float] = {
+        "gateway": {
+            Work.RECEIVE: gateway.receive_us,
+            Work.COMMAND: gateway.command_us,
+            Work.PARSE: gateway.parse_us,
+            Work.WRITE: gateway.write_us,
+            Work.LOGIN: gateway.handshake_us + gateway.tls_us + gateway.token_us,
+            Work.CLOSE: gateway.close_us,
+        },
+        "broker": {
+            Work.PUBLISH: broker.publish_us + others * broker.bus_send_us,
+            Work.PUSH: broker.push_us,
+            Work.BUS: broker.bus_receive_us,
+            Work.SUBSCRIBE: broker.subscribe_us,
+            Work.LOOKUP: broker.lookup_us,
+            Work.UPDATE: broker.update_us,
+            Work.STORE: broker.history_us,
+            Work.RECOVER: broker.recover_us,
+        },
+        "database": {Work.STORE: database.insert_us, Work.RECOVER: database.read_us},
+    }[tier]
+    return [known.get(work, 0.0) for work in Work]
+
+
+def _users_per_lookup(outcome: Outcome) -> float:
+    """A directory looks up all recipients of a message at once; every other look-up asks for one user."""
+    if outcome.scenario.design.routing != "directory":
+        return 1.0
+    asked = np.isfinite(floats(outcome.messages, "received_s"))
+    recipients = longs(outcome.messages, "recipients")[asked]
+    return float(recipients.mean()) if len(recipients) else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Ticks:
+    station: Longs
+    start_s: Floats
+    end_s: Floats
+    items: Floats
+    waiting: Floats
+    waited_s: Floats
+
+
+def _ticks(outcome: Outcome) -> _Ticks:
+    table = outcome.ticks
+    names = ("start_s", "end_s", "items", "waiting", "waited_s")
+    numbers = {name: np.asarray(table[name], dtype=np.float64) for name in names}
+    return _Ticks(longs(table, "station"), **numbers)
+
+
+def _clipped_s(ticks: _Ticks, duration_s: float) -> Floats:
+    """How long each tick worked within [0, duration_s]."""
+    busy_s: Floats = np.maximum(np.minimum(ticks.end_s, duration_s) - np.maximum(ticks.start_s, 0.0), 0.0)
+    return busy_s
+
+
+def _unavoidable_share(outcome: Outcome, ticks: _Ticks, item_us: Floats) -> Floats:
+    """Which share of a station's busy time would remain if every tick were full.
+
+    Item costs remain; and where batch_max limits a tick, so does the fixed cost of the ticks that the items fill.
+    Item costs are expected ones, so with exponential service the share may come out above 1 by chance: 1 is the limit.
+    """
+    n = len(outcome.stations)
+    busy_us = 1e6 * np.bincount(ticks.station, ticks.end_s - ticks.start_s, minlength=n)
+    items = np.bincount(ticks.station, ticks.items, minlength=n)
+    per_item_us = np.zeros(n)
+    for place, name in enumerate(outcome.stations):
+        costs = costs_of(outcome.scenario, tier_of(name))
+        per_item_us[place] = costs.tick_us / costs.batch_max if costs.batch_max else 0.0
+    share: Floats = np.minimum(np.nan_to_num(divided(item_us + items * per_item_us, busy_us)), 1.0)
+    return share
+
+
+def _split(
+    station: Longs, start_s: Floats, end_s: Floats, height: Floats, edges_s: Floats, n: int
+) -> Floats:
+    """Sum of height x time of intervals in each station's bins, exact: array n x bins."""
+    bins = len(edges_s) - 1
+    start_s = np.clip(start_s, edges_s[0], edges_s[-1])
+    end_s = np.clip(end_s, edges_s[0], edges_s[-1])
+    first = np.clip(np.searchsorted(edges_s, start_s, side="right") - 1, 0, bins - 1)
+    last = np.clip(np.searchsorted(edges_s, end_s, side="left") - 1, first, bins - 1)
+    one = first == last
+    total = np.zeros((n, bins))
+    np.add.at(total, (station, first), height * (np.where(one, end_s, edges_s[first + 1]) - start_s))
+    np.add.at(total, (station[~one], last[~one]), (height * (end_s - edges_s[last]))[~one])
+    whole = np.zeros((n, bins + 1))
+    np.add.at(whole, (station[~one], first[~one] + 1), height[~one])
+    np.add.at(whole, (station[~one], last[~one]), -height[~one])
+    return total + np.cumsum(whole, axis=1)[:, :-1] * np.diff(edges_s)

@@ -1,0 +1,52 @@
+"""The engine: a scenario and a world in, an outcome out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from chatsim.engine.audit import audit, settle
+from chatsim.engine.journey import Journey
+from chatsim.engine.outcome import Cause, Fate, Outcome, SessionFate, Work
+
+if TYPE_CHECKING:
+    from chatsim.scenario import Scenario
+    from chatsim.world.tables import World
+
+__all__ = ["Cause", "Fate", "Journey", "Outcome", "SessionFate", "Work", "finish", "simulate"]
+
+
+def simulate(scenario: Scenario, world: World, progress: Callable[[float], None] | None = None) -> Outcome:
+    """Runs a scenario on a world and audits the run; AuditError where a law is broken.
+
+    >>> from chatsim.scenario import load_scenario
+    >>> from chatsim.world import build_world
+    >>> scenario = load_scenario("hub", ["workload.users=50", "workload.duration_s=60"])
+    >>> outcome = simulate(scenario, build_world(scenario))
+    >>> len(outcome.messages["time_s"]) == len(outcome.world.messages)
+    True
+    """
+    journey = Journey(scenario, world)
+    journey.run(progress)
+    return finish(journey)
+
+
+def finish(journey: Journey) -> Outcome:
+    """The audited outcome of a journey that has been run (with processes of your own, say)."""
+    scenario, world, notes = journey.scenario, journey.world, journey.notes
+    deliveries = settle(scenario, world, notes, journey.inbox)
+    audit(scenario, world, notes, deliveries)
+    return Outcome(
+        scenario=scenario,
+        world=world,
+        stations=tuple(journey.names),
+        messages=notes.messages(world),
+        deliveries=deliveries,
+        sessions=notes.sessions(world),
+        ticks=notes.ticks(),
+        subscriptions=notes.subscriptions(),
+        work=np.array(notes.work, np.int64),
+        end_s=journey.end_s,
+    )

@@ -1,0 +1,228 @@
+"""The auditor: settles every message x intended session, and checks the run against independent counts.
+
+A run that fails raises AuditError: it is a defect of chatsim, never a result.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from chatsim.engine.notes import NEVER, Notes
+from chatsim.engine.outcome import Cause, Columns, Fate, SessionFate, Work
+from chatsim.scenario import AuditError, Scenario
+from chatsim.world.tables import World
+
+Flags = npt.NDArray[np.bool_]
+Longs = npt.NDArray[np.int64]
+
+
+def settle(scenario: Scenario, world: World, notes: Notes, inbox: dict[int, dict[int, None]]) -> Columns:
+    """The table of deliveries: what was written to sessions, and a row for each recipient to whom nothing was.
+
+    A recipient without a row of an end of its own is, in this order: refused (the message was never taken), stored
+    (it waits in ``inbox``), in flight (a carrier is still under way), or lost, because no session was there or because
+    it left. A loss that nothing explains raises AuditError.
+    """
+    messages, sessions = notes.messages(world), world.sessions
+    pair_message, pair_user = pairs_of(world)
+    row_message = np.array(notes.row_message, np.int32)
+    row_session = np.array(notes.row_session, np.int32)
+    row_fate = np.array(notes.row_fate, np.int8)
+    row_key = _key(world, row_message, sessions.user[row_session])
+    pair_key = _key(world, pair_message, pair_user)
+
+    has_it = np.isin(row_fate, (Fate.DELIVERED, Fate.READ_LATER))
+    in_store = _inbox_keys(world, inbox)
+    elsewhere = np.isin(row_key, np.concatenate([row_key[has_it], in_store]))
+    row_fate[(row_fate == Fate.LOST) & elsewhere] = Fate.MISSED
+
+    ended = ~np.isin(row_fate, (Fate.MISSED, Fate.DUPLICATE))
+    ended &= ~((row_fate == Fate.IN_FLIGHT) & np.isin(row_key, in_store))
+    open_pair = ~np.isin(pair_key, row_key[ended])
+    row_fate[(row_fate == Fate.IN_FLIGHT) & np.isin(row_key, in_store)] = Fate.MISSED
+    open_message, open_user = pair_message[open_pair], pair_user[open_pair]
+    fate, cause = _explain(messages, open_message, np.isin(pair_key[open_pair], in_store))
+    lost = fate == Fate.LOST
+    left = _had_session(notes, world, open_user, messages["received_s"][open_message])
+    cause[lost] = np.where(left[lost], Cause.LEFT, Cause.OFFLINE)
+    rest = len(open_message)
+
+    gateway = np.array(notes.session_gateway, np.int32)[row_session]
+    deliveries: Columns = {
+        "message": np.concatenate([row_message, open_message]).astype(np.int32),
+        "recipient": np.concatenate([sessions.user[row_session], open_user]).astype(np.int32),
+        "session": np.concatenate([row_session, np.full(rest, -1)]).astype(np.int32),
+        "gateway": np.concatenate([gateway, np.full(rest, -1)]).astype(np.int32),
+        "fate": np.concatenate([row_fate, fate]).astype(np.int8),
+        "cause": np.concatenate([np.array(notes.row_cause, np.int8), cause]).astype(np.int8),
+        "local": np.concatenate([gateway == messages["gateway"][row_message], np.zeros(rest, bool)]),
+        "written_s": np.concatenate([np.array(notes.row_written_s, np.float64), np.full(rest, NEVER)]),
+        "time_s": np.concatenate([np.array(notes.row_time_s, np.float64), np.full(rest, NEVER)]),
+    }
+    return deliveries
+
+
+def audit(scenario: Scenario, world: World, notes: Notes, deliveries: Columns) -> None:
+    """Checks a settled run; raises AuditError with the first law that is broken.
+
+    1. Every message x recipient has an end. 2. Every session that was online from before a message was taken until
+    after its last carrier was done has a row for it. 3. No session gets a message twice. 4. Times go forward.
+    5. Pushes sent are pushes read or under way, and messages written are rows. 6. Ticks of a worker do not overlap.
+    """
+    messages = notes.messages(world)
+    _check_every_pair_ends(world, deliveries)
+    _check_expected_sessions(world, notes, messages, deliveries)
+    _check_once(world, deliveries)
+    _check_times(messages, deliveries)
+    _check_counts(scenario, notes, messages, deliveries)
+
+
+def pairs_of(world: World) -> tuple[Longs, npt.NDArray[np.int32]]:
+    """All message x recipient: members of the message's room without its sender."""
+    rooms, trace = world.rooms, world.messages
+    sizes = np.diff(rooms.start)[trace.room]
+    message = np.repeat(np.arange(len(trace)), sizes)
+    first = np.repeat(np.cumsum(sizes) - sizes, sizes)
+    place = np.arange(len(message)) - first
+    user = rooms.member[rooms.start[trace.room[message]] + place]
+    others = user != trace.sender[message]
+    return message[others], user[others]
+
+
+def _explain(messages: Columns, open_message: Longs, in_store: Flags) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.int8]]:
+    taken = messages["fate"][open_message]
+    fate = np.full(len(open_message), Fate.LOST, np.int8)
+    under_way = np.isnan(messages["done_s"].astype(np.float64))[open_message]
+    fate[under_way | (taken == Fate.IN_FLIGHT)] = Fate.IN_FLIGHT
+    fate[in_store] = Fate.STORED
+    fate[taken == Fate.REFUSED] = Fate.REFUSED
+    cause = np.where(fate == Fate.REFUSED, messages["cause"][open_message], Cause.NONE).astype(np.int8)
+    return fate, cause
+
+
+def _key(world: World, message: npt.NDArray[np.generic], user: npt.NDArray[np.generic]) -> Longs:
+    return message.astype(np.int64) * world.users + user.astype(np.int64)
+
+
+def _inbox_keys(world: World, inbox: dict[int, dict[int, None]]) -> Longs:
+    keys = [message * world.users + user for user, box in inbox.items() for message in box]
+    return np.array(keys, np.int64)
+
+
+def _session_at(world: World, device: int, user: npt.NDArray[np.generic], time_s: npt.NDArray[np.float64]) -> Longs:
+    """The last session of each user's device that started by then, or -1. Sessions of one device do not overlap."""
+    sessions = world.sessions
+    mine = np.flatnonzero(sessions.device == device)
+    order = mine[np.lexsort((sessions.start_s[mine], sessions.user[mine]))]
+    both_user = np.concatenate([sessions.user[order], user])
+    both_time_s = np.concatenate([sessions.start_s[order], time_s])
+    is_query = np.repeat([False, True], [len(order), len(user)])
+    ranks = np.lexsort((is_query, both_time_s, both_user))
+    known = np.maximum.accumulate(np.where(is_query[ranks], -1, np.arange(len(ranks))))
+    last = np.where(known >= 0, ranks[np.maximum(known, 0)], -1)
+    found = np.empty(len(ranks), np.int64)
+    found[ranks] = last
+    session = found[len(order):]
+    session = np.where(session >= 0, np.append(order, -1)[np.minimum(session, len(order))], -1)
+    return np.where((session >= 0) & (np.append(sessions.user, -1)[session] == user), session, -1)
+
+
+def _devices(world: World) -> range:
+    return range(int(world.sessions.device.max()) + 1 if len(world.sessions) else 0)
+
+
+def _had_session(notes: Notes, world: World, user: npt.NDArray[np.generic], time_s: npt.NDArray[np.generic]) -> Flags:
+    """Whether a user had a session online, or on its way to be, at a time."""
+    left_s = np.append(np.nan_to_num(np.array(notes.left_s), nan=np.inf), -np.inf)
+    refused = np.append(np.array(notes.session_fate) == SessionFate.REFUSED, False)
+    had = np.zeros(len(user), bool)
+    for device in _devices(world):
+        session = _session_at(world, device, user, time_s.astype(np.float64))
+        had |= (session >= 0) & (left_s[session] > time_s) & ~refused[session]
+    return had
+
+
+def _check_every_pair_ends(world: World, deliveries: Columns) -> None:
+    pair_message, pair_user = pairs_of(world)
+    ended = ~np.isin(deliveries["fate"], (Fate.MISSED, Fate.DUPLICATE))
+    has_end = np.unique(_key(world, deliveries["message"][ended], deliveries["recipient"][ended]))
+    wanted = _key(world, pair_message, pair_user)
+    for what, keys in (("no end", np.setdiff1d(wanted, has_end)), ("an end, but was not meant", np.setdiff1d(has_end, wanted))):
+        if len(keys):
+            message, user = divmod(int(keys[0]), world.users)
+            raise AuditError(f"message {message} to user {user} has {what} ({len(keys)} such)")
+    alone = deliveries["session"] < 0
+    keys = _key(world, deliveries["message"], deliveries["recipient"])
+    if len(np.intersect1d(keys[alone], keys[ended & ~alone])) or len(np.unique(keys[alone])) < alone.sum():
+        raise AuditError("a message to one recipient has two ends")
+
+
+def _check_expected_sessions(world: World, notes: Notes, messages: Columns, deliveries: Columns) -> None:
+    pair_message, pair_user = pairs_of(world)
+    routed_s = messages["routed_s"].astype(np.float64)[pair_message]
+    received_s = messages["received_s"].astype(np.float64)[pair_message]
+    done_s = messages["done_s"].astype(np.float64)[pair_message]
+    wanted = ~np.isnan(routed_s) & ~np.isnan(done_s)
+    pair_message, pair_user, received_s, done_s = (
+        column[wanted] for column in (pair_message, pair_user, received_s, done_s)
+    )
+    online_s = np.append(np.nan_to_num(np.array(notes.online_s), nan=np.inf), np.inf)
+    left_s = np.append(np.nan_to_num(np.array(notes.left_s), nan=np.inf), -np.inf)
+    sessions = len(world.sessions)
+    live = deliveries["session"] >= 0
+    rows = np.unique(deliveries["message"][live].astype(np.int64) * sessions + deliveries["session"][live])
+    for device in _devices(world):
+        session = _session_at(world, device, pair_user, received_s)
+        expected = (session >= 0) & (online_s[session] < received_s) & (left_s[session] > done_s)
+        missing = ~np.isin(pair_message[expected] * sessions + session[expected], rows)
+        if missing.any():
+            first = int(np.flatnonzero(missing)[0])
+            raise AuditError(
+                f"message {pair_message[expected][first]}: session {session[expected][first]} was online throughout, "
+                f"but nothing was written to it ({int(missing.sum())} such)"
+            )
+
+
+def _check_once(world: World, deliveries: Columns) -> None:
+    got = np.isin(deliveries["fate"], (Fate.DELIVERED, Fate.READ_LATER))
+    keys = deliveries["message"][got].astype(np.int64) * (len(world.sessions) + 1) + deliveries["session"][got]
+    if len(np.unique(keys)) < len(keys):
+        raise AuditError("a session got a message twice and kept both")
+
+
+def _check_times(messages: Columns, deliveries: Columns) -> None:
+    written_from = messages["received_s"][deliveries["message"]]
+    steps = (
+        ("received before it was sent", messages["time_s"], messages["received_s"]),
+        ("routed before it was received", messages["received_s"], messages["routed_s"]),
+        ("written before it was received", written_from, deliveries["written_s"]),
+        ("delivered before it was written", deliveries["written_s"], deliveries["time_s"]),
+    )
+    for what, earlier, later in steps:
+        backwards = np.flatnonzero(later.astype(np.float64) < earlier.astype(np.float64))
+        if len(backwards):
+            raise AuditError(f"row {backwards[0]}: {what} ({len(backwards)} such)")
+
+
+def _check_counts(scenario: Scenario, notes: Notes, messages: Columns, deliveries: Columns) -> None:
+    work = np.array(notes.work, np.int64)
+    gateways = scenario.design.gateways
+    pushed = int(messages["pushes"].sum())
+    read = int(messages["discards"].sum())
+    if work[:gateways, Work.DISCARD].sum() != read:
+        raise AuditError("discards by gateway and by message differ")
+    if scenario.has_broker and work[gateways:, Work.PUSH].sum() != pushed:
+        raise AuditError("pushes by broker node and by message differ")
+    if read > pushed and scenario.design.routing != "global_per_recipient":
+        raise AuditError(f"{read} pushes discarded, but only {pushed} sent")
+    taken = int((messages["fate"] == Fate.DELIVERED).sum())
+    if work[:gateways, Work.RECEIVE].sum() != taken:
+        raise AuditError("messages taken by gateways and by the table differ")
+    refused = messages["fate"] == Fate.REFUSED
+    written = np.isin(deliveries["message"], np.flatnonzero(refused)) & (deliveries["session"] >= 0)
+    if written.any():
+        raise AuditError("a refused message was written to a session")
+    rows = int((deliveries["session"] >= 0).sum())
+    if work[:gateways, Work.WRITE].sum() > rows:
+        raise AuditError(f"gateways wrote {work[:gateways, Work.WRITE].sum()} messages, but there are {rows} rows")

@@ -1,0 +1,73 @@
+"""The draws of a run, made ahead in arrays and keyed by what they are for, so that every engine has the same luck."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from chatsim.scenario import Scenario
+from chatsim.world.draws import Purpose, exponential, normal
+from chatsim.world.tables import World
+
+BLOCK = 512
+BLOCKS_KEPT = 8
+RECEIVE, PUBLISH, STORE, SYNC = range(4)
+PUSH = 16
+
+
+class Luck:
+    """Delays of links and service of stations.
+
+    ``link_s[session]`` is the one-way delay of a session's link, ``uplink[message]`` and ``downlink(message)[position]``
+    the factors by which single packets differ from it (position: the recipient's place in the room), and
+    ``service(...)`` the factors of a message's items at a station.
+    """
+
+    def __init__(self, scenario: Scenario, world: World) -> None:
+        network = scenario.network
+        self._seed, self._replication = world.seed, world.replication
+        self._jitter_sigma = network.jitter_sigma
+        self._start = world.rooms.start
+        self._room = world.messages.room
+        sessions = np.arange(len(world.sessions))
+        spread = normal(self._seed, self._replication, Purpose.LINK, sessions, 0)
+        self.link_s = (network.client_ms_median * 1e-3 * np.exp(network.client_sigma * spread)).tolist()
+        every = np.arange(len(world.messages))
+        self.uplink = np.exp(
+            self._jitter_sigma * normal(self._seed, self._replication, Purpose.UPLINK, every, 0)
+        ).tolist()
+        self._messages = len(every)
+        self._blocks: dict[int, tuple[list[float], list[int]]] = {}
+        self._service: dict[tuple[int, int], list[float]] = {}
+
+    def downlink(self, message: int) -> tuple[list[float], int]:
+        """The factors of a message's packets and the offset at which those of this message begin."""
+        block, place = divmod(message, BLOCK)
+        drawn = self._blocks.get(block)
+        if drawn is None:
+            drawn = self._draw(block)
+        return drawn[0], drawn[1][place]
+
+    def service(self, purpose: int, entity: int) -> float:
+        """An exponential factor of mean 1 for what one message (or one login) costs at a tier."""
+        block, place = divmod(entity, BLOCK)
+        key = (purpose, block)
+        factors = self._service.get(key)
+        if factors is None:
+            entities = np.arange(block * BLOCK, (block + 1) * BLOCK)
+            factors = exponential(self._seed, self._replication, Purpose.SERVICE, entities, purpose).tolist()
+            self._service[key] = factors
+        return factors[place]
+
+    def _draw(self, block: int) -> tuple[list[float], list[int]]:
+        """The factors of one block of messages and their offsets; blocks come nearly in order, so the last few are kept."""
+        messages = np.arange(block * BLOCK, min((block + 1) * BLOCK, self._messages))
+        rooms = self._room[messages]
+        sizes = self._start[rooms + 1] - self._start[rooms]
+        ends = np.cumsum(sizes)
+        offsets = ends - sizes
+        positions = np.arange(ends[-1]) - np.repeat(offsets, sizes)
+        drawn = normal(self._seed, self._replication, Purpose.DOWNLINK, np.repeat(messages, sizes), positions)
+        if len(self._blocks) == BLOCKS_KEPT:
+            del self._blocks[next(iter(self._blocks))]
+        self._blocks[block] = np.exp(self._jitter_sigma * drawn).tolist(), offsets.tolist()
+        return self._blocks[block]

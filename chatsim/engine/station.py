@@ -1,0 +1,173 @@
+"""Stations: event loops with a queue, as Redis and Node are.
+
+An idle worker with work waiting takes up to ``batch_max`` items and works for
+``wake (only if it slept) + tick + sum of the items + flush x connections written to``. With ``flush = "tick"`` all
+results leave at the end of the tick, with ``"item"`` each leaves when it is done. What leaves at one instant for one
+place travels as one packet and arrives as one batch.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Hashable, Iterable
+from typing import Any
+
+from simpy.events import Event
+
+from chatsim.engine.clock import Clock, happen
+from chatsim.engine.notes import Notes
+from chatsim.scenario.models import StationCosts
+
+US = 1e-6
+
+
+class Job(Event):
+    """One waiting item of a station. A process may yield it: it happens when the item has left the station.
+
+    Subclasses decide in :meth:`begin`, when a worker turns to the item, and act in :meth:`end`, when it leaves.
+    """
+
+    __slots__ = ("arrived_s", "cost_us", "luck", "reply", "touches")
+
+    def __init__(self, clock: Clock, cost_us: float = 0.0, touches: Iterable[Hashable] = (), luck: float = 1.0) -> None:
+        super().__init__(clock)
+        self.cost_us = cost_us
+        self.touches = touches
+        self.luck = luck
+        self.arrived_s = 0.0
+
+    def begin(self, station: Station, at_s: float) -> float:
+        """The cost of the item in us, decided at ``at_s``, when a worker turns to it."""
+        return self.cost_us * self.luck
+
+    def end(self, station: Station) -> None:
+        """The item leaves."""
+        happen(self)
+
+
+class Host:
+    """A machine whose cores its stations share: a worker that is ready waits for a core and runs its tick to the end."""
+
+    def __init__(self, cores: int) -> None:
+        self.free = cores
+        self.ready: deque[Callable[[], None]] = deque()
+
+    def run(self, tick: Callable[[], None]) -> None:
+        """Runs a tick as soon as a core is free; first come, first served."""
+        if self.free:
+            self.free -= 1
+            tick()
+        else:
+            self.ready.append(tick)
+
+    def release(self) -> None:
+        """Gives a core back."""
+        if self.ready:
+            self.ready.popleft()()
+        else:
+            self.free += 1
+
+
+class Station:
+    """Anything that works and has a queue."""
+
+    def __init__(
+        self, clock: Clock, number: int, costs: StationCosts, notes: Notes, post: Callable[[Station, Any, list[Any]], None],
+        host: Host | None = None,
+    ) -> None:
+        self.clock = clock
+        self.number = number
+        self.costs = costs
+        self.notes = notes
+        self.post = post
+        self.host = host
+        self.queue: deque[Job] = deque()
+        self.idle = costs.cores
+        self.waits_for_core = False
+        self.by_item = costs.flush == "item"
+        self.batch_max = costs.batch_max or 1 << 62
+        self.work = notes.work[number]
+        self.parcels: dict[Any, list[Any]] = {}
+
+    def take(self, *jobs: Job) -> None:
+        """Items arrive together, in this order."""
+        now_s = self.clock._now
+        for job in jobs:
+            job.arrived_s = now_s
+        self.queue.extend(jobs)
+        self._wake()
+
+    def send(self, place: Any, item: Any) -> None:
+        """Something leaves for a place; it travels with all that leaves for it at this instant."""
+        waiting = self.parcels.get(place)
+        if waiting is None:
+            self.parcels[place] = [item]
+        else:
+            waiting.append(item)
+
+    def _wake(self) -> None:
+        while self.idle and self.queue and not self.waits_for_core:
+            self.idle -= 1
+            self._ready(slept=True)
+
+    def _ready(self, slept: bool) -> None:
+        """A worker turns to the queue, at once or when its host has a core free."""
+        if self.host is None:
+            self._tick(slept)
+        else:
+            self.waits_for_core = True
+            self.host.run(lambda: self._tick_on_host(slept))
+
+    def _tick_on_host(self, slept: bool) -> None:
+        self.waits_for_core = False
+        self._tick(slept)
+        self._wake()
+
+    def _tick(self, slept: bool) -> None:
+        """Takes a batch, decides what it costs, and lets its results leave in time."""
+        start_s = self.clock._now
+        costs, queue, by_item = self.costs, self.queue, self.by_item
+        taken = min(len(queue), self.batch_max)
+        spent_us = costs.tick_us + (costs.wake_us if slept else 0.0)
+        touched: set[Hashable] = set()
+        waited_s = 0.0
+        batch = []
+        for _ in range(taken):
+            job = queue.popleft()
+            waited_s += start_s - job.arrived_s
+            spent_us += job.begin(self, start_s + spent_us * US)
+            if costs.flush_us and job.touches:
+                if by_item:
+                    spent_us += costs.flush_us * len(set(job.touches))
+                else:
+                    touched.update(job.touches)
+            if by_item:
+                self.clock.at(start_s + spent_us * US, self._item_done, job)
+            else:
+                batch.append(job)
+        spent_us += costs.flush_us * len(touched)
+        end_s = start_s + spent_us * US
+        self.clock.at(end_s, self._tick_done, batch)
+        self.notes.tick(self.number, start_s, end_s, taken, len(queue), waited_s)
+
+    def _item_done(self, event: Event) -> None:
+        event._value.end(self)
+        self._flush()
+
+    def _tick_done(self, event: Event) -> None:
+        """The worker is free again; what the tick did leaves."""
+        for job in event._value:
+            job.end(self)
+        self._flush()
+        if self.host is not None:
+            self.host.release()
+        if self.queue and not self.waits_for_core:
+            self._ready(slept=False)
+        else:
+            self.idle += 1
+
+    def _flush(self) -> None:
+        if self.parcels:
+            parcels, self.parcels = self.parcels, {}
+            for place, items in parcels.items():
+                self.post(self, place, items)

@@ -1,0 +1,258 @@
+"""Tables and progress on a terminal: at most 100 columns, sensible digits, units in the headers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from chatsim.scenario import Scenario
+    from chatsim.study.results import Comparison, Result, Runs
+    from chatsim.theory import Estimate
+
+WIDTH = 100
+SHOWN = {
+    "carried_per_s": ("carried\n/s", 1.0),
+    "delivered_share": ("delivered\n%", 100.0),
+    "p50_ms": ("p50\nms", 1.0),
+    "p99_ms": ("p99\nms", 1.0),
+    "gateway_utilisation": ("gateway\nbusy %", 100.0),
+    "broker_utilisation": ("broker\nbusy %", 100.0),
+    "database_utilisation": ("database\nbusy %", 100.0),
+    "discarded_share": ("discarded\npushes %", 100.0),
+}
+WITH_INTERVAL = ("carried_per_s", "p50_ms", "p99_ms")
+LEGEND = {
+    "messages_per_s": ("messages written", "/s", 1.0),
+    "offered_per_s": ("deliveries offered", "/s", 1.0),
+    "carried_per_s": ("deliveries carried", "/s", 1.0),
+    "delivered_share": ("delivered live, of those offered", "%", 100.0),
+    "p50_ms": ("latency p50", "ms", 1.0),
+    "p99_ms": ("latency p99", "ms", 1.0),
+    "p999_ms": ("latency p99.9", "ms", 1.0),
+    "gateway_utilisation": ("gateways busy", "%", 100.0),
+    "broker_utilisation": ("broker busy", "%", 100.0),
+    "database_utilisation": ("database busy", "%", 100.0),
+    "discarded_share": ("pushes discarded by gateways", "%", 100.0),
+    "subscriptions": ("subscriptions, peak", "", 1.0),
+    "connections": ("connections, peak", "", 1.0),
+}
+
+
+def number(value: float | np.integer[Any]) -> str:
+    """A count in full, any other figure in three digits that count, thousands marked; '-' for none.
+
+    >>> [number(x) for x in (12345, 12345.6, 12.345, 0.012345, 0.0, float("nan"))]
+    ['12,345', '12,300', '12.3', '0.0123', '0', '-']
+    """
+    if isinstance(value, int | np.integer):
+        return f"{value:,}"
+    if math.isnan(value):
+        return "-"
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g}"
+    rounded = round(value, 2 - math.floor(math.log10(abs(value))))
+    if not 1e-5 <= abs(rounded) < 1e15:
+        return f"{rounded:.3g}"
+    return f"{rounded:,.0f}" if abs(rounded) >= 100 else f"{rounded:g}"
+
+
+def console() -> Console:
+    """Standard output, 100 columns wide wherever it goes, in colour only on a terminal."""
+    out = Console(highlight=False, soft_wrap=False)
+    out.width = min(out.width, WIDTH) if out.is_terminal else WIDTH
+    return out
+
+
+@contextmanager
+def progress(what: str) -> Iterator[Callable[[float, int, str], None] | None]:
+    """A bar on standard error while a study runs; nothing where that is no terminal."""
+    errors = Console(stderr=True)
+    if not errors.is_terminal:
+        yield None
+        return
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:.0f} %"),
+        TimeElapsedColumn(),
+        TextColumn("left:"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=errors, transient=True) as bar:
+        task = bar.add_task(what, total=None)
+
+        def show(done: float, total: int, name: str) -> None:
+            bar.update(task, completed=done, total=total, description=f"{what} {name}")
+
+        yield show
+
+
+def show_result(result: Result, out: Console) -> None:
+    """One design: a figure per line, with intervals where there were replications."""
+    row = result.summary.iloc[0]
+    table = _table(
+        f"{result.scenario.name}{_replications(result)}", ["figure", "value", "unit"], left=("figure", "unit")
+    )
+    for figure, (words, unit, factor) in LEGEND.items():
+        if not math.isnan(float(row[figure])):
+            table.add_row(words, _with_interval(row, figure, factor), unit)
+    out.print(table)
+    _say(out, [f"{result.scenario.name}: {result.verdicts[result.scenario.name]}."])
+
+
+def show_comparison(comparison: Comparison, out: Console) -> None:
+    """One row per design, and what follows from it."""
+    wide = comparison.replications > 1
+    figures = [name for name in SHOWN if not (wide and name.endswith("utilisation"))]
+    headers = ["design", *(SHOWN[name][0] for name in figures), "later than\nfirst, ms", "overloaded"]
+    table = _table(f"The same trace for all{_replications(comparison)}", headers, left=("design",))
+    for _, row in comparison.summary.iterrows():
+        cells = [
+            _with_interval(row, name, SHOWN[name][1]) if name in WITH_INTERVAL else number(SHOWN[name][1] * row[name])
+            for name in figures
+        ]
+        table.add_row(row["design"], *cells, _later(comparison, row["design"]), "yes" if row["overloaded"] else "no")
+    out.print(table)
+    _say(out, verdict_lines(comparison))
+
+
+def verdict_lines(comparison: Comparison) -> list[str]:
+    """What a comparison comes to, in plain sentences."""
+    table = comparison.summary
+    lines = [f"{name}: {said}." for name, said in comparison.verdicts.items() if said.startswith("overloaded")]
+    kept_up = table[~table["overloaded"].astype(bool)]
+    if not lines:
+        lines.append("No design was overloaded at this load.")
+    timed = kept_up[kept_up["p99_ms"].notna()]
+    if timed["p99_ms"].nunique() > 1:
+        by_p99 = timed.sort_values("p99_ms")
+        best, worst = by_p99.iloc[0], by_p99.iloc[-1]
+        lines.append(
+            f"Of those that kept up, {best['design']} has the lowest p99 ({number(best['p99_ms'])} ms), "
+            f"{worst['design']} the highest ({number(worst['p99_ms'])} ms)."
+        )
+    return lines
+
+
+def _later(comparison: Comparison, design: str) -> str:
+    """By how much a design delivers later than the first, per message and recipient: the mean over replications."""
+    rows = comparison.paired[comparison.paired["b"] == design] if len(comparison.paired) else comparison.paired
+    return number(float(rows["mean_difference_ms"].astype(float).mean())) if len(rows) else "-"
+
+
+def show_saturation(curves: pd.DataFrame, out: Console) -> None:
+    """What each design carried under a rising load."""
+    headers = [
+        "design",
+        "most\ncarried",
+        "most offered,\nkept up",
+        "p50 there\nms",
+        "p99 there\nms",
+        "overloaded\nfrom",
+    ]
+    table = _table("Saturation: a standing load test of each design, loads in deliveries/s", headers, left=("design",))
+    for design, part in curves.groupby("design", sort=False):
+        held, lost = part[~part["overloaded"]], part[part["overloaded"]]
+        top = held.sort_values("offered_per_s").iloc[-1] if len(held) else None
+        there = [number(top[name]) if top is not None else "-" for name in ("offered_per_s", "p50_ms", "p99_ms")]
+        table.add_row(
+            str(design),
+            number(part["carried_per_s"].max()),
+            *there,
+            number(lost["offered_per_s"].min()) if len(lost) else "not reached",
+        )
+    out.print(table)
+
+
+def show_estimate(needs: Estimate, out: Console) -> None:
+    """Each tier between its two bounds, the facts behind them, and what binds."""
+    headers = [
+        "tier",
+        "stations",
+        "cores\neach",
+        "busy %\nfull batches",
+        "busy %\nno batches",
+        "saturates at\nmessages/s",
+        "without batches\nmessages/s",
+        "saturates at\nusers",
+    ]
+    table = _table(f"{needs.scenario}: tiers in the busiest hour", headers, left=("tier",))
+    for tier in needs.tiers:
+        row = tier.row()
+        rates = ("saturates_at_messages_per_s", "saturates_at_messages_per_s_idle", "saturates_at_users")
+        table.add_row(
+            tier.name,
+            f"{tier.stations:,}",
+            f"{tier.cores:,}",
+            number(100 * tier.utilisation_batched),
+            number(100 * tier.utilisation_idle),
+            *(_limit(row[name]) for name in rates),
+        )
+    out.print(table)
+    facts = _table(f"{needs.scenario}: what is asked for", ["quantity", "value", "unit"], left=("quantity", "unit"))
+    for fact in needs.facts():
+        facts.add_row(fact["quantity"], number(fact["value"]), fact["unit"])
+    out.print(facts)
+    _say(out, [needs.verdict])
+
+
+def show_designs(designs: Iterable[Scenario], workloads: Mapping[str, str], out: Console) -> None:
+    """Shipped designs and workloads, one line each."""
+    table = _table("Designs", ["design", "what it is"], left=("design", "what it is"))
+    for scenario in designs:
+        table.add_row(scenario.name, scenario.about)
+    out.print(table)
+    table = _table("Workloads (for --workload)", ["workload", "what it is"], left=("workload", "what it is"))
+    for name, about in workloads.items():
+        table.add_row(name, about)
+    out.print(table)
+
+
+def show_trace(runs: Runs, out: Console) -> None:
+    """What was read of a message log."""
+    for line in runs.trace:
+        out.print(line, markup=False)
+
+
+def _table(title: str, headers: Sequence[str], left: Sequence[str]) -> Table:
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for header in headers:
+        table.add_column(header, justify="left" if header in left else "right", overflow="fold")
+    return table
+
+
+def _with_interval(row: pd.Series, figure: str, factor: float) -> str:
+    from chatsim.study.results import half_width_of
+
+    text = number(row[figure] if factor == 1.0 else factor * row[figure])
+    half_width = row.get(half_width_of(figure))
+    if half_width is None or math.isnan(half_width):
+        return text
+    return f"{text} ±{number(factor * half_width)}"
+
+
+def _limit(value: float) -> str:
+    return "never" if math.isinf(value) else number(value)
+
+
+def _replications(runs: Runs) -> str:
+    if runs.replications == 1:
+        return ""
+    return f", {runs.replications} replications: mean ± half width of its 95 % Student t interval"
+
+
+def _say(out: Console, lines: Iterable[str]) -> None:
+    for line in lines:
+        out.print(line, markup=False)

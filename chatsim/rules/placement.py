@@ -1,0 +1,39 @@
+"""On which gateway the balancer places a session."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from chatsim.rules.hashing import spread
+
+ROUND_ROBIN, LEAST_CONNECTIONS, STICKY = range(3)
+PLACEMENT_NUMBERS = {"round_robin": ROUND_ROBIN, "least_connections": LEAST_CONNECTIONS, "sticky": STICKY}
+
+
+def place(placement: int, arrivals: int, user: int, connections: Sequence[int], connections_max: int) -> int:
+    """The gateway for a new session, or -1 where none has room.
+
+    ``arrivals`` counts the sessions placed so far, ``connections[g]`` those that gateway g holds, and
+    ``connections_max`` is the limit of one gateway (0: none). Round robin and sticky go on to the next gateway
+    where theirs is full.
+
+    >>> place(ROUND_ROBIN, 5, 0, [0, 0, 0], 0)
+    2
+    >>> place(LEAST_CONNECTIONS, 5, 0, [4, 2, 2], 0)
+    1
+    >>> place(STICKY, 0, 1, [1, 1], 1)
+    -1
+    """
+    gateways = len(connections)
+    if placement == LEAST_CONNECTIONS:
+        best = 0
+        for gateway in range(1, gateways):
+            if connections[gateway] < connections[best]:
+                best = gateway
+        return best if connections_max == 0 or connections[best] < connections_max else -1
+    first = spread(user) if placement == STICKY else arrivals
+    for step in range(gateways):
+        gateway = (first + step) % gateways
+        if connections_max == 0 or connections[gateway] < connections_max:
+            return gateway
+    return -1

@@ -1,0 +1,220 @@
+"""Scenario files: TOML, ``extends``, ``--set``, and errors in one line."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from chatsim.scenario.errors import InputError, nearest, quoted
+from chatsim.scenario.files import data_folder, read_toml
+from chatsim.scenario.models import Scenario
+
+PARTS = ("designs", "costs", "workloads")
+
+
+@cache
+def preset_names(part: str = "designs") -> tuple[str, ...]:
+    """Names of the shipped presets of one part: 'designs', 'costs' or 'workloads'.
+
+    >>> "go-chat" in preset_names()
+    True
+    """
+    return tuple(sorted(path.stem for path in (data_folder() / part).glob("*.toml")))
+
+
+def load_scenario(source: str | Path, sets: Iterable[str] = (), workload: str | Path | None = None) -> Scenario:
+    """The scenario in a TOML file, or the shipped design of that name, with ``a.b=c`` changes applied.
+
+    A file may say ``extends = "go-chat"`` (a preset, ``"costs/go"``, ``"workloads/collegemsg"`` or a file beside it;
+    or a list of these, later ones winning) and then give only what differs. ``workload`` names a shipped workload or
+    a file with a ``[workload]`` part, which is laid over the scenario's own before the changes. Raises InputError.
+
+    >>> load_scenario("go-chat", ["design.gateways=8"]).design.gateways
+    8
+    """
+    origin, table = _resolve(str(source), Path.cwd(), ())
+    if workload is not None:
+        _merge(table, _workload_of(str(workload)))
+    for change in sets:
+        _set(table, change)
+    table.setdefault("name", Path(origin).stem)
+    return validate(table, origin)
+
+
+def validate(table: Mapping[str, Any], origin: str = "scenario") -> Scenario:
+    """A table as a Scenario; InputError names the first wrong key."""
+    try:
+        return Scenario.model_validate(dict(table))
+    except ValidationError as error:
+        raise InputError(f"{origin}: {_sentence(error.errors(include_url=False)[0])}") from error
+
+
+def to_toml(scenario: Scenario) -> str:
+    """The whole scenario as TOML; loading it gives the same scenario."""
+    import tomli_w
+
+    table = scenario.model_dump(mode="json")
+    if not table["hosts"]:
+        del table["hosts"]
+    return tomli_w.dumps(table)
+
+
+def _resolve(
+    source: str, folder: Path, chain: tuple[tuple[Path, str], ...], home: str = "designs"
+) -> tuple[str, dict[str, Any]]:
+    """The name to give in messages and the table, with everything that it extends laid below."""
+    path, label = _find(source, folder, home)
+    seen = [link for link, _ in chain]
+    if path in seen:
+        loop = " -> ".join([*(name for _, name in chain[seen.index(path):]), label])
+        raise InputError(f"{chain[-1][1]}: extends = '{source}': the files extend each other in a loop: {loop}")
+    own = read_toml(path, label)
+    bases = own.pop("extends", [])
+    if isinstance(bases, str):
+        bases = [bases]
+    if not isinstance(bases, list) or not all(isinstance(base, str) for base in bases):
+        raise InputError(f"{label}: extends = {bases!r}: a name or a list of names is needed")
+    table: dict[str, Any] = {}
+    for base in bases:
+        _, below = _resolve(base, path.parent, (*chain, (path, label)))
+        below.pop("name", None)
+        below.pop("about", None)
+        _merge(table, below)
+    _merge(table, own)
+    return label, table
+
+
+def _find(source: str, folder: Path, home: str) -> tuple[Path, str]:
+    """The file meant by a preset's name, ``part/name`` or a path, and its name in messages."""
+    part, _, name = source.rpartition("/")
+    part = part or home
+    if part in PARTS and name in preset_names(part):
+        return data_folder() / part / f"{name}.toml", source
+    path = folder / source
+    if path.exists() or path.suffix:
+        if not path.exists():
+            raise InputError(f"{source}: no such file{nearest(Path(source).stem, preset_names(home))}")
+        return path.resolve(), source
+    known = preset_names(part if part in PARTS else home)
+    raise InputError(f"'{source}': neither a file nor a shipped {home[:-1]}{nearest(name, known)}")
+
+
+def _workload_of(source: str) -> dict[str, Any]:
+    """The ``[workload]`` part of a shipped workload or a file, ready to be laid over a scenario."""
+    label, table = _resolve(source, Path.cwd(), (), "workloads")
+    others = sorted(set(table) - {"name", "about", "workload"})
+    if others:
+        raise InputError(
+            f"{label}: '{others[0]}': only 'name', 'about', 'extends' and 'workload' are allowed in a workload"
+        )
+    if not isinstance(table.get("workload"), dict):
+        raise InputError(f"{label}: 'workload' is missing: a part [workload] is needed")
+    return {"workload": table["workload"]}
+
+
+def _merge(table: dict[str, Any], over: Mapping[str, Any]) -> None:
+    """Lays ``over`` on ``table``, part by part. Modifies ``table``."""
+    for key, value in over.items():
+        below = table.get(key)
+        if isinstance(below, dict) and isinstance(value, dict):
+            _merge(below, value)
+        else:
+            table[key] = value
+
+
+def _set(table: dict[str, Any], change: str) -> None:
+    """Applies one ``a.b=c``. Modifies ``table``."""
+    key, equals, text = change.partition("=")
+    names = [name.strip() for name in key.split(".")]
+    if not equals or not all(names):
+        raise InputError(f"--set '{change}': the form is part.key=value, such as design.gateways=8")
+    try:
+        value = tomllib.loads(f"value = {text.strip()}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text.strip()
+    place = table
+    for name in names[:-1]:
+        place = place.setdefault(name, {})
+        if not isinstance(place, dict):
+            raise InputError(f"--set '{change}': '{name}' is a value, not a part")
+    place[names[-1]] = value
+
+
+# --------------------------------------------------------------------------- one-line errors
+
+
+def _sentence(error: ErrorDetails) -> str:
+    """What pydantic found wrong, as chatsim says it: key = value: what is allowed."""
+    path = [str(step) for step in error["loc"]]
+    key = ".".join(path)
+    value = error.get("input")
+    kind = error["type"]
+    if kind == "extra_forbidden":
+        known = _model_at(path[:-1]).model_fields
+        return f"unknown key '{key}'{nearest(path[-1], known)}"
+    if kind == "missing":
+        return f"'{key}' is missing"
+    if kind == "value_error":
+        inside = str(error.get("ctx", {}).get("error", error["msg"]))
+        return f"{key}.{inside}" if key else inside
+    return f"{key} = {_shown(value)}: {_allowed(error, path)}"
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _allowed(error: ErrorDetails, path: list[str]) -> str:
+    kind, context = error["type"], error.get("ctx", {})
+    bounds = {"greater_than_equal": ("ge", "at least {} is needed"), "greater_than": ("gt", "more than {} is needed"),
+              "less_than_equal": ("le", "at most {} is allowed"), "less_than": ("lt", "less than {} is allowed")}
+    if kind in bounds:
+        limit, phrase = bounds[kind]
+        return phrase.format(f"{context[limit]:g}" if context[limit] < 1e15 else context[limit])
+    if kind == "literal_error":
+        choices = _choices_at(path)
+        value = error.get("input")
+        hint = nearest(value, choices) if isinstance(value, str) else ""
+        return f"allowed: {quoted(choices)}" + (hint if "did you mean" in hint else "")
+    if kind in ("float_type", "int_type", "float_parsing", "int_parsing", "int_from_float"):
+        whole = "a whole number" if "int" in kind else "a number"
+        return f"{whole} is needed (the unit stands in the key's name)"
+    if kind == "finite_number":
+        return "a finite number is needed"
+    phrases = {"bool_type": "true or false is needed", "string_type": "a text in quotes is needed",
+               "model_type": "a part with keys of its own is needed", "tuple_type": "a list is needed"}
+    return phrases.get(kind, error["msg"])
+
+
+def _model_at(path: list[str]) -> type[BaseModel]:
+    """The model that holds the keys at a path."""
+    model: type[BaseModel] = Scenario
+    for step in path:
+        if step.isdigit():
+            continue
+        found = _model_in(model.model_fields[step].annotation)
+        if found is not None:
+            model = found
+    return model
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for inner in get_args(annotation):
+        found = _model_in(inner)
+        if found is not None:
+            return found
+    return None
+
+
+def _choices_at(path: list[str]) -> tuple[str, ...]:
+    annotation = _model_at(path[:-1]).model_fields[path[-1]].annotation
+    return tuple(get_args(annotation)) if get_origin(annotation) is Literal else ()

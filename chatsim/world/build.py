@@ -1,0 +1,89 @@
+"""From a scenario to its world: by the behaviour model, or from a real log."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from chatsim.scenario.errors import InputError
+from chatsim.scenario.models import Scenario, Workload
+from chatsim.world.behaviour import Spoken, converse, message_sizes
+from chatsim.world.groups import build_groups
+from chatsim.world.partners import build_partners, known_pairs
+from chatsim.world.population import Keys, build_friends, pair_keys, users_of
+from chatsim.world.sessions import DAY_S, build_sessions, covering_session, lead_s
+from chatsim.world.tables import GROUP, PAIR, Ints, Longs, MessageTable, Rooms, World
+
+ROWS_MAX = 50_000_000
+TIES_MAX = 1_000_000_000
+"""About 20 GB while the graph is built: 190 million take 4 GB."""
+
+
+def build_world(scenario: Scenario, replication: int = 0) -> World:
+    """The people and the trace of one replication of a scenario.
+
+    A function of ``scenario.workload``, ``scenario.seed`` and ``replication`` alone: designs, costs and networks do not
+    change it, and the same three give the same bytes. Raises InputError where a file is wrong or the trace too long.
+
+    >>> world = build_world(Scenario.model_validate({"workload": {"users": 50, "duration_s": 60.0}}))
+    >>> bool((np.diff(world.messages.time_s) >= 0).all())
+    True
+    """
+    workload = scenario.workload
+    if workload.trace:
+        from chatsim.world.trace import import_trace
+
+        return import_trace(workload, scenario.seed, replication)
+    _refuse_too_large(workload)
+    return _model_world(workload, scenario.seed, replication)
+
+
+def _model_world(workload: Workload, seed: int, replication: int) -> World:
+    friends = build_friends(workload, seed, replication)
+    groups = build_groups(workload, friends, seed, replication)
+    sessions = build_sessions(workload, seed, replication)
+    partners = build_partners(friends, workload.conversations.known_partners_mean, seed, replication)
+    spoken = converse(workload, sessions, partners, groups, seed, replication)
+    rooms, room = rooms_of(known_pairs(partners), spoken, groups)
+    messages = MessageTable(
+        spoken.time_s, spoken.sender, covering_session(sessions, spoken.sender, spoken.time_s).astype(np.int32), room,
+        message_sizes(workload, spoken.sender, seed, replication),
+    )
+    return World(workload.users, workload.duration_s, seed, replication, friends, rooms, sessions, messages)
+
+
+def rooms_of(known: Keys, spoken: Spoken, groups: tuple[Longs, Ints]) -> tuple[Rooms, Ints]:
+    """All rooms, and the room of each message: a room per pair that has written (before the run, or in it), in the
+    order of the pairs, then the groups."""
+    private = spoken.peer >= 0
+    sender, peer = spoken.sender[private], spoken.peer[private]
+    written = pair_keys(np.minimum(sender, peer), np.maximum(sender, peer))
+    pairs = np.unique(np.concatenate([known, written]))
+    room = np.empty(len(spoken.peer), np.int32)
+    room[private] = np.searchsorted(pairs, written)
+    room[~private] = len(pairs) - 1 - spoken.peer[~private]
+    first, second = users_of(pairs)
+    kind = np.repeat(np.array([PAIR, GROUP], np.uint8), [len(pairs), len(groups[0]) - 1])
+    start = np.concatenate([2 * np.arange(len(pairs), dtype=np.int64), 2 * len(pairs) + groups[0]])
+    paired = np.stack([first, second], axis=1).astype(np.int32).ravel()
+    return Rooms(kind, start, np.concatenate([paired, groups[1]])), room
+
+
+def _refuse_too_large(workload: Workload) -> None:
+    """Says before the work starts that the trace, or the friend graph, would not fit in memory."""
+    days = (workload.duration_s + lead_s(workload.sessions)) / DAY_S
+    rows = {
+        "sessions": workload.users * days * workload.sessions.per_day,
+        "messages": workload.users * workload.duration_s / DAY_S * workload.conversations.messages_per_day,
+    }
+    for what, count in rows.items():
+        if count > ROWS_MAX:
+            raise InputError(
+                f"workload.duration_s = {workload.duration_s:g} with {workload.users:,} users: about {count:.2g} "
+                f"{what}; at most {ROWS_MAX:,} are allowed ('estimate' takes any number)"
+            )
+    ties = workload.users * min(workload.friends.degree_mean, workload.users - 1)
+    if ties > TIES_MAX and not workload.friends.file:
+        raise InputError(
+            f"workload.users = {workload.users:,} with {workload.friends.degree_mean:g} friends each: {ties:.2g} "
+            f"entries in friend lists; at most {TIES_MAX:,} are allowed ('estimate' takes any number)"
+        )

@@ -1,0 +1,93 @@
+"""Group rooms: a seed user, friends of it, and strangers where it has too few friends."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from chatsim.scenario.models import Workload
+from chatsim.world.draws import Purpose, exponential, lognormal, uniform
+from chatsim.world.population import Keys, pair_keys, users_of
+from chatsim.world.tables import Friends, Ints, Longs
+
+SIZE_MIN = 3
+CANDIDATES_AT_ONCE = 4_000_000
+CROWDED_SHARE = 0.25
+"""A group of more than this share of all users is filled from a shuffle of everybody, others by repeated draws."""
+
+
+def build_groups(workload: Workload, friends: Friends, seed: int, replication: int) -> tuple[Longs, Ints]:
+    """Members of all group rooms as (start, member): those of group g are ``member[start[g]:start[g + 1]]``, ascending.
+
+    Sizes are log-normal (at least 3, at most ``groups.size_max`` and all users); there are as many groups as make
+    ``groups.per_user`` memberships per user on the mean. The seed user is drawn uniformly; stronger friends of it are
+    more likely to be members. Fewer than 3 users have no groups.
+    """
+    sizes = _sizes(workload, seed, replication)
+    if not len(sizes):
+        return np.zeros(1, np.int64), np.empty(0, np.int32)
+    groups = np.arange(len(sizes))
+    drawn = uniform(seed, replication, Purpose.GROUP_SEED, groups, 0)
+    seeds = (drawn * workload.users).astype(np.int64)
+    members = [pair_keys(groups, seeds)]
+    candidates = np.cumsum(np.diff(friends.start)[seeds])
+    parts = np.searchsorted(candidates, np.arange(CANDIDATES_AT_ONCE, candidates[-1], CANDIDATES_AT_ONCE), side="right")
+    for part in np.split(groups, parts):
+        if len(part):
+            members.append(_friends_of_seeds(friends, part, seeds[part], sizes[part] - 1, seed, replication))
+    keys = np.sort(np.concatenate(members))
+    keys = _filled(keys, sizes, workload.users, seed, replication)
+    group, member = users_of(keys)
+    start = np.zeros(len(sizes) + 1, np.int64)
+    np.cumsum(np.bincount(group, minlength=len(sizes)), out=start[1:])
+    return start, member.astype(np.int32)
+
+
+def _sizes(workload: Workload, seed: int, replication: int) -> Longs:
+    """Sizes of as many groups as come nearest to the wanted number of memberships."""
+    groups, users = workload.groups, workload.users
+    wanted = groups.per_user * users
+    if users < SIZE_MIN or wanted == 0:
+        return np.empty(0, np.int64)
+    most = int(np.ceil(wanted / SIZE_MIN)) + 1
+    drawn = lognormal(seed, replication, Purpose.GROUP_SIZE, np.arange(most), 0, groups.size_median, groups.size_sigma)
+    sizes = np.rint(np.clip(drawn, SIZE_MIN, min(groups.size_max, users))).astype(np.int64)
+    memberships = np.concatenate([[0], np.cumsum(sizes)])
+    return sizes[: int(np.argmin(np.abs(memberships - wanted)))]
+
+
+def _friends_of_seeds(
+    friends: Friends, groups: Longs, seeds: Longs, wanted: Longs, seed: int, replication: int
+) -> Keys:
+    """(group, member) keys of the friends that join, the strongest first in a race of exponential draws."""
+    degree = np.diff(friends.start)[seeds]
+    row = np.repeat(np.arange(len(groups)), degree)
+    place = np.arange(len(row)) - np.repeat(np.cumsum(degree) - degree, degree)
+    entry = np.repeat(friends.start[seeds], degree) + place
+    finish = exponential(seed, replication, Purpose.GROUP_MEMBER, groups[row], place) / friends.strength[entry]
+    order = np.lexsort((finish, row))
+    joins = order[place < np.repeat(wanted, degree)]
+    return pair_keys(groups[row[joins]], friends.friend[entry[joins]])
+
+
+def _filled(keys: Keys, sizes: Longs, users: int, seed: int, replication: int) -> Keys:
+    """The sorted keys, with strangers added until every group has its size."""
+    crowded = sizes > CROWDED_SHARE * users
+    attempt = 0
+    while True:
+        missing = sizes - np.bincount((keys >> np.uint64(32)).astype(np.int64), minlength=len(sizes))
+        short = np.flatnonzero(missing)
+        if not len(short):
+            return keys
+        added = [keys]
+        for group in short[crowded[short]]:
+            first, end = np.searchsorted(keys, pair_keys([group, group + 1], [0, 0]))
+            _, inside = users_of(keys[first:end])
+            order = np.argsort(uniform(seed, replication, Purpose.GROUP_FILL, group, np.arange(users)), kind="stable")
+            strangers = order[~np.isin(order, inside)][: missing[group]]
+            added.append(pair_keys(np.full(len(strangers), group), strangers))
+        roomy = short[~crowded[short]]
+        row = np.repeat(roomy, missing[roomy])
+        drawn = uniform(seed, replication, Purpose.GROUP_FILL, row, (attempt << 24) + np.arange(len(row)))
+        added.append(pair_keys(row, (drawn * users).astype(np.int64)))
+        keys = np.unique(np.concatenate(added))
+        attempt += 1

@@ -1,0 +1,163 @@
+"""When people are connected: sessions with a daily rhythm, and the look-up of the session that covers a moment."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from chatsim.scenario.models import Sessions, Workload
+from chatsim.world.draws import Purpose, exponential, lognormal, uniform
+from chatsim.world.tables import Floats, Ints, Longs, SessionTable
+
+DAY_S = 86400.0
+LEAD_MAX_S = 7 * DAY_S
+LEAD_QUANTILE = 3.0902
+"""Normal quantile of 0.999: no more than a thousandth of the sessions under way at the start began before the lead."""
+DEVICE_JITTER_SHARE = 0.1
+GRID_S = 10.0
+GAPS_AT_ONCE = 2_000_000
+
+
+def build_sessions(workload: Workload, seed: int, replication: int) -> SessionTable:
+    """Sessions of all users that overlap the run, in the order of a SessionTable.
+
+    Starts are a Poisson process per user with the daily rhythm of ``workload.sessions``, lengths are log-normal. The
+    process runs for a lead time before 0, so that the run starts in its steady state: sessions under way then have
+    start_s < 0. Sessions of one device that overlap are one. A second device connects and leaves within a tenth of the
+    session's length of the first.
+    """
+    user, start, end = _first_device(workload, seed, replication)
+    twin_user, twin_start, twin_end = _second_device(workload.sessions, user, start, end, seed, replication)
+    return session_table(
+        np.concatenate([user, twin_user]), np.repeat([0, 1], [len(user), len(twin_user)]),
+        np.concatenate([start, twin_start]), np.concatenate([end, twin_end]), workload.duration_s,
+    )
+
+
+def session_table(user: Ints, device: npt.ArrayLike, start: Floats, end: Floats, duration_s: float) -> SessionTable:
+    """The sessions that overlap [0, duration_s), ordered by (start_s, user, device)."""
+    devices = np.asarray(device, np.int32)
+    during = np.flatnonzero((end > 0) & (start < duration_s))
+    during = during[np.lexsort((devices[during], user[during], start[during]))]
+    return SessionTable(user[during].astype(np.int32), devices[during], start[during], end[during])
+
+
+def lead_s(sessions: Sessions) -> float:
+    """Time before 0 from which sessions are made: longer than all but 0.1 % of the sessions under way at 0.
+
+    Such a session is length-biased: log-normal with median x exp(sigma**2) in place of the median. At most a week.
+    """
+    sigma = sessions.length_sigma
+    return min(LEAD_MAX_S, sessions.length_s_median * math.exp(sigma * sigma + LEAD_QUANTILE * sigma))
+
+
+def length_s_mean(sessions: Sessions) -> float:
+    """Mean length of a session: median x exp(sigma**2 / 2)."""
+    return sessions.length_s_median * math.exp(sessions.length_sigma**2 / 2)
+
+
+def rate_at(workload: Workload, time_s: npt.ArrayLike) -> Floats:
+    """Session starts per user and second, ``time_s`` after the start of the run."""
+    sessions = workload.sessions
+    phase = 2 * math.pi * (np.asarray(time_s, float) / 3600 + workload.start_hour - sessions.peak_hour) / 24
+    rate: Floats = sessions.per_day / DAY_S * (1 + sessions.day_amplitude * np.cos(phase))
+    return rate
+
+
+def poisson_process(
+    horizon: Floats, purpose: Purpose, seed: int, replication: int
+) -> tuple[Longs, Longs, Floats]:
+    """Points of one unit-rate Poisson process per user, from 0 to the user's ``horizon``.
+
+    Returns (user, ordinal, point), ordered by user, then by point. Gap k of user u is keyed (purpose, u, k): a longer
+    horizon adds points and moves none.
+    """
+    longest = float(horizon.max(initial=0.0))
+    width = int(min(longest + 3 * math.sqrt(longest) + 4, 4096))
+    rows_at_once = max(1, GAPS_AT_ONCE // width)
+    users, ordinals, points = [np.empty(0, np.int64)], [np.empty(0, np.int64)], [np.empty(0)]
+    for first_row in range(0, len(horizon), rows_at_once):
+        active = np.arange(first_row, min(first_row + rows_at_once, len(horizon)))
+        active = active[horizon[active] > 0]
+        at, ordinal = np.zeros(len(active)), 0
+        while len(active):
+            gaps = exponential(seed, replication, purpose, active[:, None], ordinal + np.arange(width))
+            gaps[:, 0] += at
+            np.cumsum(gaps, axis=1, out=gaps)
+            row, column = np.nonzero(gaps < horizon[active][:, None])
+            users.append(active[row])
+            ordinals.append(ordinal + column)
+            points.append(gaps[row, column])
+            going = gaps[:, -1] < horizon[active]
+            active, at, ordinal = active[going], gaps[going, -1], ordinal + width
+    user, number, point = np.concatenate(users), np.concatenate(ordinals), np.concatenate(points)
+    order = np.lexsort((number, user))
+    return user[order], number[order], point[order]
+
+
+def merge_overlapping(user: npt.NDArray[np.integer], start: Floats, end: Floats) -> tuple[Ints, Floats, Floats]:
+    """Sessions of one device per user, those that overlap or touch made one; ordered by (user, start)."""
+    order = np.lexsort((end, start, user))
+    user, start, end = user[order], start[order], end[order]
+    if not len(user):
+        return user.astype(np.int32), start, end
+    # Latest end so far of the same user: a running maximum of (user, rank of the end), exact where floats are not.
+    ends, rank = np.unique(end, return_inverse=True)
+    latest = np.maximum.accumulate(user.astype(np.int64) * len(ends) + rank)
+    new = np.ones(len(user), bool)
+    new[1:] = (user[1:] != user[:-1]) | (start[1:] > ends[latest[:-1] % len(ends)])
+    first = np.flatnonzero(new)
+    return user[first].astype(np.int32), start[first], np.maximum.reduceat(end, first)
+
+
+def covering_session(sessions: SessionTable, user: Ints, time_s: Floats) -> Longs:
+    """Row of the device-0 session of ``user`` that covers ``time_s``, -1 where there is none."""
+    rows = np.flatnonzero(sessions.device == 0)
+    rows = rows[np.lexsort((sessions.start_s[rows], sessions.user[rows]))]
+    if not len(rows):
+        return np.full(len(user), -1, np.int64)
+    starts = np.sort(sessions.start_s[rows])
+    width = len(rows) + 1
+    keys = sessions.user[rows].astype(np.int64) * width + np.searchsorted(starts, sessions.start_s[rows], side="right")
+    wanted = user.astype(np.int64) * width + np.searchsorted(starts, time_s, side="right")
+    found = rows[np.maximum(np.searchsorted(keys, wanted, side="right") - 1, 0)]
+    covers = (sessions.user[found] == user) & (sessions.start_s[found] <= time_s) & (time_s <= sessions.end_s[found])
+    return np.where(covers, found, -1)
+
+
+def _first_device(workload: Workload, seed: int, replication: int) -> tuple[Ints, Floats, Floats]:
+    sessions = workload.sessions
+    lead = lead_s(sessions)
+    grid = np.linspace(0.0, DAY_S, int(DAY_S / GRID_S) + 1)
+    rate = rate_at(workload, grid)
+    passed = np.concatenate([[0.0], np.cumsum((rate[1:] + rate[:-1]) / 2 * GRID_S)])
+
+    def starts_until(time_s: Floats) -> Floats:
+        days, rest = np.divmod(time_s, DAY_S)
+        until: Floats = days * passed[-1] + np.interp(rest, grid, passed)
+        return until
+
+    before, total = starts_until(np.array([-lead, workload.duration_s]))
+    horizon = np.full(workload.users, total - before)
+    user, ordinal, point = poisson_process(horizon, Purpose.SESSION_GAP, seed, replication)
+    days, rest = np.divmod(point + before, passed[-1])
+    start = days * DAY_S + np.interp(rest, passed, grid)
+    length = lognormal(
+        seed, replication, Purpose.SESSION_LENGTH, user, ordinal, sessions.length_s_median, sessions.length_sigma
+    )
+    return merge_overlapping(user, start, start + length)
+
+
+def _second_device(
+    sessions: Sessions, user: Ints, start: Floats, end: Floats, seed: int, replication: int
+) -> tuple[Ints, Floats, Floats]:
+    """The twins on device 1 of sessions ordered by user."""
+    ordinal = np.arange(len(user)) - np.searchsorted(user, user)
+    twin = uniform(seed, replication, Purpose.SECOND_DEVICE, user, ordinal) < sessions.second_device_share
+    user, ordinal, start, end = user[twin], ordinal[twin], start[twin], end[twin]
+    jitter = DEVICE_JITTER_SHARE * (end - start)
+    start = start + jitter * (2 * uniform(seed, replication, Purpose.SECOND_DEVICE_START, user, ordinal) - 1)
+    end = end + jitter * (2 * uniform(seed, replication, Purpose.SECOND_DEVICE_END, user, ordinal) - 1)
+    return merge_overlapping(user, start, end)
