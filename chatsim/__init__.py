@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from chatsim import analysis as analysis
     from chatsim.engine import simulate as simulate
+    from chatsim.report import charts as charts
     from chatsim.scenario import AuditError as AuditError
     from chatsim.scenario import InputError as InputError
     from chatsim.scenario import Scenario as Scenario
@@ -37,19 +39,25 @@ _FLOORS = {
     "study": ("Comparison", "Result", "compare", "run", "saturation"),
 }
 _HOME = {name: floor for floor, names in _FLOORS.items() for name in names}
+_MODULES = {"analysis": "analysis", "charts": "report.charts"}
 __all__ = [  # noqa: PLE0604
     "__version__",
     *_HOME,
+    *_MODULES,
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
+    value: Any
+    if name in _MODULES:
+        value = import_module(f"chatsim.{_MODULES[name]}")
+    elif name in _HOME:
+        value = getattr(import_module(f"chatsim.{_HOME[name]}"), name)
+    else:
         raise AttributeError(f"module 'chatsim' has no attribute '{name}'")
-    value = getattr(import_module(f"chatsim.{_HOME[name]}"), name)
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOME})
+    return sorted({*globals(), *_HOME, *_MODULES})

@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 
 from chatsim import analysis
 from chatsim.analysis.stations import bin_edges_s
+from chatsim.engine import simulate
 from chatsim.engine.outcome import Cause, Fate, Outcome, SessionFate, Work
-from chatsim.scenario import InputError
+from chatsim.scenario import ROUTINGS, InputError, Scenario
+from chatsim.world import build_world, load_test
 from tests.outcomes import deliveries_at, outcome
 
 # --------------------------------------------------------------------------- latency
@@ -333,7 +335,8 @@ def queue_run(rho: float, items: int, rng: np.random.Generator) -> Outcome:
     wait_s = step_s - np.minimum.accumulate(step_s)
     arrival_s = np.cumsum(gap_s)
     start_s = arrival_s + wait_s
-    return ticks_run(start_s, start_s + service_s, np.ones(items), wait_s, float(arrival_s[-1]))
+    waiting = np.searchsorted(arrival_s, start_s, side="right") - np.arange(1, items + 1)
+    return ticks_run(start_s, start_s + service_s, np.ones(items), wait_s, float(arrival_s[-1]), waiting)
 
 
 def ticking_run(rho: float, items: int, tick_s: float, rng: np.random.Generator) -> Outcome:
@@ -352,15 +355,22 @@ def ticking_run(rho: float, items: int, tick_s: float, rng: np.random.Generator)
 
 
 def ticks_run(
-    start_s: np.ndarray, end_s: np.ndarray, items: np.ndarray, waited_s: np.ndarray, until_s: float
+    start_s: np.ndarray,
+    end_s: np.ndarray,
+    items: np.ndarray,
+    waited_s: np.ndarray,
+    until_s: float,
+    waiting: np.ndarray | None = None,
 ) -> Outcome:
+    """gateway-0 with these ticks, and messages until ``until_s``."""
     zeros = np.zeros(len(start_s), np.int64)
+    left = zeros if waiting is None else waiting
     ticks = {
         "station": zeros,
         "start_s": start_s,
         "end_s": end_s,
         "items": items,
-        "waiting": zeros,
+        "waiting": left,
         "waited_s": waited_s,
     }
     return outcome([{"time_s": 0.0}, {"time_s": until_s}], ticks=ticks, duration_s=until_s + 1)
@@ -379,7 +389,7 @@ def test_no_false_alarm_on_a_stable_queue(rho: float, items: int) -> None:
 def test_an_overloaded_queue_is_found() -> None:
     rng = np.random.default_rng(12)
     for _ in range(200):
-        found = analysis.overload(queue_run(1.2, 10_000, rng))
+        found = analysis.overload(queue_run(1.2, 5000, rng))
         assert found.overloaded
         assert found.stations == ("gateway-0",)
         assert found.sentence.startswith("overloaded: the queue of gateway-0 kept growing: at the end items waited")
@@ -429,7 +439,7 @@ def test_deliveries_that_take_too_long_are_a_reason() -> None:
     assert not analysis.overload(deliveries_at([3000.0] * 5 + [20.0] * 95)).overloaded
     stuck = outcome([{"time_s": 0.0}, {"time_s": 8.0}], [{"fate": Fate.IN_FLIGHT, "time_s": math.nan}])
     assert analysis.overload(stuck).overloaded
-    assert analysis.overload(outcome()).sentence == "not overloaded: no queue kept growing"
+    assert analysis.overload(outcome()).sentence == "not overloaded: no queue kept growing; nothing waited at the end"
 
 
 # --------------------------------------------------------------------------- comparison
@@ -520,3 +530,78 @@ def test_summary_agrees_with_the_tables_it_comes_from() -> None:
     ].tolist() == [3, 0.75, 0.2, 0.5]
     mesh = outcome(design={"routing": "mesh", "gateways": 2})
     assert math.isnan(analysis.summary(mesh)["broker_utilisation"])
+
+
+# --------------------------------------------------------------------------- outcomes of the engine
+
+
+def real_scenario(routing: str, **parts: object) -> Scenario:
+    """Two hundred users whose stations cost exactly ticks and items: nothing per connection, nothing by chance."""
+    gateways = 1 if routing == "in_process" else 3
+    costs = {"broker": {"flush_us": 0.0}, "database": {"service": "fixed"}, **parts}
+    workload = {"users": 200, "duration_s": 300.0}
+    return Scenario.model_validate(
+        {"workload": workload, "design": {"routing": routing, "gateways": gateways}, **costs}
+    )
+
+
+@pytest.mark.parametrize("routing", ROUTINGS)
+def test_busy_time_is_ticks_and_the_work_counted(routing: str) -> None:
+    scenario = real_scenario(routing)
+    run = simulate(scenario, build_world(scenario))
+    table = analysis.stations(run)
+    assert table["receive"].sum() > 10
+    assert table["login"].sum() > 10
+    number = run.ticks["station"]
+    busy_us = 1e6 * np.bincount(number, run.ticks["end_s"] - run.ticks["start_s"], minlength=len(table))
+    fixed_us = np.bincount(number, minlength=len(table)) * table["tier"].map(
+        {"gateway": scenario.gateway.tick_us, "broker": scenario.broker.tick_us, "database": 0.0}
+    )
+    assert table["work_us"].tolist() == pytest.approx((busy_us - fixed_us).tolist(), abs=0.01)
+
+
+def test_tables_of_a_run_agree_with_each_other() -> None:
+    scenario = real_scenario("global")
+    run = simulate(scenario, build_world(scenario))
+    row, totals, fates = analysis.summary(run), analysis.throughput_totals(run), analysis.fates(run)
+    assert row["deliveries"] == fates.loc[fates["fate"] == "delivered", "count"].sum() == len(analysis.latency_ms(run))
+    assert (
+        row["deliveries"]
+        == analysis.latency(run, "local")["count"].sum()
+        == analysis.latency(run, "room_size")["count"].sum()
+    )
+    flow = analysis.throughput(run, bins=30)
+    width_s = flow["end_s"] - flow["start_s"]
+    assert (flow["messages_per_s"] * width_s).sum() == pytest.approx(totals["messages"])
+    assert (flow["offered_per_s"] * width_s).sum() == pytest.approx(totals["offered"])
+    stations = analysis.stations(run)
+    assert totals["pushes"] == stations["push"].sum()
+    assert totals["discards"] == stations["discard"].sum()
+    assert analysis.connections(run)["connections"].iloc[-1] >= 0
+    assert analysis.memory(run)["peak_connections"].sum() >= row["connections"]
+    again = analysis.paired(run, simulate(scenario, run.world))
+    assert (again["pairs"], again["mean_difference_ms"], again["faster_share"]) == (
+        again["pairs"] + again["only_a"],
+        0,
+        0,
+    )
+
+
+@pytest.mark.parametrize(("load", "expected"), [(0.5, False), (0.85, False), (1.3, True), (5.0, True)])
+def test_a_load_test_says_whether_the_database_keeps_up(load: float, expected: bool) -> None:
+    scenario = real_scenario("room", database={"cores": 1, "insert_us": 2000.0, "service": "exponential"})
+    world = load_test(build_world(scenario), load * 500, 3000)
+    found = analysis.overload(simulate(scenario, world))
+    assert found.overloaded is expected, found.sentence
+    assert found.stations == (("database",) if expected else ())
+
+
+def test_ticking_gateways_near_their_capacity_are_busy_but_keep_up() -> None:
+    gateway = {"tick_us": 5000.0}
+    scenario = real_scenario("room", gateway=gateway, database={"insert_us": 1.0})
+    run = simulate(scenario, load_test(build_world(scenario), 3000, 6000))
+    tiers = analysis.tiers(run, analysis.offered_until_s(run)).set_index("tier")
+    assert tiers.loc["gateway", "busiest_utilisation"] > 0.9
+    assert tiers.loc["gateway", "busiest_work_utilisation"] < 0.2
+    found = analysis.overload(run)
+    assert not found.overloaded, found.sentence

@@ -119,7 +119,7 @@ def test_bars_of_the_utilisation_chart_are_the_table() -> None:
         busy, work = widths[:2], widths[2:]
         assert busy[: len(rows)] == pytest.approx((100 * rows["utilisation"]).tolist())
         assert work[: len(rows)] == pytest.approx((100 * rows["work_utilisation"]).tolist())
-    assert [text.get_text() for text in figure.axes[1].texts] == ["10 (4.0)", "none"]
+    assert [text.get_text() for text in figure.axes[1].texts] == ["10 (4)", "none"]
     assert len({label.get_text() for label in figure.axes[0].get_yticklabels()}) == 2
 
 

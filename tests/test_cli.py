@@ -23,7 +23,7 @@ from tests.conftest import ROOT, Said
 Cli = Callable[..., Said]
 SMALL = ("--set", "workload.users=300", "--set", "workload.duration_s=120", "--jobs", "1")
 HEAVY = ("numpy", "pandas", "scipy", "simpy", "matplotlib", "networkx", "pyarrow", "joblib", "pydantic")
-TABLES = set("deliveries fates latency messages runs sessions subscriptions summary ticks tiers work".split())
+TABLES = set(["deliveries", "fates", "latency", "messages", "runs", "sessions", "subscriptions", "summary", "ticks", "tiers", "work"])
 
 
 def process(arguments: list[str], folder: Path, hash_seed: str) -> subprocess.CompletedProcess[str]:
@@ -260,19 +260,7 @@ def test_what_fails_half_way_leaves_nothing(
 
 
 def test_ctrl_c_ends_workers_too_in_one_line(tmp_path: Path) -> None:
-    long = [
-        "compare",
-        "go-chat",
-        "room-channel",
-        "--set",
-        "workload.users=20000",
-        "--set",
-        "workload.duration_s=86400",
-        "--jobs",
-        "2",
-        "--out",
-        "out",
-    ]
+    long = ["compare", "go-chat", "room-channel", "--workload", "day", "--jobs", "2", "--out", "out"]
     running = subprocess.Popen(
         [sys.executable, "-m", "chatsim", *long],
         cwd=tmp_path,
@@ -285,7 +273,7 @@ def test_ctrl_c_ends_workers_too_in_one_line(tmp_path: Path) -> None:
     deadline = time.monotonic() + 60
     while not listing(tmp_path) and time.monotonic() < deadline:
         time.sleep(0.05)
-    time.sleep(1.0)
+    time.sleep(2.5)  # by now both workers are at work, for a minute
     os.killpg(running.pid, signal.SIGINT)
     out, err = running.communicate(timeout=60)
     assert (running.returncode, out, err) == (130, "", "chatsim: interrupted\n")

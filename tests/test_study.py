@@ -13,7 +13,7 @@ import pytest
 from chatsim.engine.outcome import Fate, Outcome
 from chatsim.scenario import InputError, Scenario, load_scenario
 from chatsim.study import compare, run, same_trace, saturation
-from chatsim.study.curves import HIGHEST, LOWEST, capacity_per_s, loads, second_half
+from chatsim.study.curves import HIGHEST, LOWEST, bench, loads, second_half
 from chatsim.study.results import summarised
 from chatsim.study.store import RawTables, file_name, scenario_hash, write_table
 from chatsim.world import build_world
@@ -116,10 +116,10 @@ def test_the_second_half_is_counted_by_hand() -> None:
         {"message": 3, "session": 1, "fate": Fate.DUPLICATE, "written_s": 3.0},
         {"message": 3, "session": -1, "fate": Fate.STORED, "written_s": math.nan},
     ]
-    row = second_half(outcome(messages, deliveries, duration_s=6.0))
+    row = second_half(outcome(messages, deliveries, duration_s=6.0), lag_s=0.1, system_s=0.1)
     assert row["messages_per_s"] == 2 / 2  # those of 3 and 4 s
     assert row["offered_per_s"] == 4 / 2
-    assert row["carried_per_s"] == 4 / 2  # written at 2.1, 2.5, 3.1, 3.5 s
+    assert row["carried_per_s"] == 4 / 2  # written at 2.5, 3.1, 3.5, 4.1 s, in (2.1, 4.1]
     assert row["p50_ms"] == pytest.approx(110.0)
     assert row["overloaded"] is False
 
@@ -127,7 +127,7 @@ def test_the_second_half_is_counted_by_hand() -> None:
 def test_a_saturation_curve_carries_what_is_offered_until_it_cannot() -> None:
     # One worker and 1 ms per message: 1000 messages/s and no more, whatever comes.
     scenario = small("room-channel", "database.cores=1", "database.insert_us=1000", "database.service=fixed")
-    assert capacity_per_s(scenario, build_world(scenario)) == pytest.approx(1000.0, rel=0.02)
+    assert bench(scenario, build_world(scenario)).capacity_per_s == pytest.approx(1000.0, rel=0.02)
     curve = saturation([scenario], messages=1500, points=5)
     kept_up, lost = curve[~curve["overloaded"]], curve[curve["overloaded"]]
     assert len(kept_up) >= 3

@@ -166,9 +166,9 @@ def _path(
 
 
 def _meant_for_a_session(outcome: Outcome) -> Bools:
-    """A duplicate was meant for its session once already."""
-    duplicate = np.equal(longs(outcome.deliveries, "fate"), Fate.DUPLICATE)
-    return np.greater_equal(longs(outcome.deliveries, "session"), 0) & ~duplicate
+    """A duplicate was meant for its session once already; what a later login reads was not meant for that session."""
+    other = np.isin(longs(outcome.deliveries, "fate"), (Fate.DUPLICATE, Fate.READ_LATER))
+    return np.greater_equal(longs(outcome.deliveries, "session"), 0) & ~other
 
 
 def _message_of(outcome: Outcome, chosen: Bools) -> Longs:

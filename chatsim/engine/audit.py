@@ -26,9 +26,8 @@ def settle(scenario: Scenario, world: World, notes: Notes, inbox: dict[int, dict
     """
     messages, sessions = notes.messages(world), world.sessions
     pair_message, pair_user = pairs_of(world)
-    row_message = np.array(notes.row_message, np.int32)
-    row_session = np.array(notes.row_session, np.int32)
-    row_fate = np.array(notes.row_fate, np.int8)
+    rows = notes.rows()
+    row_message, row_session, row_fate = rows["message"], rows["session"], rows["fate"]
     row_key = _key(world, row_message, sessions.user[row_session])
     pair_key = _key(world, pair_message, pair_user)
 
@@ -55,10 +54,10 @@ def settle(scenario: Scenario, world: World, notes: Notes, inbox: dict[int, dict
         "session": np.concatenate([row_session, np.full(rest, -1)]).astype(np.int32),
         "gateway": np.concatenate([gateway, np.full(rest, -1)]).astype(np.int32),
         "fate": np.concatenate([row_fate, fate]).astype(np.int8),
-        "cause": np.concatenate([np.array(notes.row_cause, np.int8), cause]).astype(np.int8),
+        "cause": np.concatenate([rows["cause"], cause]).astype(np.int8),
         "local": np.concatenate([gateway == messages["gateway"][row_message], np.zeros(rest, bool)]),
-        "written_s": np.concatenate([np.array(notes.row_written_s, np.float64), np.full(rest, NEVER)]),
-        "time_s": np.concatenate([np.array(notes.row_time_s, np.float64), np.full(rest, NEVER)]),
+        "written_s": np.concatenate([rows["written_s"], np.full(rest, NEVER)]),
+        "time_s": np.concatenate([rows["time_s"], np.full(rest, NEVER)]),
     }
     return deliveries
 
@@ -90,7 +89,9 @@ def pairs_of(world: World) -> tuple[Longs, npt.NDArray[np.int32]]:
     return message[others], user[others]
 
 
-def _explain(messages: Columns, open_message: Longs, in_store: Flags) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.int8]]:
+def _explain(
+    messages: Columns, open_message: Longs, in_store: Flags
+) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.int8]]:
     taken = messages["fate"][open_message]
     fate = np.full(len(open_message), Fate.LOST, np.int8)
     under_way = np.isnan(messages["done_s"].astype(np.float64))[open_message]
@@ -123,7 +124,7 @@ def _session_at(world: World, device: int, user: npt.NDArray[np.generic], time_s
     last = np.where(known >= 0, ranks[np.maximum(known, 0)], -1)
     found = np.empty(len(ranks), np.int64)
     found[ranks] = last
-    session = found[len(order):]
+    session = found[len(order) :]
     session = np.where(session >= 0, np.append(order, -1)[np.minimum(session, len(order))], -1)
     return np.where((session >= 0) & (np.append(sessions.user, -1)[session] == user), session, -1)
 
@@ -148,7 +149,10 @@ def _check_every_pair_ends(world: World, deliveries: Columns) -> None:
     ended = ~np.isin(deliveries["fate"], (Fate.MISSED, Fate.DUPLICATE))
     has_end = np.unique(_key(world, deliveries["message"][ended], deliveries["recipient"][ended]))
     wanted = _key(world, pair_message, pair_user)
-    for what, keys in (("no end", np.setdiff1d(wanted, has_end)), ("an end, but was not meant", np.setdiff1d(has_end, wanted))):
+    for what, keys in (
+        ("no end", np.setdiff1d(wanted, has_end)),
+        ("an end, but was not meant", np.setdiff1d(has_end, wanted)),
+    ):
         if len(keys):
             message, user = divmod(int(keys[0]), world.users)
             raise AuditError(f"message {message} to user {user} has {what} ({len(keys)} such)")
@@ -164,9 +168,8 @@ def _check_expected_sessions(world: World, notes: Notes, messages: Columns, deli
     received_s = messages["received_s"].astype(np.float64)[pair_message]
     done_s = messages["done_s"].astype(np.float64)[pair_message]
     wanted = ~np.isnan(routed_s) & ~np.isnan(done_s)
-    pair_message, pair_user, received_s, done_s = (
-        column[wanted] for column in (pair_message, pair_user, received_s, done_s)
-    )
+    pair_message, pair_user = pair_message[wanted], pair_user[wanted]
+    received_s, done_s = received_s[wanted], done_s[wanted]
     online_s = np.append(np.nan_to_num(np.array(notes.online_s), nan=np.inf), np.inf)
     left_s = np.append(np.nan_to_num(np.array(notes.left_s), nan=np.inf), -np.inf)
     sessions = len(world.sessions)

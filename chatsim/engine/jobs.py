@@ -1,16 +1,17 @@
-"""The items that stations work on: what each costs is decided when a worker turns to it, what it does when it leaves."""
+"""The items that stations work on: each decides what it costs when a worker turns to it, and acts when it leaves."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from chatsim.engine.luck import PUBLISH, PUSH, STORE, SYNC
 from chatsim.engine.outcome import Work
-from chatsim.engine.station import US, Job, Station
+from chatsim.engine.station import US, Job, Station, Task
 from chatsim.rules.routing import GLOBAL_PER_RECIPIENT, bus_copies
 
 if TYPE_CHECKING:
-    from chatsim.engine.journey import Client, Gateway, Journey, Node
+    from chatsim.engine.journey import Journey
+    from chatsim.engine.stage import Client, Gateway, Node
 
 
 class Publish(Job):
@@ -19,22 +20,22 @@ class Publish(Job):
     __slots__ = ("channel", "journey", "message", "on_bus", "recipient", "subscribers")
 
     def __init__(self, journey: Journey, message: int, channel: int, recipient: int, on_bus: bool = False) -> None:
-        super().__init__(journey.clock)
+        self.touches = ()
         self.journey, self.message, self.channel, self.recipient = journey, message, channel, recipient
         self.on_bus = on_bus
         journey.notes.under_way[message] += 1
 
-    def begin(self, station: Node, at_s: float) -> float:  # type: ignore[override]
+    def begin(self, station: Node, at_s: float) -> float:
         journey, costs = self.journey, self.journey.scenario.broker
         self.subscribers = tuple(station.subscribers.get(self.channel, ()))
         pushes = len(self.subscribers)
         copies = 0 if self.on_bus else bus_copies(journey.topology, costs.nodes)
         self.touches = (*self.subscribers, *(-1 - copy for copy in range(copies)))
-        self.luck = journey.factor(costs, PUBLISH, self.message)
+        luck = journey.factor(costs, PUBLISH, self.message)
         own_us = costs.bus_receive_us if self.on_bus else costs.publish_us
-        return (own_us + costs.push_us * pushes + costs.bus_send_us * copies) * self.luck
+        return (own_us + costs.push_us * pushes + costs.bus_send_us * copies) * luck
 
-    def end(self, station: Node) -> None:  # type: ignore[override]
+    def end(self, station: Node) -> None:
         journey, message = self.journey, self.message
         for gateway in self.subscribers:
             station.send(journey.gateways[gateway], FanOut(journey, message, self.recipient, pushed=True))
@@ -58,32 +59,33 @@ class FanOut(Job):
     __slots__ = ("asks", "journey", "known", "message", "pushed", "recipient", "targets")
 
     def __init__(self, journey: Journey, message: int, recipient: int, pushed: bool, known: bool = False) -> None:
-        super().__init__(journey.clock)
+        self.touches = ()
         self.journey, self.message, self.recipient = journey, message, recipient
         self.pushed, self.known = pushed, known
         journey.notes.under_way[message] += 1
 
-    def begin(self, station: Gateway, at_s: float) -> float:  # type: ignore[override]
+    def begin(self, station: Gateway, at_s: float) -> float:
         journey, costs = self.journey, self.journey.scenario.gateway
-        self.luck = journey.factor(costs, PUSH + station.number, self.message)
+        luck = journey.factor(costs, PUSH + station.number, self.message)
         parse_us = costs.parse_us if self.pushed else 0.0
         self.targets: list[tuple[Client, int]] = []
         self.asks = journey.routing == GLOBAL_PER_RECIPIENT and self.pushed and not self.known
         if self.asks:
             self.touches = ("broker",)
-            return (parse_us + costs.command_us) * self.luck
+            return (parse_us + costs.command_us) * luck
         if not self._is_own_echo(station):
             self._find_targets(station)
         if costs.flush_us:
             self.touches = [client for client, _ in self.targets]
         if station.by_item:
-            left_us = parse_us * self.luck
+            left_us = parse_us * luck
+            factors, offset = journey.luck.downlink(self.message)
             for client, position in self.targets:
-                left_us += costs.write_us * self.luck + costs.flush_us
-                journey.write(self.message, client, position, at_s + left_us * US)
-        return (parse_us + costs.write_us * len(self.targets)) * self.luck
+                left_us += costs.write_us * luck + costs.flush_us
+                journey.write(self.message, client, at_s + left_us * US, factors[offset + position])
+        return (parse_us + costs.write_us * len(self.targets)) * luck
 
-    def end(self, station: Gateway) -> None:  # type: ignore[override]
+    def end(self, station: Gateway) -> None:
         journey, message = self.journey, self.message
         if self.pushed:
             station.work[Work.PARSE] += 1
@@ -92,8 +94,9 @@ class FanOut(Job):
             station.work[Work.COMMAND] += 1
             station.send(journey.node_of_user(self.recipient), LookUp(journey, (self.recipient,), station, reply))
         elif not station.by_item:
+            factors, offset = journey.luck.downlink(message)
             for client, position in self.targets:
-                journey.write(message, client, position, journey.clock.now)
+                journey.write(message, client, journey.clock.now, factors[offset + position])
         station.work[Work.WRITE] += len(self.targets)
         journey.carried(message)
 
@@ -104,29 +107,32 @@ class FanOut(Job):
         journey = self.journey
         room, sender = journey.room[self.message], journey.sender[self.message]
         if self.recipient >= 0:
-            here = station.local.get(self.recipient)
+            here = station.local.get(self.recipient, ())
             if here:
                 position = journey.position(room, self.recipient)
                 self.targets = [(client, position) for client in here]
+            nobody = not here
         else:
-            here = station.members.get(room)
-            if here:
-                self.targets = [(client, position) for client, position in here.items() if client.user != sender]
-        if not here and self.pushed:
+            members = station.members.get(room, {})
+            self.targets = [(client, position) for client, position in members.items() if client.user != sender]
+            nobody = not members
+        if nobody and self.pushed:
             station.work[Work.DISCARD] += 1
             journey.notes.discards[self.message] += 1
 
 
-class Subscribe(Job):
+class Subscribe(Task):
     """At a broker node: SUBSCRIBE (``change`` = 1) or UNSUBSCRIBE (-1) to channels."""
 
-    __slots__ = ("change", "channels", "gateway", "journey")
+    __slots__ = ("change", "channels", "gateway", "journey", "reply")
 
-    def __init__(self, journey: Journey, gateway: Gateway, channels: list[int], change: int, reply: Job | None) -> None:
+    def __init__(
+        self, journey: Journey, gateway: Gateway, channels: list[int], change: int, reply: Task | None
+    ) -> None:
         super().__init__(journey.clock, journey.scenario.broker.subscribe_us * len(channels), (gateway.number,))
         self.journey, self.gateway, self.channels, self.change, self.reply = journey, gateway, channels, change, reply
 
-    def end(self, station: Node) -> None:  # type: ignore[override]
+    def end(self, station: Node) -> None:
         for channel in self.channels:
             station.subscribe(channel, self.gateway.number, self.change)
         station.work[Work.SUBSCRIBE] += len(self.channels)
@@ -134,12 +140,12 @@ class Subscribe(Job):
             station.send(self.gateway, self.reply)
 
 
-class Update(Job):
+class Update(Task):
     """At a broker node: one change of the registry of users' sessions."""
 
-    __slots__ = ("change", "gateway", "journey", "user")
+    __slots__ = ("change", "gateway", "journey", "reply", "user")
 
-    def __init__(self, journey: Journey, gateway: Gateway, user: int, change: int, reply: Job | None) -> None:
+    def __init__(self, journey: Journey, gateway: Gateway, user: int, change: int, reply: Task | None) -> None:
         super().__init__(journey.clock, journey.scenario.broker.update_us, (gateway.number,))
         self.journey, self.gateway, self.user, self.change, self.reply = journey, gateway, user, change, reply
 
@@ -150,12 +156,12 @@ class Update(Job):
             station.send(self.gateway, self.reply)
 
 
-class LookUp(Job):
-    """At a broker node: on which gateways do these users have sessions? The answer is in ``holders``."""
+class LookUp(Task):
+    """At a broker node: on which gateways do these users have sessions? ``holders`` are those that must be told."""
 
-    __slots__ = ("gateway", "holders", "journey", "users")
+    __slots__ = ("gateway", "holders", "journey", "reply", "users")
 
-    def __init__(self, journey: Journey, users: tuple[int, ...], gateway: Gateway, reply: Job) -> None:
+    def __init__(self, journey: Journey, users: tuple[int, ...], gateway: Gateway, reply: Task | FanOut) -> None:
         costs = journey.scenario.broker
         super().__init__(journey.clock, costs.lookup_us + costs.lookup_user_us * len(users), (gateway.number,))
         self.journey, self.users, self.gateway, self.reply = journey, users, gateway, reply
@@ -163,7 +169,10 @@ class LookUp(Job):
 
     def end(self, station: Station) -> None:
         registry = self.journey.registry
-        self.holders = sorted({gateway for user in self.users for gateway in registry.get(user, ())})
+        holders = {gateway for user in self.users for gateway in registry.get(user, ())}
+        if self.journey.shortcut:
+            holders.discard(self.gateway.number)
+        self.holders = sorted(holders)
         if not isinstance(self.reply, FanOut):
             costs = self.journey.scenario.gateway
             self.reply.cost_us = costs.parse_us + costs.command_us * len(self.holders)
@@ -171,16 +180,14 @@ class LookUp(Job):
         station.send(self.gateway, self.reply)
 
 
-class Store(Job):
+class Store(Task):
     """At the database or a broker node: a message is stored, for the members to read who do not get it live."""
 
-    __slots__ = ("gateway", "journey", "message")
+    __slots__ = ("gateway", "journey", "message", "reply")
 
-    def __init__(self, journey: Journey, message: int, gateway: Gateway, reply: Job) -> None:
+    def __init__(self, journey: Journey, message: int, gateway: Gateway, reply: Task) -> None:
         costs = journey.store_costs
-        super().__init__(
-            journey.clock, journey.store_us, (gateway.number,), luck=journey.factor(costs, STORE, message)
-        )
+        super().__init__(journey.clock, journey.store_us, (gateway.number,), luck=journey.factor(costs, STORE, message))
         self.journey, self.message, self.gateway, self.reply = journey, message, gateway, reply
         journey.notes.under_way[message] += 1
 
@@ -191,12 +198,12 @@ class Store(Job):
         self.journey.carried(self.message)
 
 
-class Sync(Job):
+class Sync(Task):
     """At the database or a broker node: what a user has missed is read."""
 
-    __slots__ = ("client", "journey", "missed")
+    __slots__ = ("client", "journey", "missed", "reply")
 
-    def __init__(self, journey: Journey, client: Client, reply: Job) -> None:
+    def __init__(self, journey: Journey, client: Client, reply: Task) -> None:
         costs = journey.store_costs
         super().__init__(
             journey.clock, journey.sync_us, (client.gateway.number,), luck=journey.factor(costs, SYNC, client.number)
@@ -210,6 +217,3 @@ class Sync(Job):
         self.reply.cost_us = costs.parse_us + costs.write_us * len(self.missed)
         station.work[Work.RECOVER] += 1
         station.send(self.client.gateway, self.reply)
-
-
-Place = Any

@@ -9,27 +9,24 @@ Equal times happen in the order in which they were scheduled; sessions of the tr
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Generator
 from typing import Any
 
 import numpy as np
 from simpy.events import Event
 
-from chatsim.engine.clock import Clock, happen
+from chatsim.engine.clock import happen
 from chatsim.engine.jobs import FanOut, LookUp, Publish, Store, Subscribe, Sync, Update
-from chatsim.engine.luck import RECEIVE, Luck
-from chatsim.engine.notes import Notes
+from chatsim.engine.luck import RECEIVE
 from chatsim.engine.outcome import Cause, Fate, SessionFate, Work
-from chatsim.engine.station import Host, Job, Station
-from chatsim.rules.placement import PLACEMENT_NUMBERS, place
+from chatsim.engine.stage import Client, Gateway, Stage
+from chatsim.engine.station import Job, Station, Task
 from chatsim.rules.routing import (
     DIRECTORY,
     GLOBAL,
     IN_PROCESS,
     MESH,
-    ROOM,
-    ROUTING_NUMBERS,
-    TOPOLOGY_NUMBERS,
     USER,
     keeps_registry,
     passes_broker,
@@ -38,66 +35,15 @@ from chatsim.rules.routing import (
     room_channel,
     server_channel,
     standing_channel,
-    subscribe_node,
     user_channel,
 )
 from chatsim.scenario import Scenario
-from chatsim.scenario.models import StationCosts
-from chatsim.scenario.stations import station_names, stations_on
 from chatsim.world.tables import World
 
 Story = Generator[Event, Any, None]
 
 
-class Client:
-    """One session, seen from both ends of its connection: connecting, online, gone."""
-
-    def __init__(self, number: int, user: int, link_s: float, ready: Event) -> None:
-        self.number = number
-        self.user = user
-        self.link_s = link_s
-        self.ready = ready
-        self.gateway: Gateway
-        self.online = False
-        self.gone = False
-        self.closed = False
-        self.registered = False
-        self.uplink_s = 0.0
-        self.downlink_s = 0.0
-        self.drained_s = 0.0
-        self.live: set[int] | None = set()
-        self.synced: set[int] = set()
-
-
-class Gateway(Station):
-    """A chat server: the sessions it holds, by user and by room (with the user's place in the room)."""
-
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
-        self.local: dict[int, list[Client]] = {}
-        self.members: dict[int, dict[Client, int]] = {}
-
-
-class Node(Station):
-    """A broker node: which gateways subscribe to which channel here."""
-
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
-        self.subscribers: dict[int, dict[int, None]] = {}
-
-    def subscribe(self, channel: int, gateway: int, change: int) -> None:
-        """A gateway subscribes (+1) or unsubscribes (-1)."""
-        here = self.subscribers.setdefault(channel, {})
-        if change > 0:
-            here[gateway] = None
-        else:
-            here.pop(gateway, None)
-            if not here:
-                del self.subscribers[channel]
-        self.notes.subscription(self.clock.now, self.number, change)
-
-
-class Journey:
+class Journey(Stage):
     """One run of a scenario. ``clock`` is a SimPy environment: add processes of your own before :meth:`run`.
 
     >>> from chatsim.scenario import load_scenario
@@ -116,50 +62,42 @@ class Journey:
     """
 
     def __init__(self, scenario: Scenario, world: World) -> None:
-        self.scenario, self.world = scenario, world
-        self.design = scenario.design
-        self.clock = Clock()
-        self.routing = ROUTING_NUMBERS[self.design.routing]
-        self.topology = TOPOLOGY_NUMBERS[scenario.broker.topology]
-        self.shortcut = self.design.local_shortcut
-        self.names = station_names(scenario)
-        self.notes = Notes(world, len(self.names))
-        self.luck = Luck(scenario, world)
-        self.end_s = world.duration_s + scenario.workload.drain_s
-        self._build_stations()
-        self._read_world()
-        self.registry: dict[int, dict[int, int]] = {}
-        self.inbox: dict[int, dict[int, None]] = {}
-        self.early: dict[int, set[int]] = {}
-        self.keeps_missed = self.design.offline == "store"
-        self.connections = [0] * self.design.gateways
-        self.arrivals = 0
-        self.placement = PLACEMENT_NUMBERS[self.design.placement]
+        super().__init__(scenario, world)
         self._start()
 
-    # ---------------------------------------------------------------- sessions
+    def run(self, progress: Callable[[float], None] | None = None) -> None:
+        """Runs to the end; ``progress`` is told the share of simulated time, 99 times."""
+        if progress is not None:
+            self.clock.process(self._report(progress))
+        gc.freeze()  # the world stays: without it each collection looks through all sessions and rooms again
+        try:
+            self.clock.run_to(self.end_s)
+        finally:
+            gc.unfreeze()
 
     def login(self, session: int) -> Story:
         """A session from its first packet to the welcome, which brings what its user has missed."""
         client = self.clients[session]
-        if not self._place(client):
+        if not self.take_place(client):
+            self._gone(client, SessionFate.REFUSED)
             return
+        client.live = set()
         self.clock.at(self.session_end_s[session], self.leave, client)
         trips = self.scenario.network.handshake_trips
         yield self.clock.until(self.clock.now + (2 * trips + 1) * client.link_s)
-        if client.gone:
+        if client.has_left():
             return
         gateway, costs = client.gateway, self.scenario.gateway
         yield self.does(gateway, Work.LOGIN, costs.tls_us + costs.handshake_us + costs.token_us)
-        if client.gone:
+        if client.has_left():
             return
         yield from self.subscribe(client)
-        if client.gone:
+        if client.has_left():
             return
         missed: list[int] = []
         if self.keeps_missed:
-            sync = Sync(self, client, reply=Job(self.clock))
-            yield from self.ask(gateway, self.store_of_user(client.user), sync)
+            sync = Sync(self, client, reply=Task(self.clock))
+            yield from self.ask(gateway, self.store_of_user(client.user), sync, sync.reply)
             gateway.work[Work.WRITE] += len(sync.missed)
             missed = sync.missed
         self.welcome(client, missed)
@@ -170,11 +108,11 @@ class Journey:
         channels = self.join(client)
         replies = []
         requests: list[tuple[Station, Job]] = []
-        for node, its_channels in self._by_node(gateway, channels):
-            replies.append(Job(self.clock, self.scenario.gateway.parse_us))
+        for node, its_channels in self.by_node(gateway, channels):
+            replies.append(Task(self.clock, self.scenario.gateway.parse_us))
             requests.append((node, Subscribe(self, gateway, its_channels, +1, replies[-1])))
         if keeps_registry(self.routing):
-            replies.append(Job(self.clock, self.scenario.gateway.parse_us))
+            replies.append(Task(self.clock, self.scenario.gateway.parse_us))
             requests.append((self.node_of_user(client.user), Update(self, gateway, client.user, +1, replies[-1])))
         if not requests:
             return
@@ -189,30 +127,28 @@ class Journey:
         """The gateway says welcome; the missed messages travel in the same packet."""
         now_s = self.clock.now
         rows = [self.notes.written(message, client.number, now_s) for message in missed]
-        client.synced = set(missed)
+        client.synced = frozenset(missed)
         size_bytes = sum(self.size_bytes[message] for message in missed)
         self.clock.at(self._arrival_s(client, now_s, size_bytes, 1.0), self.welcomed, (client, rows))
 
-    def welcomed(self, event: Event) -> None:
+    def welcomed(self, event: Any) -> None:
         """The welcome reaches the client: it is online, and sends what it held back."""
         client, rows = event.value
         if client.gone:
             for row in rows:
-                self._lost(row, Cause.LEFT)
+                self.notes.lost(row, Cause.LEFT)
             return
         client.online = True
         self.notes.online_s[client.number] = self.clock.now
         self.notes.session_fate[client.number] = SessionFate.ONLINE
         for row in rows:
             message = self.notes.row_message[row]
-            if message in client.live:
-                self._received(row, client, Fate.DUPLICATE)
-            else:
-                self._received(row, client, Fate.READ_LATER)
+            self.notes.row_fate[row] = Fate.DUPLICATE if message in client.live else Fate.READ_LATER
+            self._received(row, message, client)
         client.live = None
         happen(client.ready)
 
-    def leave(self, event: Event) -> None:
+    def leave(self, event: Any) -> None:
         """The client goes away, whatever state it is in."""
         client = event.value
         if not client.gone:
@@ -227,12 +163,10 @@ class Journey:
         self.connections[gateway.number] -= 1
         if not client.registered:
             return
-        for node, channels in self._by_node(gateway, self.part(client)):
+        for node, channels in self.by_node(gateway, self.part(client)):
             gateway.send(node, Subscribe(self, gateway, channels, -1, None))
         if keeps_registry(self.routing):
             gateway.send(self.node_of_user(client.user), Update(self, gateway, client.user, -1, None))
-
-    # ---------------------------------------------------------------- messages
 
     def message(self, message: int) -> Story:
         """A message from its sender's hand to the gateway, the store, and on to its audience."""
@@ -252,7 +186,8 @@ class Journey:
         self.notes.gateway[message] = gateway.number
         yield from self.receive(message, gateway)
         if store == "before":
-            yield from self.ask(gateway, self.store_of(message), self._store(message, gateway, routes=True))
+            storing = self._store(message, gateway, routes=True)
+            yield from self.ask(gateway, self.store_of(message), storing, storing.reply)
         elif store == "beside":
             gateway.send(self.store_of(message), self._store(message, gateway, routes=False))
         if self.routing == DIRECTORY:
@@ -272,7 +207,7 @@ class Journey:
         if store != "before":
             commands += self._commands(message, gateway)
         cost_us = costs.receive_us + costs.command_us * commands
-        job = Job(self.clock, cost_us, self._places(commands), self.factor(costs, RECEIVE, message))
+        job = Task(self.clock, cost_us, self._places(commands), self.factor(costs, RECEIVE, message))
         gateway.take(job)
         yield job
         gateway.work[Work.RECEIVE] += 1
@@ -296,13 +231,12 @@ class Journey:
     def route_by_directory(self, message: int, gateway: Gateway) -> Story:
         """The directory says which gateways hold the recipients; each of them gets one PUBLISH."""
         node = self.nodes[publish_node(room_channel(self.room[message]), self.topology, len(self.nodes))]
-        look_up = LookUp(self, tuple(self.recipients(message)), gateway, reply=Job(self.clock))
-        yield from self.ask(gateway, node, look_up)
+        reply = Task(self.clock)
+        look_up = LookUp(self, tuple(self.recipients(message)), gateway, reply)
+        yield from self.ask(gateway, node, look_up, reply)
         if self.shortcut:
             self.fan_out_here(message, gateway)
         for holder in look_up.holders:
-            if self.shortcut and holder == gateway.number:
-                continue
             channel = server_channel(holder)
             node = self.nodes[publish_node(channel, self.topology, len(self.nodes))]
             gateway.work[Work.COMMAND] += 1
@@ -312,36 +246,37 @@ class Journey:
         """The sender's own gateway serves its own sessions."""
         gateway.take(FanOut(self, message, -1, pushed=False))
 
-    def write(self, message: int, client: Client, position: int, leaves_s: float) -> None:
-        """A gateway writes a message to a session at ``leaves_s``; a full outbound queue closes it or drops the message."""
-        network = self.scenario.network
-        waiting_bytes = (client.drained_s - leaves_s) * network.downlink_bytes_per_s
-        if waiting_bytes + self.size_bytes[message] > network.outbound_max_bytes and not client.closed:
+    def write(self, message: int, client: Client, leaves_s: float, factor: float) -> None:
+        """A gateway writes a message to a session at ``leaves_s``; a full outbound queue closes it or drops what comes.
+
+        ``factor`` is the luck of the packet on the session's link.
+        """
+        size_bytes = self.size_bytes[message]
+        waiting_bytes = (client.drained_s - leaves_s) * self.downlink_bytes_per_s
+        if waiting_bytes + size_bytes > self.outbound_max_bytes and not client.closed:
             self.notes.written(message, client.number, leaves_s, Cause.OUTBOUND_FULL)
-            if network.outbound_policy == "close":
+            if self.scenario.network.outbound_policy == "close":
                 self._close(client)
             return
         row = self.notes.written(message, client.number, leaves_s)
-        gateway = client.gateway
-        if gateway.by_item:
-            self._transmit(client, leaves_s, [(row, position)])
+        if client.gateway.by_item:
+            self.clock.at(self._arrival_s(client, leaves_s, size_bytes, factor), self.delivered, (client, (row,)))
         else:
-            gateway.send(client, (row, position))
+            client.gateway.send(client, (row, factor))
 
-    def delivered(self, event: Event) -> None:
+    def delivered(self, event: Any) -> None:
         """A packet reaches the client. Now, and not before, its messages are delivered."""
         client, rows = event.value
-        for row, _ in rows:
+        for row in rows:
             if client.gone:
-                self._lost(row, Cause.LEFT)
+                self.notes.lost(row, Cause.LEFT)
                 continue
             message = self.notes.row_message[row]
-            if message in client.synced:
-                self._received(row, client, Fate.DUPLICATE)
-                continue
             if client.live is not None:
                 client.live.add(message)
-            self._received(row, client, Fate.DELIVERED)
+            elif client.synced and message in client.synced:
+                self.notes.row_fate[row] = Fate.DUPLICATE
+            self._received(row, message, client)
 
     def stored(self, message: int) -> None:
         """A message is in store, for every recipient who does not have it yet."""
@@ -364,151 +299,53 @@ class Journey:
         if not self.notes.under_way[message]:
             self.notes.done_s[message] = self.clock.now
 
-    # ---------------------------------------------------------------- who is where
-
-    def join(self, client: Client) -> list[int]:
-        """Takes a session on at its gateway; the channels to which that gateway must now subscribe."""
-        gateway, user = client.gateway, client.user
-        client.registered = True
-        here = gateway.local.setdefault(user, [])
-        here.append(client)
-        channels = [user_channel(user)] if self.routing == USER and len(here) == 1 else []
-        if not publishes_per_recipient(self.routing):
-            for room, position in self.rooms_of(user):
-                members = gateway.members.setdefault(room, {})
-                if not members and self.routing == ROOM:
-                    channels.append(room_channel(room))
-                members[client] = position
-        return channels
-
-    def part(self, client: Client) -> list[int]:
-        """Takes a session off; the channels that its gateway no longer needs."""
-        gateway, user = client.gateway, client.user
-        here = gateway.local[user]
-        here.remove(client)
-        channels = []
-        if not here:
-            del gateway.local[user]
-            if self.routing == USER:
-                channels.append(user_channel(user))
-        if not publishes_per_recipient(self.routing):
-            for room, _ in self.rooms_of(user):
-                members = gateway.members[room]
-                del members[client]
-                if not members:
-                    del gateway.members[room]
-                    if self.routing == ROOM:
-                        channels.append(room_channel(room))
-        return channels
-
-    def register(self, user: int, gateway: int, change: int) -> None:
-        """The registry counts one session more or less of a user on a gateway."""
-        held = self.registry.setdefault(user, {})
-        held[gateway] = held.get(gateway, 0) + change
-        if not held[gateway]:
-            del held[gateway]
-            if not held:
-                del self.registry[user]
-
-    def recipients(self, message: int) -> list[int]:
-        """The members of a message's room without its sender, ascending."""
-        room, sender = self.room[message], self.sender[message]
-        return [user for user in self.member[self.room_start[room] : self.room_start[room + 1]] if user != sender]
-
-    def position(self, room: int, user: int) -> int:
-        """A user's place in a room."""
-        return self.member.index(user, self.room_start[room], self.room_start[room + 1]) - self.room_start[room]
-
-    def rooms_of(self, user: int) -> list[tuple[int, int]]:
-        """The rooms a user is in, with the user's place in each."""
-        return self._rooms_of[self._rooms_start[user] : self._rooms_start[user + 1]]
-
-    def node_of_user(self, user: int) -> Node:
-        """The broker node that holds a user's keys."""
-        return self.nodes[publish_node(user_channel(user), self.topology, len(self.nodes))]
-
-    def store_of(self, message: int) -> Station:
-        """Where a message is stored."""
-        if self.design.store_in == "database":
-            return self.database
-        return self.nodes[publish_node(room_channel(self.room[message]), self.topology, len(self.nodes))]
-
-    def store_of_user(self, user: int) -> Station:
-        """Where a user's missed messages are read."""
-        return self.database if self.design.store_in == "database" else self.node_of_user(user)
-
-    # ---------------------------------------------------------------- mechanics
-
-    def does(self, gateway: Gateway, work: Work, cost_us: float, times: int = 1) -> Job:
-        """An item of work at a gateway, for a process to yield."""
-        job = Job(self.clock, cost_us)
-        gateway.work[work] += times
-        gateway.take(job)
-        return job
-
-    def ask(self, gateway: Gateway, station: Station, request: Job) -> Story:
+    def ask(self, gateway: Gateway, station: Station, request: Job, reply: Task) -> Story:
         """Sends a request and waits until the gateway has read the reply."""
         gateway.send(station, request)
-        yield request.reply
+        yield reply
         gateway.work[Work.PARSE] += 1
-
-    def factor(self, costs: StationCosts, purpose: int, entity: int) -> float:
-        """The luck of an item: 1 with fixed costs, exponential of mean 1 otherwise."""
-        return self.luck.service(purpose, entity) if costs.service == "exponential" else 1.0
 
     def post(self, station: Station, place: Any, items: list[Any]) -> None:
         """What left a station at one instant for one place: a packet."""
         if type(place) is Client:
-            self._transmit(place, self.clock._now, items)
+            self._transmit(place, items)
         else:
             far = station is self.database or place is self.database
             delay_s = self.database_link_s if far else self.broker_link_s
             self.clock.at(self.clock._now + delay_s, self._arrive, (place, items))
-
-    def run(self, progress: Callable[[float], None] | None = None) -> None:
-        """Runs to the end; ``progress`` is told the share of simulated time, 100 times."""
-        if progress is not None:
-            self.clock.process(self._report(progress))
-        self.clock.run(until=self.end_s)
 
     def _report(self, progress: Callable[[float], None]) -> Story:
         for percent in range(1, 100):
             yield self.clock.until(self.end_s * percent / 100)
             progress(percent / 100)
 
-    def _arrive(self, event: Event) -> None:
-        station, jobs = event._value
+    def _arrive(self, event: Any) -> None:
+        station, jobs = event.value
         station.take(*jobs)
 
-    def _transmit(self, client: Client, leaves_s: float, rows: list[tuple[int, int]]) -> None:
-        """A packet goes down a session's link, behind what went before."""
-        first = self.notes.row_message[rows[0][0]]
+    def _transmit(self, client: Client, rows: list[tuple[int, float]]) -> None:
+        """What a tick wrote to one session goes down its link as one packet, with the luck of the first message."""
         size_bytes = sum(self.size_bytes[self.notes.row_message[row]] for row, _ in rows)
-        factors, offset = self.luck.downlink(first)
-        arrival_s = self._arrival_s(client, leaves_s, size_bytes, factors[offset + rows[0][1]])
-        self.clock.at(arrival_s, self.delivered, (client, rows))
+        arrival_s = self._arrival_s(client, self.clock._now, size_bytes, rows[0][1])
+        self.clock.at(arrival_s, self.delivered, (client, [row for row, _ in rows]))
 
     def _arrival_s(self, client: Client, leaves_s: float, size_bytes: int, factor: float) -> float:
         """When a packet arrives: the link sends one byte after the other, and nothing overtakes."""
-        drained_s = max(client.drained_s, leaves_s) + size_bytes / self.scenario.network.downlink_bytes_per_s
+        drained_s = client.drained_s
+        drained_s = (drained_s if drained_s > leaves_s else leaves_s) + size_bytes / self.downlink_bytes_per_s
         client.drained_s = drained_s
-        client.downlink_s = max(client.downlink_s, drained_s + client.link_s * factor)
+        arrival_s = drained_s + client.link_s * factor
+        client.downlink_s = max(client.downlink_s, arrival_s)
         return client.downlink_s
 
-    def _received(self, row: int, client: Client, fate: Fate) -> None:
+    def _received(self, row: int, message: int, client: Client) -> None:
         self.notes.row_time_s[row] = self.clock._now
-        self.notes.row_fate[row] = fate
         if self.keeps_missed:
-            message = self.notes.row_message[row]
             box = self.inbox.get(client.user)
             if box is not None and message in box:
                 del box[message]
             elif self.notes.stored_s[message] != self.notes.stored_s[message]:
                 self.early.setdefault(message, set()).add(client.user)
-
-    def _lost(self, row: int, cause: Cause) -> None:
-        self.notes.row_fate[row] = Fate.LOST
-        self.notes.row_cause[row] = cause
 
     def _gone(self, client: Client, fate: SessionFate) -> None:
         was_online = client.online
@@ -525,23 +362,11 @@ class Journey:
             self._gone(client, SessionFate.CLOSED)
             self.clock.process(self.goodbye(client, 0.0))
 
-    def _place(self, client: Client) -> bool:
-        limit = self.scenario.gateway.connections_max
-        number = place(self.placement, self.arrivals, client.user, self.connections, limit)
-        self.arrivals += 1
-        if number < 0:
-            self._gone(client, SessionFate.REFUSED)
-            return False
-        client.gateway = self.gateways[number]
-        self.connections[number] += 1
-        self.notes.session_gateway[client.number] = number
-        return True
-
     def _store(self, message: int, gateway: Gateway, routes: bool) -> Store:
         costs = self.scenario.gateway
         commands = self._commands(message, gateway) if routes else 0
         gateway.work[Work.COMMAND] += commands
-        reply = Job(self.clock, costs.parse_us + costs.command_us * commands, self._places(commands))
+        reply = Task(self.clock, costs.parse_us + costs.command_us * commands, self._places(commands))
         return Store(self, message, gateway, reply)
 
     def _commands(self, message: int, gateway: Gateway) -> int:
@@ -574,61 +399,12 @@ class Journey:
             return [peer for peer in others if self.room[message] in peer.members]
         return others
 
-    def _by_node(self, gateway: Gateway, channels: list[int]) -> list[tuple[Node, list[int]]]:
-        by_node: dict[int, list[int]] = {}
-        for channel in channels:
-            number = subscribe_node(channel, gateway.number, self.topology, len(self.nodes))
-            by_node.setdefault(number, []).append(channel)
-        return [(self.nodes[number], its_channels) for number, its_channels in by_node.items()]
-
-    def _build_stations(self) -> None:
-        scenario, names = self.scenario, self.names
-        hosts: dict[str, Host] = {}
-        for host in scenario.hosts:
-            shared = Host(host.cores)
-            hosts.update(dict.fromkeys(stations_on(host, names), shared))
-
-        def parts(number: int, costs: StationCosts) -> tuple[Any, ...]:
-            return self.clock, number, costs, self.notes, self.post, hosts.get(names[number])
-
-        first_node = self.design.gateways
-        nodes = scenario.broker.nodes if scenario.has_broker else 0
-        self.gateways = [Gateway(*parts(number, scenario.gateway)) for number in range(first_node)]
-        self.nodes = [Node(*parts(first_node + node, scenario.broker)) for node in range(nodes)]
-        self.database = Station(*parts(first_node + nodes, scenario.database))
-        self.broker_link_s = scenario.network.broker_rtt_ms * 1e-3 / 2
-        self.database_link_s = scenario.network.database_rtt_ms * 1e-3 / 2
-        in_database = self.design.store_in == "database"
-        self.store_costs: StationCosts = scenario.database if in_database else scenario.broker
-        self.store_us = scenario.database.insert_us if in_database else scenario.broker.history_us
-        self.sync_us = scenario.database.read_us if in_database else scenario.broker.recover_us
-
-    def _read_world(self) -> None:
-        world = self.world
-        rooms, messages, sessions = world.rooms, world.messages, world.sessions
-        self.sender: list[int] = messages.sender.tolist()
-        self.session: list[int] = messages.session.tolist()
-        self.room: list[int] = messages.room.tolist()
-        self.size_bytes: list[int] = messages.size_bytes.tolist()
-        self.member: list[int] = rooms.member.tolist()
-        self.room_start: list[int] = rooms.start.tolist()
-        self.session_end_s: list[float] = sessions.end_s.tolist()
-        order = np.argsort(rooms.member, kind="stable")
-        room_of = np.repeat(np.arange(len(rooms)), np.diff(rooms.start))[order]
-        positions = order - rooms.start[room_of]
-        self._rooms_of = list(zip(room_of.tolist(), positions.tolist(), strict=True))
-        self._rooms_start = np.searchsorted(rooms.member[order], np.arange(world.users + 1)).tolist()
-        self.clients = [
-            Client(number, user, link_s, Event(self.clock))
-            for number, (user, link_s) in enumerate(zip(sessions.user.tolist(), self.luck.link_s, strict=True))
-        ]
-
     def _start(self) -> None:
         """The state at time 0: gateways subscribed, sessions that began before the run online."""
         for gateway in self.gateways:
             channel = standing_channel(self.routing, gateway.number)
             if channel >= 0:
-                self._subscribed(gateway, [channel])
+                self.subscribed(gateway, [channel])
         starts_s = self.world.sessions.start_s
         standing = int(np.searchsorted(starts_s, 0.0, side="right"))
         for client in self.clients[:standing]:
@@ -637,20 +413,16 @@ class Journey:
         self.clock.process(self._open_messages(self.world.messages.time_s.tolist()))
 
     def _stands(self, client: Client, since_s: float) -> None:
-        if not self._place(client):
+        if not self.take_place(client):
+            self._gone(client, SessionFate.REFUSED)
             return
-        client.online, client.live = True, None
+        client.online = True
         self.notes.online_s[client.number] = since_s
         self.notes.session_fate[client.number] = SessionFate.ONLINE
-        self._subscribed(client.gateway, self.join(client))
+        self.subscribed(client.gateway, self.join(client))
         if keeps_registry(self.routing):
             self.register(client.user, client.gateway.number, +1)
         self.clock.at(max(0.0, self.session_end_s[client.number]), self.leave, client)
-
-    def _subscribed(self, gateway: Gateway, channels: list[int]) -> None:
-        for node, its_channels in self._by_node(gateway, channels):
-            for channel in its_channels:
-                node.subscribe(channel, gateway.number, +1)
 
     def _open_sessions(self, first: int, starts_s: list[float]) -> Story:
         for session, start_s in enumerate(starts_s, first):

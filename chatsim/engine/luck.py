@@ -17,8 +17,8 @@ PUSH = 16
 class Luck:
     """Delays of links and service of stations.
 
-    ``link_s[session]`` is the one-way delay of a session's link, ``uplink[message]`` and ``downlink(message)[position]``
-    the factors by which single packets differ from it (position: the recipient's place in the room), and
+    ``link_s[session]`` is the one-way delay of a session's link, ``uplink[message]`` and ``downlink(message)`` the
+    factors by which single packets differ from it (position: the recipient's place in the room), and
     ``service(...)`` the factors of a message's items at a station.
     """
 
@@ -59,7 +59,7 @@ class Luck:
         return factors[place]
 
     def _draw(self, block: int) -> tuple[list[float], list[int]]:
-        """The factors of one block of messages and their offsets; blocks come nearly in order, so the last few are kept."""
+        """The factors of one block of messages and their offsets; blocks come nearly in order, so few are kept."""
         messages = np.arange(block * BLOCK, min((block + 1) * BLOCK, self._messages))
         rooms = self._room[messages]
         sizes = self._start[rooms + 1] - self._start[rooms]

@@ -38,8 +38,8 @@ class Notes:
         self.row_session = array("i")
         self.row_written_s = array("d")
         self.row_time_s = array("d")
-        self.row_fate = array("b")
-        self.row_cause = array("b")
+        self.row_fate: dict[int, Fate] = {}
+        self.row_cause: dict[int, Cause] = {}
         self.session_gateway = array("i", [-1]) * sessions
         self.online_s = array("d", [NEVER]) * sessions
         self.left_s = array("d", [NEVER]) * sessions
@@ -63,9 +63,31 @@ class Notes:
         self.row_session.append(session)
         self.row_written_s.append(written_s)
         self.row_time_s.append(NEVER)
-        self.row_fate.append(Fate.LOST if cause else Fate.IN_FLIGHT)
-        self.row_cause.append(cause)
-        return len(self.row_message) - 1
+        row = len(self.row_message) - 1
+        if cause:
+            self.lost(row, cause)
+        return row
+
+    def lost(self, row: int, cause: Cause) -> None:
+        """What was written to a session never comes to it."""
+        self.row_fate[row] = Fate.LOST
+        self.row_cause[row] = cause
+
+    def rows(self) -> Columns:
+        """What was written to sessions. A row is delivered when it has a time, and in flight when not, unless noted."""
+        time_s = np.array(self.row_time_s, np.float64)
+        fate = np.where(np.isnan(time_s), Fate.IN_FLIGHT, Fate.DELIVERED).astype(np.int8)
+        fate[list(self.row_fate)] = list(self.row_fate.values())
+        cause = np.zeros(len(fate), np.int8)
+        cause[list(self.row_cause)] = list(self.row_cause.values())
+        return {
+            "message": np.array(self.row_message, np.int32),
+            "session": np.array(self.row_session, np.int32),
+            "written_s": np.array(self.row_written_s, np.float64),
+            "time_s": time_s,
+            "fate": fate,
+            "cause": cause,
+        }
 
     def subscription(self, time_s: float, node: int, change: int) -> None:
         """A broker node holds one subscription more (+1) or less (-1)."""

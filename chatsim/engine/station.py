@@ -21,32 +21,46 @@ from chatsim.scenario.models import StationCosts
 US = 1e-6
 
 
-class Job(Event):
-    """One waiting item of a station. A process may yield it: it happens when the item has left the station.
+class Job:
+    """One waiting item of a station.
 
     Subclasses decide in :meth:`begin`, when a worker turns to the item, and act in :meth:`end`, when it leaves.
+    ``touches`` are the connections that it writes to.
     """
 
-    __slots__ = ("arrived_s", "cost_us", "luck", "reply", "touches")
+    __slots__ = ("arrived_s", "touches")
+    touches: Iterable[Hashable]
+    arrived_s: float
+
+    def begin(self, station: Any, at_s: float) -> float:
+        """The cost of the item in us, decided at ``at_s``, when a worker turns to it."""
+        raise NotImplementedError
+
+    def end(self, station: Any) -> None:
+        """The item leaves."""
+        raise NotImplementedError
+
+
+class Task(Job, Event):
+    """An item that a story waits for: a process yields it, and goes on when it has left the station."""
+
+    __slots__ = ("cost_us", "luck")
 
     def __init__(self, clock: Clock, cost_us: float = 0.0, touches: Iterable[Hashable] = (), luck: float = 1.0) -> None:
-        super().__init__(clock)
+        Event.__init__(self, clock)
         self.cost_us = cost_us
         self.touches = touches
         self.luck = luck
-        self.arrived_s = 0.0
 
-    def begin(self, station: Station, at_s: float) -> float:
-        """The cost of the item in us, decided at ``at_s``, when a worker turns to it."""
+    def begin(self, station: Any, at_s: float) -> float:
         return self.cost_us * self.luck
 
-    def end(self, station: Station) -> None:
-        """The item leaves."""
+    def end(self, station: Any) -> None:
         happen(self)
 
 
 class Host:
-    """A machine whose cores its stations share: a worker that is ready waits for a core and runs its tick to the end."""
+    """A machine whose cores its stations share: a ready worker waits for a core and runs its tick to the end."""
 
     def __init__(self, cores: int) -> None:
         self.free = cores
@@ -72,7 +86,12 @@ class Station:
     """Anything that works and has a queue."""
 
     def __init__(
-        self, clock: Clock, number: int, costs: StationCosts, notes: Notes, post: Callable[[Station, Any, list[Any]], None],
+        self,
+        clock: Clock,
+        number: int,
+        costs: StationCosts,
+        notes: Notes,
+        post: Callable[[Station, Any, list[Any]], None],
         host: Host | None = None,
     ) -> None:
         self.clock = clock
@@ -86,6 +105,7 @@ class Station:
         self.waits_for_core = False
         self.by_item = costs.flush == "item"
         self.batch_max = costs.batch_max or 1 << 62
+        self.tick_us, self.wake_us, self.flush_us = costs.tick_us, costs.wake_us, costs.flush_us
         self.work = notes.work[number]
         self.parcels: dict[Any, list[Any]] = {}
 
@@ -95,7 +115,8 @@ class Station:
         for job in jobs:
             job.arrived_s = now_s
         self.queue.extend(jobs)
-        self._wake()
+        if self.idle:
+            self._wake()
 
     def send(self, place: Any, item: Any) -> None:
         """Something leaves for a place; it travels with all that leaves for it at this instant."""
@@ -126,37 +147,38 @@ class Station:
     def _tick(self, slept: bool) -> None:
         """Takes a batch, decides what it costs, and lets its results leave in time."""
         start_s = self.clock._now
-        costs, queue, by_item = self.costs, self.queue, self.by_item
-        taken = min(len(queue), self.batch_max)
-        spent_us = costs.tick_us + (costs.wake_us if slept else 0.0)
+        queue, by_item, flush_us = self.queue, self.by_item, self.flush_us
+        taken = len(queue) if len(queue) < self.batch_max else self.batch_max
+        spent_us = self.tick_us + self.wake_us if slept else self.tick_us
         touched: set[Hashable] = set()
         waited_s = 0.0
-        batch = []
+        left_s = start_s
+        batch: list[Job] = []
         for _ in range(taken):
             job = queue.popleft()
             waited_s += start_s - job.arrived_s
             spent_us += job.begin(self, start_s + spent_us * US)
-            if costs.flush_us and job.touches:
+            if flush_us and job.touches:
                 if by_item:
-                    spent_us += costs.flush_us * len(set(job.touches))
+                    spent_us += flush_us * len(set(job.touches))
                 else:
                     touched.update(job.touches)
-            if by_item:
-                self.clock.at(start_s + spent_us * US, self._item_done, job)
-            else:
-                batch.append(job)
-        spent_us += costs.flush_us * len(touched)
+            if by_item and batch:
+                self.clock.at(left_s, self._item_done, batch.pop())
+            left_s = start_s + spent_us * US
+            batch.append(job)
+        spent_us += flush_us * len(touched)
         end_s = start_s + spent_us * US
         self.clock.at(end_s, self._tick_done, batch)
         self.notes.tick(self.number, start_s, end_s, taken, len(queue), waited_s)
 
-    def _item_done(self, event: Event) -> None:
-        event._value.end(self)
+    def _item_done(self, event: Any) -> None:
+        event.value.end(self)
         self._flush()
 
-    def _tick_done(self, event: Event) -> None:
-        """The worker is free again; what the tick did leaves."""
-        for job in event._value:
+    def _tick_done(self, event: Any) -> None:
+        """What the tick did leaves, with ``flush = "item"`` its last item; the worker is free again."""
+        for job in event.value:
             job.end(self)
         self._flush()
         if self.host is not None:

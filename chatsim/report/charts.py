@@ -44,6 +44,7 @@ __all__ = [
 
 NINES = (0.0, 50.0, 90.0, 99.0, 99.9, 99.99, 99.999, 99.9999)
 ROW_IN = 0.34
+FEW = 10  # deliveries of a moment, below which its p50 jumps about
 PARITY = "#999999"
 
 
@@ -95,8 +96,9 @@ def utilisation_by_tier(table: pd.DataFrame, title: str = "Utilisation by tier")
             nothing(figure.add_subplot(), "no stations")
             return figure
         panels = figure.subplots(1, len(tiers), sharey=True, squeeze=False)[0]
+        top = _round_up(100 * float(table["utilisation"].max()))
         for axes, tier in zip(panels, tiers, strict=True):
-            _tier_bars(axes, table[table["tier"] == tier].set_index("design").reindex(designs), TIER_COLORS[tier])
+            _tier_bars(axes, table[table["tier"] == tier].set_index("design").reindex(designs), TIER_COLORS[tier], top)
             axes.set_title(tier, fontweight="normal")
             axes.set_xlabel("utilisation (%)")
         _name_rows(panels[0], designs)
@@ -207,7 +209,7 @@ def comparison_bars(table: pd.DataFrame, title: str = "Latency of each design") 
 # --------------------------------------------------------------------------- parts of charts
 
 
-def _tier_bars(axes: Axes, rows: pd.DataFrame, color: str) -> None:
+def _tier_bars(axes: Axes, rows: pd.DataFrame, color: str, top: float) -> None:
     busy = 100 * rows["utilisation"].to_numpy(dtype=np.float64)
     work = 100 * rows["work_utilisation"].to_numpy(dtype=np.float64)
     place = np.arange(len(rows))
@@ -215,9 +217,10 @@ def _tier_bars(axes: Axes, rows: pd.DataFrame, color: str) -> None:
     axes.barh(place, work, height=0.7, color=color)
     for row, (total, part) in enumerate(zip(busy, work, strict=True)):
         said = f"{_percent(total)} ({_percent(part)})" if np.isfinite(total) else "none"
-        axes.text(102 if total > 60 else (0 if np.isnan(total) else total) + 2, row, said, va="center", fontsize=8)
-    axes.set_xlim(0, 145)
-    axes.set_xticks([0, 50, 100])
+        end = 0.0 if np.isnan(total) else total
+        axes.text(1.02 * top if end > 0.6 * top else end + 0.02 * top, row, said, va="center", fontsize=8)
+    axes.set_xlim(0, 1.5 * top)
+    axes.set_xticks([0, top / 2, top], [number(value) for value in (0, top / 2, top)])
     axes.tick_params(axis="y", length=0)
     axes.grid(visible=False, axis="y")
 
@@ -242,7 +245,7 @@ def _draw_heatmap(figure: Figure, axes: Axes, arrived_s: Floats, values_ms: Floa
     by_bin = pd.Series(values_ms).groupby(place)
     middle_s = (edges_s[:-1] + edges_s[1:]) / 2
     for share, style, text in ((0.5, "-", "p50"), (0.99, (0, (3, 1.2)), "p99")):
-        at = by_bin.quantile(share, interpolation="higher")[by_bin.size() >= least_samples(share)]
+        at = by_bin.quantile(share, interpolation="higher")[by_bin.size() >= max(least_samples(share), FEW)]
         if at.empty:
             continue
         halo = [withStroke(linewidth=3.2, foreground="white")]
@@ -328,7 +331,15 @@ def _deliveries(count: int) -> str:
 
 
 def _percent(value: float) -> str:
-    return f"{value:.0f}" if value >= 9.95 or value == 0 else f"{value:.1f}"
+    return f"{value:.0f}" if value >= 9.95 else f"{value:.2g}"
+
+
+def _round_up(percent: float) -> float:
+    """The end of an axis that holds a share: 100 %, or where all are smaller, the next of 1, 2 and 5 of a decade."""
+    if not 0 < percent <= 50:
+        return 100.0
+    decade = 10.0 ** math.floor(math.log10(percent))
+    return next(step * decade for step in (1, 2, 5, 10) if percent <= step * decade * (1 + 1e-9))
 
 
 def _say(axes: Axes, title: str, x: str, y: str) -> None:
@@ -363,7 +374,8 @@ def _log_axis(axis: XAxis | YAxis, values: Floats, room: float = 0.06) -> None:
     else:
         axes.set_yscale("log")
         axes.set_ylim(limits)
-    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high - low < 2.5 else (1.0,), numticks=20))
+    steps = (1.0, 2.0, 3.0, 5.0, 7.0) if high - low < 0.8 else (1.0, 2.0, 5.0) if high - low < 2.5 else (1.0,)
+    axis.set_major_locator(LogLocator(subs=steps, numticks=20))
     axis.set_major_formatter(lambda value, _: number(value))
     axis.set_minor_locator(NullLocator())
     axis.set_minor_formatter(NullFormatter())

@@ -22,13 +22,10 @@ if TYPE_CHECKING:
 WIDTH = 100
 SHOWN = {
     "carried_per_s": ("carried\n/s", 1.0),
-    "delivered_share": ("delivered\n%", 100.0),
+    "delivered_share": ("live\n%", 100.0),
     "p50_ms": ("p50\nms", 1.0),
     "p99_ms": ("p99\nms", 1.0),
-    "gateway_utilisation": ("gateway\nbusy %", 100.0),
-    "broker_utilisation": ("broker\nbusy %", 100.0),
-    "database_utilisation": ("database\nbusy %", 100.0),
-    "discarded_share": ("discarded\npushes %", 100.0),
+    "discarded_share": ("discards\n%", 100.0),
 }
 WITH_INTERVAL = ("carried_per_s", "p50_ms", "p99_ms")
 LEGEND = {
@@ -114,18 +111,21 @@ def show_result(result: Result, out: Console) -> None:
 
 def show_comparison(comparison: Comparison, out: Console) -> None:
     """One row per design, and what follows from it."""
-    wide = comparison.replications > 1
-    figures = [name for name in SHOWN if not (wide and name.endswith("utilisation"))]
-    headers = ["design", *(SHOWN[name][0] for name in figures), "later than\nfirst, ms", "overloaded"]
+    headers = ["design", *(header for header, _ in SHOWN.values()), "later\nms", "busiest tier\nbusy %", "overloaded"]
     table = _table(f"The same trace for all{_replications(comparison)}", headers, left=("design",))
     for _, row in comparison.summary.iterrows():
         cells = [
-            _with_interval(row, name, SHOWN[name][1]) if name in WITH_INTERVAL else number(SHOWN[name][1] * row[name])
-            for name in figures
+            _with_interval(row, name, factor) if name in WITH_INTERVAL else number(factor * row[name])
+            for name, (_, factor) in SHOWN.items()
         ]
-        table.add_row(row["design"], *cells, _later(comparison, row["design"]), "yes" if row["overloaded"] else "no")
+        busiest = f"{row['busiest_tier']} {number(100 * row[row['busiest_tier'] + '_utilisation'])}"
+        table.add_row(row["design"], *cells, _later(comparison, row["design"]), busiest, _yes(row["overloaded"]))
     out.print(table)
-    _say(out, verdict_lines(comparison))
+    _say(out, [
+        "carried: live deliveries; live: share of those meant for a session; later: than the first design,",
+        "paired per message and recipient; discards: share of the pushes to gateways without a recipient.",
+        *verdict_lines(comparison),
+    ])
 
 
 def verdict_lines(comparison: Comparison) -> list[str]:
@@ -164,7 +164,8 @@ def show_saturation(curves: pd.DataFrame, out: Console) -> None:
     ]
     table = _table("Saturation: a standing load test of each design, loads in deliveries/s", headers, left=("design",))
     for design, part in curves.groupby("design", sort=False):
-        held, lost = part[~part["overloaded"]], part[part["overloaded"]]
+        lost = part[part["overloaded"]]
+        held = part[part["offered_per_s"] < lost["offered_per_s"].min()] if len(lost) else part
         top = held.sort_values("offered_per_s").iloc[-1] if len(held) else None
         there = [number(top[name]) if top is not None else "-" for name in ("offered_per_s", "p50_ms", "p99_ms")]
         table.add_row(
@@ -227,7 +228,7 @@ def show_trace(runs: Runs, out: Console) -> None:
 
 
 def _table(title: str, headers: Sequence[str], left: Sequence[str]) -> Table:
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for header in headers:
         table.add_column(header, justify="left" if header in left else "right", overflow="fold")
     return table
@@ -243,6 +244,10 @@ def _with_interval(row: pd.Series, figure: str, factor: float) -> str:
     return f"{text} ±{number(factor * half_width)}"
 
 
+def _yes(flag: object) -> str:
+    return "yes" if flag else "no"
+
+
 def _limit(value: float) -> str:
     return "never" if math.isinf(value) else number(value)
 
@@ -250,7 +255,7 @@ def _limit(value: float) -> str:
 def _replications(runs: Runs) -> str:
     if runs.replications == 1:
         return ""
-    return f", {runs.replications} replications: mean ± half width of its 95 % Student t interval"
+    return f": means of {runs.replications} replications ± half width of the 95 % Student t interval"
 
 
 def _say(out: Console, lines: Iterable[str]) -> None:

@@ -46,22 +46,22 @@ def server_channel(gateway: int) -> int:
 
 def passes_broker(routing: int) -> bool:
     """Whether messages travel through the broker."""
-    return routing != IN_PROCESS and routing != MESH  # noqa: PLR1714 - numba compiles no tuple of mixed names
+    return routing not in (IN_PROCESS, MESH)
 
 
 def publishes_per_recipient(routing: int) -> bool:
     """Whether there is one PUBLISH for each recipient, instead of one for the whole audience."""
-    return routing == USER or routing == GLOBAL_PER_RECIPIENT  # noqa: PLR1714
+    return routing in (USER, GLOBAL_PER_RECIPIENT)
 
 
 def keeps_registry(routing: int) -> bool:
     """Whether the broker holds a registry of users' sessions, kept up to date at each login and logout."""
-    return routing == USER or routing == GLOBAL_PER_RECIPIENT or routing == DIRECTORY  # noqa: PLR1714
+    return routing in (USER, GLOBAL_PER_RECIPIENT, DIRECTORY)
 
 
 def standing_channel(routing: int, gateway: int) -> int:
     """The channel to which a gateway subscribes when it starts, or -1."""
-    if routing == GLOBAL or routing == GLOBAL_PER_RECIPIENT:  # noqa: PLR1714
+    if routing in (GLOBAL, GLOBAL_PER_RECIPIENT):
         return GLOBAL_CHANNEL
     if routing == DIRECTORY:
         return server_channel(gateway)

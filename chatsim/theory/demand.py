@@ -1,4 +1,4 @@
-"""What a scenario's workload asks of the system in its busiest hour: rates, people online, and the audience of a message.
+"""What a workload asks of the system in its busiest hour: rates, people online, and the audience of a message.
 
 For the behaviour model these are closed forms in numbers that do not grow with the number of users. For a trace they
 are counted.
@@ -51,8 +51,8 @@ class Demand:
     user_subscriptions: float
 
 
-def demand(scenario: Scenario) -> Demand:
-    """The demand of a scenario. Builds a world only where ``workload.trace`` is given; InputError where that is wrong."""
+def demand_of(scenario: Scenario) -> Demand:
+    """The demand of a scenario. Builds a world only where ``workload.trace`` is given; InputError where it is wrong."""
     if scenario.workload.trace:
         from chatsim.world import build_world
 
@@ -80,7 +80,8 @@ def _model_demand(scenario: Scenario) -> Demand:
     still_on = still_connected_share(workload)
     talk = workload.conversations
     typical = float((day**2).mean() / day.mean())
-    opening_rate = talk.messages_per_day / _messages_per_opening(workload, typical, still_on) / (DAY_S * float(day.mean()))
+    openings_per_day = talk.messages_per_day / _messages_per_opening(workload, typical, still_on)
+    opening_rate = openings_per_day / (DAY_S * float(day.mean()))
     length = _messages_per_opening(workload, on, still_on)
     places = _Places(scenario, workload.sessions.second_device_share)
     users, twins = workload.users, 1.0 + workload.sessions.second_device_share
@@ -89,18 +90,18 @@ def _model_demand(scenario: Scenario) -> Demand:
     logins = users * rate * (1.0 - on) * twins
     pairs = users * _partners_mean(workload) / 2.0
     sizes, weights = group_sizes(workload.groups, users)
-    memberships = workload.groups.per_user * users if users >= 3 else 0.0
-    groups = memberships / float(weights @ sizes)
+    groups = (workload.groups.per_user * users if users >= 3 else 0.0) / float(weights @ sizes)
     apart = places.missed(on)
     fresh_own = places.fresh_session()
-    fresh_rooms = (2.0 * pairs * apart + memberships * float(weights * sizes @ apart ** (sizes - 1)) / float(weights @ sizes)) / users
+    fresh_rooms = (2.0 * pairs * apart + groups * float(weights * sizes @ apart ** (sizes - 1))) / users
+    subscribed = pairs * (1.0 - apart**2) + groups * float(weights @ (1.0 - apart**sizes))
     return Demand(
         users, users * on, users * on * twins, logins, users * opening_rate * length * on,
         users * opening_rate * _messages_per_opening(workload, on_mean, still_on) * on_mean,
         workload.message_bytes_median * math.exp(sigma * sigma / 2.0),
         _model_audience(_parts(workload, on, still_on), on, still_on, places),
         fresh_rooms=fresh_rooms * fresh_own, fresh_user=fresh_own,
-        room_subscriptions=places.gateways * (pairs * (1.0 - apart**2) + groups * float(weights @ (1.0 - apart**sizes))),
+        room_subscriptions=places.gateways * subscribed,
         user_subscriptions=users * on * places.held,
     )
 
@@ -117,10 +118,7 @@ def connected_share(workload: Workload, time_s: Array) -> Array:
 def still_connected_share(workload: Workload) -> float:
     """Chance that the rest of a session, from a uniform point of it, outlasts a reply's delay: E[(L - d)+] / E[L]."""
     sessions, talk = workload.sessions, workload.conversations
-    if sessions.length_sigma == 0:
-        sigma = 1e-9
-    else:
-        sigma = sessions.length_sigma
+    sigma = max(sessions.length_sigma, 1e-9)
     z, weight = _normal_grid()
     delay = talk.reply_s_median * np.exp(talk.reply_sigma * z)
     mean = length_s_mean(sessions)
@@ -136,11 +134,12 @@ def group_sizes(groups: Groups, users: int) -> tuple[Array, Array]:
     most = max(3, min(groups.size_max, users))
     sizes = np.rint(np.clip(groups.size_median * np.exp(groups.size_sigma * z), 3, most))
     found, place = np.unique(sizes, return_inverse=True)
-    return found, np.bincount(place, weights=weight)
+    share: Array = np.bincount(place, weights=weight).astype(np.float64)
+    return found, share
 
 
 def _in_run(workload: Workload) -> tuple[float, float, float]:
-    """(share of users connected over the run, the same in its busiest hour, session starts per user and second then)."""
+    """(share of users connected over the run, the same in its busiest hour, session starts per user and s then)."""
     span = min(workload.duration_s, DAY_S)
     steps = max(1, math.ceil(span / GRID_S))
     time_s = (np.arange(steps) + 0.5) * span / steps
@@ -168,10 +167,21 @@ def _runs(workload: Workload, on: float, still_on: float) -> tuple[float, float,
 
 
 def _group_openings(workload: Workload) -> float:
-    """Share of openings that go to a group: group_share, of those who are in any (Poisson memberships)."""
+    """Share of openings that go to a group: group_share, of those who are in any.
+
+    A member is either the group's seed, drawn from all users, or a friend of it, and so drawn by degree. Memberships
+    are therefore Poisson with a mean that grows with the degree, which is log-normal.
+    """
+    friends, groups = workload.friends, workload.groups
     if workload.users < 3:
         return 0.0
-    return workload.conversations.group_share * -math.expm1(-workload.groups.per_user)
+    sizes, weights = group_sizes(groups, workload.users)
+    seeds = 1.0 / float(weights @ sizes)
+    z, share = _normal_grid()
+    variance = 2.0 * math.log(friends.degree_mean / friends.degree_median)
+    degree = np.exp(math.sqrt(variance) * z - variance / 2.0)
+    in_any = float(share @ -np.expm1(-groups.per_user * (seeds + (1.0 - seeds) * degree)))
+    return workload.conversations.group_share * in_any
 
 
 def _messages_per_opening(workload: Workload, on: float, still_on: float) -> float:
@@ -300,22 +310,23 @@ def _counted_audience(world: World, rows: npt.NDArray[np.int64], scenario: Scena
     if not len(rows):
         return Audience(0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
     pair = np.repeat(np.arange(len(rows)), size)
-    entry = np.arange(len(pair)) - np.repeat(np.cumsum(size) - size, size) + np.repeat(start[world.messages.room[rows]], size)
+    first = start[world.messages.room[rows]] - (np.cumsum(size) - size)
+    entry = np.arange(len(pair)) + np.repeat(first, size)
     user = world.rooms.member[entry]
     open_now = _sessions_at(world, user, world.messages.time_s[rows][pair])
     is_sender = user == world.messages.sender[rows][pair]
     gateways = scenario.design.gateways
     sticky = scenario.design.placement == "sticky"
-    held = np.minimum(open_now, 1.0) if sticky else np.asarray(gateways_touched(gateways, open_now))
     places = np.minimum(open_now, 1.0) if sticky else open_now
+    held = np.asarray(gateways_touched(gateways, places))
     mean = 1.0 / len(rows)
     others = ~is_sender
-    room_places = np.bincount(pair, weights=places, minlength=len(rows))
-    their_places = np.bincount(pair, weights=places * others, minlength=len(rows))
+    room_places = np.bincount(pair, weights=places, minlength=len(rows)).astype(np.float64)
+    their_places = np.bincount(pair, weights=places * others, minlength=len(rows)).astype(np.float64)
     return Audience(
         float(others.sum()) * mean, float((open_now[others] > 0).sum()) * mean, float(open_now[others].sum()) * mean,
-        float(held[others].sum()) * mean,
-        float(np.mean(gateways_touched(gateways, their_places))), float(np.mean(gateways_touched(gateways, room_places))),
+        float(held[others].sum()) * mean, float(np.mean(gateways_touched(gateways, their_places))),
+        float(np.mean(gateways_touched(gateways, room_places))),
     )
 
 
@@ -325,6 +336,7 @@ def _sessions_at(world: World, user: npt.NDArray[np.int32], time_s: Array) -> Ar
         ordered = np.sort(moments)
         width = len(moments) + 1
         keys = np.sort(world.sessions.user.astype(np.int64) * width + np.searchsorted(ordered, moments, side="right"))
-        return np.searchsorted(keys, user.astype(np.int64) * width + np.searchsorted(ordered, time_s, side="right"), side="right")
+        wanted = user.astype(np.int64) * width + np.searchsorted(ordered, time_s, side="right")
+        return np.searchsorted(keys, wanted, side="right")
 
     return (until(world.sessions.start_s) - until(world.sessions.end_s)).astype(np.float64)

@@ -6,9 +6,9 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from chatsim.scenario.models import Scenario
+from chatsim.scenario.models import Scenario, StationCosts
 from chatsim.scenario.stations import station_names, stations_on
-from chatsim.theory.demand import Demand, demand
+from chatsim.theory.demand import Demand, demand_of
 from chatsim.theory.fanout import MessageWork, message_work
 from chatsim.theory.latency import unloaded_ms
 from chatsim.theory.tiers import Flow, broker_flow, database_flow, gateway_login, gateway_message
@@ -62,8 +62,8 @@ class Estimate:
     """What a scenario asks for and what it has, in its busiest hour.
 
     ``work`` is per message; memory is per gateway; ``local_ms`` and ``remote_ms`` are means of a delivery in an empty
-    system (``remote_ms`` None with one gateway). More users are taken to behave alike: rates grow with their number, the
-    audience of a message stays.
+    system (``remote_ms`` None with one gateway). More users are taken to behave alike: rates grow with their number,
+    the audience of a message stays.
     """
 
     scenario: str
@@ -101,9 +101,8 @@ class Estimate:
         now = f"{figure(self.demand.messages_per_s)} messages/s"
         at = f"{figure(self.demand.messages_per_s * tier.load_factor)} messages/s"
         verb = "binds" if tier.stations == 1 else "bind"
-        if tier.utilisation_batched >= 1:
-            return f"Overloaded: the {tier.name} {verb} first, at {at} ({figure(tier.load_factor)} x today's load of {now})."
-        return f"The {tier.name} {verb} first, at {at} ({figure(tier.load_factor)} x today's load of {now})."
+        state = "Overloaded: the" if tier.utilisation_batched >= 1 else "The"
+        return f"{state} {tier.name} {verb} first, at {at} ({figure(tier.load_factor)} x today's load of {now})."
 
     def table(self) -> list[Row]:
         """One plain dict per tier; the keys are those of :meth:`Tier.row`."""
@@ -112,6 +111,7 @@ class Estimate:
     def facts(self) -> list[Row]:
         """Everything else as rows of quantity, value, unit."""
         people, audience = self.demand, self.demand.audience
+        work = [(name.replace("_", " "), value) for name, value in self.work.row().items() if name != "discards"]
         rows = [
             ("users", people.users, ""), ("users online", people.online_users, ""), ("sessions", people.sessions, ""),
             ("logins", people.logins_per_s, "per s"), ("messages, busiest hour", people.messages_per_s, "per s"),
@@ -120,7 +120,7 @@ class Estimate:
             ("deliveries", audience.sessions, "per message"),
             ("deliveries", people.messages_per_s * audience.sessions, "per s"),
             ("gateways touched", audience.touched, "per message"), ("pushes discarded", self.discarded_share, "share"),
-            *((name.replace("_", " "), value, "per message") for name, value in self.work.row().items() if name != "discards"),
+            *((name, value, "per message") for name, value in work),
             ("subscriptions", self.subscriptions, ""), ("sessions per gateway", self.sessions_per_gateway, ""),
             ("memory per gateway", self.gateway_memory_bytes, "bytes"),
             ("from clients", self.uplink_bytes_per_s, "bytes/s"), ("to clients", self.downlink_bytes_per_s, "bytes/s"),
@@ -154,7 +154,7 @@ def estimate(scenario: Scenario, asked: Demand | None = None) -> Estimate:
     >>> needs.binding.utilisation_batched > 1
     True
     """
-    asked = asked or demand(scenario)
+    asked = asked or demand_of(scenario)
     design = scenario.design
     work = message_work(design.routing, design.gateways, asked.audience, design.mesh_directory, design.local_shortcut)
     rate, size = asked.messages_per_s, asked.message_bytes
@@ -188,7 +188,9 @@ def _tiers(scenario: Scenario, asked: Demand, work: MessageWork) -> tuple[Tier, 
     design = scenario.design
     gateways = gateway_message(scenario, work).times(asked.messages_per_s)
     gateways += gateway_login(scenario, asked).times(asked.logins_per_s)
-    flows = [("gateways", design.gateways, scenario.gateway, gateways.times(1.0 / design.gateways))]
+    flows: list[tuple[str, int, StationCosts, Flow]] = [
+        ("gateways", design.gateways, scenario.gateway, gateways.times(1.0 / design.gateways))
+    ]
     if scenario.has_broker:
         name = "broker" if scenario.broker.nodes == 1 else "broker nodes"
         flows.append((name, scenario.broker.nodes, scenario.broker, broker_flow(scenario, asked, work)))
@@ -213,8 +215,10 @@ def _host_tiers(scenario: Scenario, asked: Demand, flows: list[Flow]) -> list[Ti
     if not scenario.hosts:
         return []
     names = station_names(scenario)
-    costs = {"gateway": (scenario.gateway, flows[0]), "broker": (scenario.broker, flows[1]),
-             "database": (scenario.database, flows[-1])}
+    costs: dict[str, tuple[StationCosts, Flow]] = {
+        "gateway": (scenario.gateway, flows[0]), "broker": (scenario.broker, flows[1]),
+        "database": (scenario.database, flows[-1]),
+    }
     tiers = []
     for host in scenario.hosts:
         placed = [costs[name.partition("-")[0]] for name in stations_on(host, names)]
@@ -226,7 +230,7 @@ def _host_tiers(scenario: Scenario, asked: Demand, flows: list[Flow]) -> list[Ti
 
 def _subscriptions(scenario: Scenario, asked: Demand) -> float:
     """Subscriptions of all gateways at the broker."""
-    routing = scenario.design.routing
     if not scenario.has_broker:
         return 0.0
-    return {"user": asked.user_subscriptions, "room": asked.room_subscriptions}.get(routing, float(scenario.design.gateways))
+    changing = {"user": asked.user_subscriptions, "room": asked.room_subscriptions}
+    return changing.get(scenario.design.routing, float(scenario.design.gateways))

@@ -14,9 +14,9 @@ Array = npt.NDArray[np.float64]
 
 
 def gateways_touched(gateways: float | Array, recipients: float | Array) -> float | Array:
-    """Expected number of gateways that hold at least one of ``recipients`` sessions placed uniformly: S (1 - (1 - 1/S)^F).
+    """Expected number of gateways that hold at least one of ``recipients`` sessions placed uniformly.
 
-    Shapes: numbers, or arrays that broadcast.
+    S (1 - (1 - 1/S)^F) for S gateways and F sessions. Shapes: numbers, or arrays that broadcast.
 
     >>> round(gateways_touched(100, 10), 4)
     9.5618
@@ -108,8 +108,10 @@ def lognormal_max(count: float, median: float, sigma: float) -> float:
     >>> round(lognormal_max(1, 15.0, 0.6), 4) == round(15.0 * math.exp(0.18), 4)
     True
     """
-    if count <= 0 or median < 0 or sigma < 0:
-        raise ValueError(f"count = {count:g}, median = {median:g}, sigma = {sigma:g}: count above 0, the others from 0 on")
+    if count < 1:
+        raise ValueError(f"count = {count:g}: at least 1 is needed")
+    if median < 0 or sigma < 0:
+        raise ValueError(f"median = {median:g}, sigma = {sigma:g}: at least 0 is needed")
     if sigma == 0:
         return median
     from scipy.special import log_ndtr
@@ -166,8 +168,8 @@ class MessageWork:
     """What one message asks of the broker and of all gateways, in numbers of things (means).
 
     ``publishes`` and the ``pushes`` they cause, ``lookups`` of ``lookup_users`` in all; ``parses`` of pushes, replies
-    and peers' messages, ``discards`` of these (no session of the audience there), ``peer_sends``, ``commands`` to
-    broker and peers, ``writes`` to sessions.
+    and peers' messages, ``discards`` of these (no member, or not that recipient, there), ``peer_sends``, ``commands``
+    to broker and peers, ``writes`` to sessions.
     """
 
     publishes: float = 0.0
@@ -190,10 +192,11 @@ def message_work(
 ) -> MessageWork:
     """The routing table: work per message. Storing is not in it.
 
-    global_per_recipient: each push makes its gateway look the recipient up, and read the reply. directory: one look-up
-    of all recipients, then a PUBLISH to each gateway that holds any. mesh: the sender's gateway writes to its own
-    sessions directly and sends to the S - 1 others, or with a directory to those others that hold any. With
-    ``local_shortcut`` the sender's gateway ignores its own push, and so looks nobody up for it; the rest is as without.
+    global_per_recipient: each push makes its gateway look the recipient up, and read the reply. room: pushed to each
+    gateway with a member online, the sender's included. directory: one look-up of all recipients, then a PUBLISH to
+    each gateway that holds any. mesh: the sender's gateway writes to its own sessions directly and sends to the S - 1
+    others, or with a directory to those with a member. With ``local_shortcut`` the sender's gateway serves its own
+    sessions at once: it ignores its own push, or with a directory does not send it.
 
     >>> message_work("global", 100, uniform_audience(100, 9, 9)).pushes
     100.0
@@ -205,20 +208,20 @@ def message_work(
     servers, writes = float(gateways), audience.sessions
     if routing == "in_process":
         return MessageWork(writes=writes)
+    empty = servers - audience.touched_room
     if routing == "mesh":
-        others = audience.touched * (1.0 - 1.0 / servers)
-        sent = others if mesh_directory else servers - 1.0
-        return MessageWork(parses=sent, discards=sent - others, peer_sends=sent, commands=sent, writes=writes)
-    publishes, pushes, wanted = {
-        "global": (1.0, servers, audience.touched),
-        "global_per_recipient": (audience.recipients, audience.recipients * servers, audience.held),
-        "user": (audience.recipients, audience.held, audience.held),
-        "room": (1.0, audience.touched_room, audience.touched),
-        "directory": (audience.touched, audience.touched, audience.touched),
+        sent = audience.touched_room - 1.0 if mesh_directory else servers - 1.0
+        discards = 0.0 if mesh_directory else empty
+        return MessageWork(parses=sent, discards=discards, peer_sends=sent, commands=sent, writes=writes)
+    own = 1.0 - 1.0 / servers if local_shortcut else 1.0
+    recipients, held, touched = audience.recipients, audience.held, audience.touched * own
+    if routing == "global_per_recipient":
+        pushes = recipients * servers
+        discards = own * (pushes - held)
+        return MessageWork(recipients, pushes, pushes, pushes, 2.0 * pushes, discards, 0.0, recipients + pushes, writes)
+    if routing == "directory":
+        return MessageWork(touched, touched, 1.0, recipients, touched + 1.0, 0.0, 0.0, touched + 1.0, writes)
+    publishes, pushes, discards = {
+        "global": (1.0, servers, empty), "user": (recipients, held, 0.0), "room": (1.0, audience.touched_room, 0.0),
     }[routing]
-    asking = pushes - (audience.recipients if local_shortcut else 0.0)
-    lookups, users = {"global_per_recipient": (asking, asking), "directory": (1.0, audience.recipients)}.get(routing, (0.0, 0.0))
-    return MessageWork(
-        publishes, pushes, lookups, users, parses=pushes + lookups, discards=pushes - wanted,
-        commands=publishes + lookups, writes=writes,
-    )
+    return MessageWork(publishes, pushes, parses=pushes, discards=discards, commands=publishes, writes=writes)

@@ -25,14 +25,16 @@ def unloaded_ms(scenario: Scenario, demand: Demand, work: MessageWork) -> tuple[
     before = client_ms_mean(scenario) + _received_us(scenario, work) / 1e3
     design = scenario.design
     writing = _writes_us(scenario, demand)
+    own = (_tick_us(scenario.gateway) + writing) / 1e3 + client
     if design.routing == "in_process":
-        return before + (_tick_us(scenario.gateway) + writing) / 1e3 + client, None
+        return before + own, None
     hop = scenario.network.broker_rtt_ms / 2.0
     if design.routing == "mesh":
         far = before + hop + (_tick_us(scenario.gateway) + scenario.gateway.parse_us + writing) / 1e3 + client
-        return before + writing / 1e3 + client, far if design.gateways > 1 else None
+        return before + own, far if design.gateways > 1 else None
+    looked_up = _look_up_us(scenario, work) / 1e3 if design.routing == "directory" else 0.0
     far = before + _through_broker_ms(scenario, work) + writing / 1e3 + client
-    near = before + writing / 1e3 + client if design.local_shortcut else far
+    near = before + looked_up + own if design.local_shortcut else far
     return near, far if design.gateways > 1 else None
 
 
@@ -73,19 +75,23 @@ def _through_broker_ms(scenario: Scenario, work: MessageWork) -> float:
         spent += other * (rtt_us / 2.0 + _tick_us(
             broker, publishes * broker.bus_receive_us + pushes * broker.push_us, touched
         ))
-        copies = publishes * (nodes - 1)
-        spent += _tick_us(
-            broker, publishes * broker.publish_us + copies * broker.bus_send_us + pushes * broker.push_us, touched + nodes - 1
-        )
+        first = publishes * (broker.publish_us + (nodes - 1) * broker.bus_send_us) + pushes * broker.push_us
+        spent += _tick_us(broker, first, touched + nodes - 1)
     else:
         spent += _tick_us(broker, publishes * broker.publish_us + pushes * broker.push_us, touched)
     if routing in ("directory", "global_per_recipient"):
-        per_lookup = work.lookup_users / work.lookups if work.lookups else 0.0
-        spent += rtt_us + _tick_us(broker, broker.lookup_us + per_lookup * broker.lookup_user_us, 1.0)
-        spent += _tick_us(gateway, gateway.parse_us)
-        sender_commands = work.publishes if routing == "directory" else 0.0
-        spent += gateway.command_us * (1.0 + sender_commands)
+        spent += _look_up_us(scenario, work)
     return spent / 1e3
+
+
+def _look_up_us(scenario: Scenario, work: MessageWork) -> float:
+    """A look-up from its command to the reply's item, which in the directory's case also writes the PUBLISHes."""
+    gateway, broker = scenario.gateway, scenario.broker
+    per_lookup = work.lookup_users / work.lookups if work.lookups else 0.0
+    commands = 1.0 + (work.publishes if scenario.design.routing == "directory" else 0.0)
+    asked_us = _tick_us(broker, broker.lookup_us + per_lookup * broker.lookup_user_us, 1.0)
+    answered_us = _tick_us(gateway, gateway.parse_us + commands * gateway.command_us)
+    return scenario.network.broker_rtt_ms * 1e3 + asked_us + answered_us
 
 
 def _writes_us(scenario: Scenario, demand: Demand) -> float:

@@ -1,8 +1,8 @@
 """Closed forms of single stations: M/M/c, M/G/1, M/D/1, and the laws that hold for any station.
 
 Every function takes ``arrivals_per_s`` (Poisson, mean rate) and ``service_s`` (mean time of one item) and, where the
-station may have several workers, ``servers``. A wait is the time before service starts; a response is wait plus service.
-A station with utilisation of 1 or more has no steady state: ValueError names the load and the capacity.
+station may have several workers, ``servers``. A wait is the time before service starts, a response is wait plus
+service. A station with utilisation of 1 or more has no steady state: ValueError names the load and the capacity.
 """
 
 from __future__ import annotations
@@ -108,7 +108,8 @@ def mm1_response_quantile_s(quantile: float, arrivals_per_s: float, service_s: f
 def mg1_wait_s(arrivals_per_s: float, service_s: float, service_scv: float) -> float:
     """Mean wait of M/G/1: rho service (1 + scv) / (2 (1 - rho)) (Pollaczek 1930, Khinchine 1932).
 
-    ``service_scv`` is the squared coefficient of variation of the service time, variance / mean^2: 0 fixed, 1 exponential.
+    ``service_scv`` is the squared coefficient of variation of the service time, variance / mean^2: 0 fixed,
+    1 exponential.
 
     >>> mg1_wait_s(0.5, 1.0, 0.0), mg1_wait_s(0.5, 1.0, 1.0)
     (0.5, 1.0)
@@ -179,8 +180,8 @@ def _waiting_tails(rho: float, count: int) -> tuple[float, ...]:
     """P(more than n wait) at M/D/1 for n < count at least.
 
     The chance p(n) of n in the station obeys the cut equations p(n+1) P(A=0) = p(0) P(A>n) + sum p(i) P(A>n+1-i) over
-    1 <= i <= n, where A, the arrivals during one service, is Poisson(rho). All terms are positive, so p keeps its digits;
-    its tails are summed from the far end, which is geometric.
+    1 <= i <= n, where A, the arrivals during one service, is Poisson(rho). All terms are positive, so that p keeps its
+    digits; its tails are summed from the far end, which is geometric.
     """
     above = _poisson_tails(rho)
     reach = len(above)
@@ -231,7 +232,8 @@ def _stable(arrivals_per_s: float, service_s: float, servers: int) -> float:
     if rho >= 1.0:
         capacity = servers / service_s
         raise ValueError(
-            f"arrivals_per_s = {arrivals_per_s:g}: less than the capacity of {capacity:g} per s is needed (utilisation {rho:g})"
+            f"arrivals_per_s = {arrivals_per_s:g}: less than the capacity of {capacity:g} per s is needed "
+            f"(utilisation {rho:g})"
         )
     return rho
 

@@ -11,7 +11,12 @@ from collections import Counter
 from dataclasses import dataclass
 
 from chatsim.rules.routing import (
-    ROUTING_NUMBERS, TOPOLOGY_NUMBERS, bus_copies, keeps_registry, publish_node, server_channel,
+    ROUTING_NUMBERS,
+    TOPOLOGY_NUMBERS,
+    bus_copies,
+    keeps_registry,
+    publish_node,
+    server_channel,
 )
 from chatsim.scenario.models import Scenario, StationCosts
 from chatsim.theory.demand import Demand
@@ -40,7 +45,7 @@ class Flow:
     def idle_cores(self, costs: StationCosts) -> float:
         """Cores busy where each item has a tick of its own, whose worker had been asleep.
 
-        >>> Flow(100.0, 1000.0, 200.0).idle_cores(StationCosts(tick_us=50.0, flush_us=5.0))
+        >>> round(Flow(100.0, 1000.0, 200.0).idle_cores(StationCosts(tick_us=50.0, flush_us=5.0)), 9)
         0.007
         """
         return (self.work_us + self.items * (costs.wake_us + costs.tick_us) + self.touches * costs.flush_us) * US
@@ -59,32 +64,30 @@ class Flow:
 def gateway_message(scenario: Scenario, work: MessageWork) -> Flow:
     """What one message asks of all gateways together.
 
-    Items: the client's message; the reply of the store; each push, reply and peer's message; in one process also the
-    fan-out. Commands are written in the item in which they are known.
+    Items: the client's message; the reply of the store, and its command where that comes last; each push, reply and
+    peer's message; the sender's gateway's own fan-out. Other commands are written in the item in which they are known,
+    each to a place of its own.
     """
     costs, design = scenario.gateway, scenario.design
-    flow = Flow(1.0, costs.receive_us + work.commands * costs.command_us, work.peer_sends)
+    flow = Flow(1.0, costs.receive_us + work.commands * costs.command_us, work.commands)
     if design.store != "never":
-        flow += Flow(1.0, costs.command_us + costs.parse_us, 1.0)
-    if design.routing == "in_process":
+        flow += Flow(2.0 if design.store == "after" else 1.0, costs.command_us + costs.parse_us, 1.0)
+    if design.local_shortcut or not scenario.has_broker:
         flow += Flow(1.0)
-    flow += Flow(work.parses, work.parses * costs.parse_us)
-    flow += Flow(0.0, work.writes * costs.write_us, work.writes)
-    if scenario.has_broker:
-        flow += Flow(0.0, 0.0, work.lookups + float(gateways_touched(scenario.broker.nodes, work.publishes)))
-    return flow
+    return flow + Flow(work.parses, work.parses * costs.parse_us + work.writes * costs.write_us, work.writes)
 
 
 def gateway_login(scenario: Scenario, demand: Demand) -> Flow:
-    """What one login, and the logout that follows some day, ask of their gateway. What is missed is read, not written."""
+    """What one login, and the logout after it, ask of their gateway: handshake, requests, their replies, close.
+
+    Subscriptions travel in one request per broker node. The missed messages that the sync brings are not in it.
+    """
     costs = scenario.gateway
     subscribes, updates, syncs = _login_commands(scenario, demand)
-    commands = subscribes + updates
-    login = Flow(1.0, costs.tls_us + costs.handshake_us + costs.token_us, 1.0)
-    close = Flow(1.0, costs.close_us)
-    return login + close + Flow(0.0, (2.0 * commands + syncs) * costs.command_us, 2.0 * min(1.0, commands) + syncs) + Flow(
-        syncs, syncs * costs.parse_us
-    )
+    requests = updates + _subscribe_requests(scenario, subscribes)
+    work_us = costs.tls_us + costs.handshake_us + costs.token_us + costs.close_us
+    work_us += requests * costs.command_us + (requests + syncs) * costs.parse_us
+    return Flow(2.0 + min(1.0, requests) + requests + syncs, work_us)
 
 
 def database_flow(scenario: Scenario, demand: Demand) -> Flow:
@@ -113,11 +116,8 @@ def _broker_publishes(scenario: Scenario, work: MessageWork, share: float) -> Fl
     taken = work.publishes * share
     received = work.publishes * (1.0 - share) if copies else 0.0
     pushed = work.pushes * (math.ceil(gateways / costs.nodes) / gateways if copies else share)
-    return Flow(
-        taken + received,
-        taken * (costs.publish_us + copies * costs.bus_send_us) + received * costs.bus_receive_us + pushed * costs.push_us,
-        pushed + taken * copies,
-    )
+    work_us = taken * (costs.publish_us + copies * costs.bus_send_us) + received * costs.bus_receive_us
+    return Flow(taken + received, work_us + pushed * costs.push_us, pushed + taken * copies)
 
 
 def _broker_keyed(scenario: Scenario, demand: Demand, work: MessageWork) -> Flow:
@@ -130,7 +130,8 @@ def _broker_keyed(scenario: Scenario, demand: Demand, work: MessageWork) -> Flow
         flow += Flow(1.0, costs.history_us, 1.0)
     flow = flow.times(demand.messages_per_s)
     coming_and_going = 2.0 * demand.logins_per_s
-    flow += Flow(subscribes, subscribes * costs.subscribe_us, subscribes).times(coming_and_going)
+    requests = _subscribe_requests(scenario, subscribes)
+    flow += Flow(requests, subscribes * costs.subscribe_us, requests).times(coming_and_going)
     flow += Flow(updates, updates * costs.update_us, updates).times(coming_and_going)
     if in_broker:
         flow += Flow(syncs, syncs * costs.recover_us, syncs).times(demand.logins_per_s)
@@ -142,6 +143,12 @@ def _login_commands(scenario: Scenario, demand: Demand) -> tuple[float, float, f
     routing = scenario.design.routing
     subscribes = {"user": demand.fresh_user, "room": demand.fresh_rooms}.get(routing, 0.0)
     return subscribes, float(keeps_registry(ROUTING_NUMBERS[routing])), float(scenario.design.offline == "store")
+
+
+def _subscribe_requests(scenario: Scenario, subscribes: float) -> float:
+    """Requests in which so many subscriptions travel: one per broker node concerned."""
+    nodes = scenario.broker.nodes if scenario.broker.topology == "sharded" else 1
+    return min(subscribes, float(gateways_touched(nodes, subscribes)))
 
 
 def _publish_shares(scenario: Scenario) -> tuple[float, float]:

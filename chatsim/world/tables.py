@@ -37,7 +37,7 @@ class Rooms:
 
 @dataclass(frozen=True, slots=True)
 class SessionTable:
-    """One row per session, ordered by (start_s, user, device). A start before 0 means: connected when the run starts."""
+    """One row per session, ordered by (start_s, user, device). A start before 0: connected when the run starts."""
 
     user: Ints
     device: Ints

@@ -1,0 +1,90 @@
+"""The SimPy engine against a bare idiomatic SimPy model of the same fan-out, side by side in one run.
+
+``python -m pytest -m benchmark -s tests/benchmarks`` prints the ratios.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from chatsim.engine import simulate
+from chatsim.scenario import Scenario
+from chatsim.scenario.load import validate
+from chatsim.world.draws import Purpose, exponential
+from chatsim.world.tables import GROUP, Friends, MessageTable, Rooms, SessionTable, World
+from tests.benchmarks.idiomatic import run_idiomatic
+
+ROUNDS, ROOMS, RATE_PER_S = 7, 100, 1000.0
+pytestmark = pytest.mark.benchmark
+
+
+def fan_out_world(members: int, messages: int) -> World:
+    """Rooms of ``members``, everybody connected, one message after the other."""
+    users = ROOMS * members
+    numbers = np.arange(messages)
+    sender = (numbers * 7919) % users
+    times_s = np.cumsum(exponential(1, 0, Purpose.LOAD_TEST, numbers, 0)) / RATE_PER_S
+    return World(
+        users=users,
+        duration_s=float(times_s[-1]),
+        seed=1,
+        replication=0,
+        friends=Friends(np.zeros(users + 1, np.int64), np.empty(0, np.int32), np.empty(0, np.float32)),
+        rooms=Rooms(
+            np.full(ROOMS, GROUP, np.uint8), np.arange(0, users + 1, members), np.arange(users, dtype=np.int32)
+        ),
+        sessions=SessionTable(
+            np.arange(users, dtype=np.int32), np.zeros(users, np.int16), np.full(users, -1.0), np.full(users, 1e9)
+        ),
+        messages=MessageTable(
+            times_s,
+            sender.astype(np.int32),
+            sender.astype(np.int32),
+            (sender // members).astype(np.int32),
+            np.full(messages, 256, np.int32),
+        ),
+    )
+
+
+def same_fan_out(gateways: int) -> Scenario:
+    """The costs of the yardstick."""
+    return validate(
+        {
+            "design": {"routing": "global", "gateways": gateways, "store": "never", "offline": "drop"},
+            "gateway": {"tick_us": 0.0, "command_us": 0.0, "batch_max": 1},
+            "broker": {"tick_us": 0.0, "flush_us": 0.0, "batch_max": 1},
+        }
+    )
+
+
+def cpu_s(work: Callable[[], object]) -> float:
+    """CPU time of one call."""
+    start_s = time.process_time()
+    work()
+    return time.process_time() - start_s
+
+
+@pytest.mark.parametrize(("members", "messages"), [(2, 6000), (10, 4000), (50, 1500)])
+def test_the_engine_is_no_slower_than_idiomatic_simpy(members: int, messages: int) -> None:
+    gateways = 4
+    scenario, people = same_fan_out(gateways), fan_out_world(members, messages)
+    outcome = simulate(scenario, people)
+    assert (outcome.deliveries["fate"] == 0).sum() == messages * (members - 1)
+    deliveries, _ = run_idiomatic(gateways, members, messages, RATE_PER_S, ROOMS)
+    assert deliveries == messages * (members - 1)
+    ratios, ours_s = [], []
+    for _ in range(ROUNDS):
+        ours_s.append(cpu_s(lambda: simulate(scenario, people)))
+        ratios.append(cpu_s(lambda: run_idiomatic(gateways, members, messages, RATE_PER_S, ROOMS)) / ours_s[-1])
+    ratio = statistics.median(ratios)
+    per_s = deliveries / statistics.median(ours_s)
+    print(
+        f"\nrooms of {members}: {ratio:.2f} times idiomatic SimPy (of {ROUNDS} rounds, {min(ratios):.2f} to "
+        f"{max(ratios):.2f}), {per_s:,.0f} audited deliveries per CPU second"
+    )
+    assert ratio >= 1.0

@@ -1,0 +1,198 @@
+"""Laws that hold in every run, on random scenarios and worlds: the auditor balances, nothing is made or lost unseen."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from chatsim.engine import Fate, Journey, Outcome, Work, finish, simulate
+from chatsim.engine.audit import pairs_of
+from chatsim.engine.clock import Clock
+from chatsim.scenario import ROUTINGS, AuditError, Scenario
+from chatsim.world.tables import World
+from tests.worlds import ALWAYS, scenario, world
+
+WITHOUT_BROKER = ("in_process", "mesh")
+
+
+@st.composite
+def scenarios(draw: st.DrawFn) -> Scenario:
+    routing = draw(st.sampled_from(ROUTINGS))
+    store = draw(st.sampled_from(["before", "beside", "after", "never"]))
+    topology = draw(st.sampled_from(["single", "cluster", "sharded"]))
+    station = {
+        "batch_max": draw(st.sampled_from([0, 1, 3])),
+        "cores": draw(st.sampled_from([1, 2])),
+        "flush": draw(st.sampled_from(["tick", "item"])),
+        "flush_us": draw(st.sampled_from([0.0, 500.0])),
+        "tick_us": draw(st.sampled_from([0.0, 1000.0])),
+        "wake_us": draw(st.sampled_from([0.0, 300.0])),
+        "service": draw(st.sampled_from(["fixed", "exponential"])),
+    }
+    parts: dict[str, Any] = {
+        "design": {
+            "routing": routing,
+            "gateways": 1 if routing == "in_process" else draw(st.integers(1, 4)),
+            "placement": draw(st.sampled_from(["round_robin", "least_connections", "sticky"])),
+            "local_shortcut": draw(st.booleans())
+            and routing not in ("in_process", "mesh", "user", "global_per_recipient"),
+            "mesh_directory": draw(st.booleans()) and routing == "mesh",
+            "store": store,
+            "store_in": "database" if routing in WITHOUT_BROKER else draw(st.sampled_from(["database", "broker"])),
+            "offline": "drop" if store == "never" else draw(st.sampled_from(["drop", "store"])),
+        },
+        "gateway": {**station, "connections_max": draw(st.sampled_from([0, 0, 1]))},
+        "broker": {"topology": topology, "nodes": 1 if topology == "single" else draw(st.integers(1, 3)), **station},
+        "network": {
+            "client_sigma": 0.5,
+            "jitter_sigma": draw(st.sampled_from([0.0, 0.5])),
+            "downlink_bytes_per_s": draw(st.sampled_from([1e12, 1e3])),
+            "outbound_max_bytes": draw(st.sampled_from([1e9, 250.0])),
+            "outbound_policy": draw(st.sampled_from(["close", "drop"])),
+        },
+        "workload": {"drain_s": draw(st.sampled_from([0.0, 0.5, 20.0]))},
+    }
+    if draw(st.booleans()):
+        parts["hosts"] = [{"name": "one", "cores": draw(st.integers(1, 2)), "stations": ["gateway-*", "database"]}]
+    return scenario(**parts)
+
+
+ROOMS = [[0, 1], [2, 3], [0, 2, 3], [0, 1, 2, 3]]
+
+
+@st.composite
+def worlds(draw: st.DrawFn) -> World:
+    """Four people in four rooms, up to three sessions each, a few messages; all times in whole ms, so that ties happen."""
+    sessions = []
+    for user in range(4):
+        start_ms = draw(st.integers(-1000, 9000))
+        for _ in range(draw(st.integers(0, 3))):
+            end_ms = start_ms + draw(st.integers(10, 5000))
+            sessions.append((user, start_ms / 1000, end_ms / 1000))
+            start_ms = end_ms + draw(st.integers(10, 3000))
+    sessions = sorted(sessions, key=lambda session: (session[1], session[0])) or [(0, *ALWAYS)]
+    messages = []
+    for user, start_s, end_s in draw(st.lists(st.sampled_from(sessions), max_size=12)):
+        first_ms, last_ms = round(max(start_s, 0) * 1000), round(min(end_s, 10) * 1000)
+        if first_ms <= last_ms:
+            rooms = [room for room, members in enumerate(ROOMS) if user in members]
+            messages.append((draw(st.integers(first_ms, last_ms)) / 1000, user, draw(st.sampled_from(rooms))))
+    return world(sessions, ROOMS, sorted(messages))
+
+
+def ends(outcome: Outcome) -> dict[tuple[int, int], set[Fate]]:
+    """How each message x recipient ended, without the rows that are not ends."""
+    found: dict[tuple[int, int], set[Fate]] = {}
+    table = outcome.deliveries
+    for message, user, fate in zip(table["message"], table["recipient"], table["fate"], strict=True):
+        if fate not in (Fate.MISSED, Fate.DUPLICATE):
+            found.setdefault((int(message), int(user)), set()).add(Fate(int(fate)))
+    return found
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+@given(scenarios(), worlds())
+def test_every_run_is_audited_and_every_message_ends(chosen: Scenario, people: World) -> None:
+    outcome = simulate(chosen, people)
+    wanted = set(zip(*(column.tolist() for column in pairs_of(people)), strict=True))
+    found = ends(outcome)
+    assert set(found) == wanted
+    if chosen.design.offline == "store":
+        assert all(Fate.LOST not in fates for fates in found.values())
+    else:
+        assert all(not fates & {Fate.STORED, Fate.READ_LATER} for fates in found.values())
+    if chosen.workload.drain_s == 20.0 and chosen.network.downlink_bytes_per_s > 1e6:
+        assert all(Fate.IN_FLIGHT not in fates for fates in found.values())
+    assert outcome.work.sum() >= 0
+
+
+@settings(max_examples=30, deadline=None)
+@given(scenarios(), worlds())
+def test_the_same_scenario_gives_the_same_outcome(chosen: Scenario, people: World) -> None:
+    first, second = simulate(chosen, people), simulate(chosen, people)
+    for table in ("messages", "deliveries", "sessions", "ticks", "subscriptions"):
+        for name, column in getattr(first, table).items():
+            np.testing.assert_array_equal(column, getattr(second, table)[name], err_msg=f"{table}.{name}")
+
+
+@settings(max_examples=30, deadline=None)
+@given(worlds(), st.sampled_from(["room", "global", "user", "directory"]))
+def test_a_slower_network_never_delivers_earlier(people: World, routing: str) -> None:
+    def times(rtt_ms: float) -> dict[tuple[int, int], float]:
+        outcome = simulate(scenario(design={"routing": routing}, network={"broker_rtt_ms": rtt_ms}), people)
+        table = outcome.deliveries
+        live = table["fate"] == Fate.DELIVERED
+        return dict(
+            zip(zip(table["message"][live], table["session"][live], strict=True), table["time_s"][live], strict=True)
+        )
+
+    near, far = times(1.0), times(150.0)
+    single = {message for message, _ in near} if len(people.messages) == 1 else set()
+    assert all(far[key] >= near[key] for key in far if key in near and key[0] in single)
+
+
+def test_littles_law_holds_at_the_gateway() -> None:
+    """The summed waits of all items are the area under the queue: both counted, by different parts of the engine."""
+    people = world([(user, *ALWAYS) for user in range(3)], [[0, 1, 2]], [(1.0 + 0.001 * n, 0, 0) for n in range(50)])
+    journey = Journey(scenario(design={"routing": "in_process", "gateways": 1}), people)
+    area = 0.0
+
+    def sample() -> Any:
+        nonlocal area
+        while True:
+            yield journey.clock.timeout(1e-4)
+            area += 1e-4 * len(journey.gateways[0].queue)
+
+    journey.clock.process(sample())
+    journey.run()
+    waited_s = finish(journey).ticks["waited_s"].sum()
+    assert waited_s > 1
+    assert area == pytest.approx(waited_s, rel=0.01)
+
+
+@pytest.mark.parametrize("column", ["row_fate", "row_session", "discards"])
+def test_the_auditor_refuses_a_run_that_was_tampered_with(column: str) -> None:
+    people = world([(0, *ALWAYS), (1, *ALWAYS), (2, *ALWAYS)], [[0, 1, 2]], [(1.0, 0, 0)])
+    journey = Journey(scenario(design={"routing": "global", "gateways": 2}), people)
+    journey.run()
+    if column == "row_fate":
+        journey.notes.row_message.pop()
+        for name in ("row_session", "row_written_s", "row_time_s"):
+            getattr(journey.notes, name).pop()
+    elif column == "row_session":
+        journey.notes.row_session[1] = journey.notes.row_session[0]
+    else:
+        journey.notes.discards[0] += 1
+    with pytest.raises(AuditError):
+        finish(journey)
+
+
+def test_the_clock_refuses_the_past() -> None:
+    clock = Clock()
+    clock.run(until=2.0)
+    with pytest.raises(ValueError, match=r"an event at 1\.0 s, but it is already 2\.0 s"):
+        clock.at(1.0, print)
+    with pytest.raises(ValueError, match="already"):
+        clock.until(1.5)
+
+
+def test_equal_times_happen_in_the_order_in_which_they_were_scheduled() -> None:
+    clock, seen = Clock(), []
+    for name in "abc":
+        clock.at(1.0, lambda event: seen.append(event.value), name)
+    clock.run()
+    assert seen == ["a", "b", "c"]
+
+
+def test_work_is_counted_where_it_is_done() -> None:
+    people = world([(0, *ALWAYS), (1, 2.0, 3.0)], [[0, 1]], [(1.0, 0, 0)])
+    outcome = simulate(
+        scenario(design={"routing": "user", "gateways": 1, "store": "before", "offline": "store"}), people
+    )
+    broker, database = outcome.work[1], outcome.work[2]
+    assert broker[[Work.PUBLISH, Work.PUSH, Work.SUBSCRIBE, Work.UPDATE]].tolist() == [1, 0, 2, 2]
+    assert database[[Work.STORE, Work.RECOVER]].tolist() == [1, 1]

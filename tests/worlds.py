@@ -1,0 +1,116 @@
+"""Small worlds and scenarios of constants, so that every time in a test can be worked out by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from chatsim.scenario import Scenario
+from chatsim.scenario.load import validate
+from chatsim.world.tables import GROUP, PAIR, Friends, MessageTable, Rooms, SessionTable, World
+
+ALWAYS = (-1.0, 1000.0)
+
+
+def world(
+    sessions: Sequence[tuple[int, float, float]],
+    rooms: Sequence[Sequence[int]],
+    messages: Sequence[tuple[float, int, int]],
+    duration_s: float = 10.0,
+    size_bytes: int = 100,
+) -> World:
+    """Sessions are (user, start_s, end_s), in order of start; rooms list members; messages are (time_s, sender, room).
+
+    The sender's session is its first one that covers the time; a second session at the same time is a second device.
+    """
+    users = 1 + max(user for user, _, _ in sessions + [(max(members), 0, 0) for members in rooms])
+    devices = [
+        sum(other[0] == user and other[2] > start for other in sessions[:n])
+        for n, (user, start, _) in enumerate(sessions)
+    ]
+
+    def session_of(time_s: float, sender: int) -> int:
+        return next(n for n, (user, start, end) in enumerate(sessions) if user == sender and start <= time_s <= end)
+
+    columns = list(zip(*sessions, strict=True))
+    return World(
+        users=users,
+        duration_s=duration_s,
+        seed=1,
+        replication=0,
+        friends=Friends(np.zeros(users + 1, np.int64), np.empty(0, np.int32), np.empty(0, np.float32)),
+        rooms=Rooms(
+            np.array([PAIR if len(members) == 2 else GROUP for members in rooms], np.uint8),
+            np.cumsum([0, *map(len, rooms)], dtype=np.int64),
+            np.array([user for members in rooms for user in sorted(members)], np.int32),
+        ),
+        sessions=SessionTable(
+            np.array(columns[0], np.int32),
+            np.array(devices, np.int16),
+            np.array(columns[1], float),
+            np.array(columns[2], float),
+        ),
+        messages=MessageTable(
+            np.array([time for time, _, _ in messages], float),
+            np.array([sender for _, sender, _ in messages], np.int32),
+            np.array([session_of(time, sender) for time, sender, _ in messages], np.int32),
+            np.array([room for _, _, room in messages], np.int32),
+            np.full(len(messages), size_bytes, np.int32),
+        ),
+    )
+
+
+def scenario(**parts: dict[str, Any]) -> Scenario:
+    """A scenario of round constants, in ms: client 10 each way, receive 1, parse 2, command 4, write 8; PUBLISH 16, push 32;
+    broker and database 100 each way.
+
+    Nothing jitters, ticks and flushes are free, the store is off: each test turns on what it is about.
+    """
+    table: dict[str, Any] = {
+        "name": "by hand",
+        "workload": {"users": 4, "drain_s": 5.0},
+        "design": {"routing": "room", "gateways": 2, "placement": "round_robin", "store": "never", "offline": "drop"},
+        "gateway": {
+            "tick_us": 0.0,
+            "batch_max": 1,
+            "flush": "item",
+            "receive_us": 1e3,
+            "parse_us": 2e3,
+            "command_us": 4e3,
+            "write_us": 8e3,
+            "handshake_us": 3e3,
+            "tls_us": 0.0,
+            "token_us": 0.0,
+            "close_us": 1e3,
+        },
+        "broker": {
+            "batch_max": 1,
+            "tick_us": 0.0,
+            "flush_us": 0.0,
+            "publish_us": 16e3,
+            "push_us": 32e3,
+            "bus_send_us": 64e3,
+            "bus_receive_us": 128e3,
+            "subscribe_us": 5e3,
+            "lookup_us": 10e3,
+            "lookup_user_us": 1e3,
+            "update_us": 6e3,
+            "history_us": 7e3,
+            "recover_us": 9e3,
+        },
+        "database": {"service": "fixed", "insert_us": 50e3, "read_us": 25e3},
+        "network": {
+            "client_ms_median": 10.0,
+            "client_sigma": 0.0,
+            "jitter_sigma": 0.0,
+            "handshake_trips": 1,
+            "broker_rtt_ms": 200.0,
+            "database_rtt_ms": 200.0,
+            "downlink_bytes_per_s": 1e12,
+        },
+    }
+    for part, values in parts.items():
+        table[part] = {**table.get(part, {}), **values} if isinstance(values, dict) else values
+    return validate(table)
