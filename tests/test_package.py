@@ -1,4 +1,4 @@
-"""chatsim away from its repository: the wheel, the shipped data in it, and the README's words."""
+"""chatsim away from its repository: the wheel, the shipped data in it, and the command that its CI runs."""
 
 from __future__ import annotations
 
@@ -72,18 +72,3 @@ def test_the_ci_runs_the_readmes_test_command(root: Path) -> None:
     )
     assert done.stdout.strip() in readme
     assert "pytest" in done.stdout
-
-
-def test_the_readmes_python_runs(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (code,) = re.findall(r"```python\n(.+?)```", (root / "README.md").read_text(), re.DOTALL)
-    exec(compile(code, "README.md", "exec"), {})
-    assert "overloaded" in capsys.readouterr().out
-
-
-def test_the_readmes_commands_exist(root: Path) -> None:
-    from chatsim.cli import app
-
-    known = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
-    used = set(re.findall(r"`?chatsim (\w+)", (root / "README.md").read_text()))
-    assert used & known == known
-    assert {word for word in used if word in {"run", "compare", "estimate", "designs", "schema", "new"}} == known

@@ -121,9 +121,12 @@ def knee(table: pd.DataFrame, latency: str = "p50_ms") -> pd.Series:
 
     ``table`` has offered_per_s, carried_per_s and the latency column. The row comes back with ``power`` and
     ``reached``: False where the largest offered load has the most power, so that the knee lies beyond the table.
-    Points without a latency are passed over; InputError where none has one.
+    Points without a latency are passed over, and overloaded ones, where the table says which and any kept up;
+    InputError where no point has a latency.
     """
     usable = table[(table[latency] > 0) & table["carried_per_s"].notna()].sort_values("offered_per_s")
+    if "overloaded" in usable and not usable["overloaded"].all():
+        usable = usable[~usable["overloaded"].astype(bool)]
     if usable.empty:
         raise InputError(f"knee: no point of the saturation table has a value in '{latency}'")
     power = (usable["carried_per_s"] / usable[latency]).to_numpy(dtype=np.float64)

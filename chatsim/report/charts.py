@@ -23,6 +23,7 @@ from chatsim.report.style import (
     number,
     plain,
     styled,
+    time_axis,
     wrapped,
     write_figure,
 )
@@ -117,7 +118,8 @@ def latency_heatmap(outcome: Outcome, title: str = "", bins: int = 80) -> Figure
         values_ms = latency_ms(outcome)
         arrived_s = np.asarray(outcome.deliveries["time_s"])[np.equal(outcome.deliveries["fate"], Fate.DELIVERED)]
         name = wrapped(outcome.scenario.name, 60)
-        _say(axes, title or f"Latency over time: {name}", "time (s)", "latency (ms)")
+        _say(axes, title or f"Latency over time: {name}", "", "latency (ms)")
+        time_axis(axes, outcome.world.duration_s)
         positive = values_ms > 0
         if not positive.any():
             nothing(axes, "no deliveries")
@@ -148,7 +150,7 @@ def queue_lengths(timeline: pd.DataFrame, title: str = "Queue lengths") -> Figur
             axes.set_title(tier, fontweight="normal")
         _symlog_axis(panels[0], float(timeline[["mean_queue_items", "largest_queue_items"]].max().max()))
         panels[-1].set_xlim(timeline["start_s"].min(), timeline["end_s"].max())
-        panels[-1].set_xlabel("time (s)")
+        time_axis(panels[-1], float(timeline["end_s"].max()))
         figure.supylabel("queue (items)", fontsize=9)
         names = ["mean over time and stations", "longest of one station"]
         legend(figure, [_line(INK), _patch(INK, 0.25)], names, below=True)

@@ -7,6 +7,7 @@ for a line, and three added), and without colour by the pair of mark and line st
 from __future__ import annotations
 
 import io
+import math
 import textwrap
 import warnings
 from collections.abc import Iterator, Sequence
@@ -170,3 +171,21 @@ def write_figure(figure: Figure, folder: str | Path, stem: str) -> tuple[Path, P
             unfinished.write_bytes(content.getvalue())
             unfinished.replace(path)
     return paths
+
+
+TIME_UNITS = (("s", 1.0), ("min", 60.0), ("h", 3600.0), ("days", 86400.0))
+
+
+def time_axis(axes: Axes, span_s: float) -> None:
+    """Marks an x axis in seconds with round numbers of the unit that suits its span. Modifies the axes."""
+    from matplotlib.ticker import FuncFormatter, MultipleLocator
+
+    name, unit_s = next((unit for unit in reversed(TIME_UNITS) if span_s >= 20 * unit[1]), TIME_UNITS[0])
+    if span_s <= 1200:
+        name, unit_s = TIME_UNITS[0]
+    least = max(span_s, 1e-9) / unit_s / 8
+    scale = 10.0 ** math.floor(math.log10(least))
+    step = next(scale * nice for nice in (1, 2, 5, 10) if scale * nice >= least)
+    axes.xaxis.set_major_locator(MultipleLocator(step * unit_s))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value / unit_s:g}"))
+    axes.set_xlabel(f"time ({name})")
