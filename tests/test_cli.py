@@ -23,7 +23,10 @@ from tests.conftest import ROOT, Said
 Cli = Callable[..., Said]
 SMALL = ("--set", "workload.users=300", "--set", "workload.duration_s=120", "--jobs", "1")
 HEAVY = ("numpy", "pandas", "scipy", "simpy", "matplotlib", "networkx", "pyarrow", "joblib", "pydantic")
-TABLES = set(["deliveries", "fates", "latency", "messages", "runs", "sessions", "subscriptions", "summary", "ticks", "tiers", "work"])
+TABLES = {
+    "deliveries", "fates", "latency", "messages", "runs", "sessions", "subscriptions", "summary", "ticks", "tiers",
+    "work",
+}
 
 
 def process(arguments: list[str], folder: Path, hash_seed: str) -> subprocess.CompletedProcess[str]:

@@ -154,7 +154,7 @@ def test_littles_law_holds_at_the_gateway() -> None:
     assert area == pytest.approx(waited_s, rel=0.01)
 
 
-@pytest.mark.parametrize("column", ["row_fate", "row_session", "discards"])
+@pytest.mark.parametrize("column", ["row_fate", "row_session", "discards", "pushes", "ticks"])
 def test_the_auditor_refuses_a_run_that_was_tampered_with(column: str) -> None:
     people = world([(0, *ALWAYS), (1, *ALWAYS), (2, *ALWAYS)], [[0, 1, 2]], [(1.0, 0, 0)])
     journey = Journey(scenario(design={"routing": "global", "gateways": 2}), people)
@@ -165,8 +165,10 @@ def test_the_auditor_refuses_a_run_that_was_tampered_with(column: str) -> None:
             getattr(journey.notes, name).pop()
     elif column == "row_session":
         journey.notes.row_session[1] = journey.notes.row_session[0]
+    elif column == "ticks":
+        journey.notes.tick_end_s[0] += 5
     else:
-        journey.notes.discards[0] += 1
+        getattr(journey.notes, column)[0] += 1
     with pytest.raises(AuditError):
         finish(journey)
 

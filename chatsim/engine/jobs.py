@@ -89,6 +89,8 @@ class FanOut(Job):
         journey, message = self.journey, self.message
         if self.pushed:
             station.work[Work.PARSE] += 1
+            if not self.known:
+                journey.notes.reads[message] += 1
         if self.asks:
             reply = FanOut(journey, message, self.recipient, pushed=True, known=True)
             station.work[Work.COMMAND] += 1

@@ -4,13 +4,17 @@ A message's life: :meth:`Journey.message` -> the broker (:class:`~chatsim.engine
 audience (:class:`~chatsim.engine.jobs.FanOut`) -> :meth:`Journey.write` -> :meth:`Journey.delivered`.
 A session's life: :meth:`Journey.login` -> :meth:`Journey.welcomed` -> :meth:`Journey.leave` -> :meth:`Journey.goodbye`.
 
-Equal times happen in the order in which they were scheduled; sessions of the trace are scheduled before messages.
+Equal times happen in the order in which they were scheduled. The rows of the trace are scheduled one ahead, in the
+order of time; at one instant sessions start before messages are written.
 """
 
 from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Generator
+from heapq import merge
+from itertools import repeat
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -409,8 +413,7 @@ class Journey(Stage):
         standing = int(np.searchsorted(starts_s, 0.0, side="right"))
         for client in self.clients[:standing]:
             self._stands(client, float(starts_s[client.number]))
-        self.clock.process(self._open_sessions(standing, starts_s[standing:].tolist()))
-        self.clock.process(self._open_messages(self.world.messages.time_s.tolist()))
+        self.clock.process(self._open_trace(standing))
 
     def _stands(self, client: Client, since_s: float) -> None:
         if not self.take_place(client):
@@ -424,12 +427,12 @@ class Journey(Stage):
             self.register(client.user, client.gateway.number, +1)
         self.clock.at(max(0.0, self.session_end_s[client.number]), self.leave, client)
 
-    def _open_sessions(self, first: int, starts_s: list[float]) -> Story:
-        for session, start_s in enumerate(starts_s, first):
-            yield self.clock.until(start_s)
-            self.clock.process(self.login(session))
-
-    def _open_messages(self, times_s: list[float]) -> Story:
-        for message, time_s in enumerate(times_s):
+    def _open_trace(self, standing: int) -> Story:
+        """Sessions start and messages are written, in the order of time; at one instant sessions come first."""
+        starts_s = self.world.sessions.start_s[standing:].tolist()
+        times_s = self.world.messages.time_s.tolist()
+        sessions = zip(starts_s, repeat(self.login), range(standing, standing + len(starts_s)), strict=False)
+        messages = zip(times_s, repeat(self.message), range(len(times_s)), strict=False)
+        for time_s, story, number in merge(sessions, messages, key=itemgetter(0)):
             yield self.clock.until(time_s)
-            self.clock.process(self.message(message))
+            self.clock.process(story(number))

@@ -31,6 +31,7 @@ class Notes:
         self.done_s = array("d", [NEVER]) * messages
         self.pushes = array("i", [0]) * messages
         self.discards = array("i", [0]) * messages
+        self.reads = array("i", [0]) * messages
         self.under_way = array("i", [0]) * messages
         self.fate = array("b", [Fate.IN_FLIGHT]) * messages
         self.cause = array("b", [Cause.NONE]) * messages
