@@ -9,7 +9,6 @@ import numpy as np
 
 from chatsim.engine.outcome import Cause, Columns, Fate, Outcome, SessionFate, Work
 from chatsim.scenario import Scenario
-from chatsim.scenario.stations import station_names
 from chatsim.world.tables import Friends, MessageTable, Rooms, SessionTable, World
 
 NAN = float("nan")
@@ -73,7 +72,7 @@ def outcome(
 ) -> Outcome:
     """An outcome from what differs from the defaults above; further keywords are keys of the scenario."""
     asked = Scenario.model_validate({"design": {"gateways": 2}, **scenario})
-    names = tuple(station_names(asked))
+    names = asked.stations
     counts = np.zeros((len(names), len(Work)), dtype=np.int64)
     for station, amounts in (work or {}).items():
         for kind, amount in amounts.items():

@@ -11,8 +11,9 @@ import pytest
 from chatsim.scenario import InputError
 from chatsim.scenario.models import Workload
 from chatsim.world.groups import build_groups
+from chatsim.world.pairs import pair_keys
 from chatsim.world.partners import build_partners, known_pairs
-from chatsim.world.population import build_friends, owners, pair_keys
+from chatsim.world.population import build_friends, owners
 from chatsim.world.tables import Friends
 
 

@@ -282,26 +282,11 @@ class Journey(Stage):
                 self.notes.row_fate[row] = Fate.DUPLICATE
             self._received(row, message, client)
 
-    def stored(self, message: int) -> None:
-        """A message is in store, for every recipient who does not have it yet."""
-        self.notes.stored_s[message] = self.clock.now
-        if self.keeps_missed:
-            early = self.early.pop(message, ())
-            for user in self.recipients(message):
-                if user not in early:
-                    self.inbox.setdefault(user, {})[message] = None
-
     def refuse(self, message: int, cause: Cause) -> None:
         """A message that the system never took."""
         self.notes.fate[message] = Fate.REFUSED
         self.notes.cause[message] = cause
         self.notes.done_s[message] = self.clock.now
-
-    def carried(self, message: int) -> None:
-        """One carrier of a message less is under way."""
-        self.notes.under_way[message] -= 1
-        if not self.notes.under_way[message]:
-            self.notes.done_s[message] = self.clock.now
 
     def ask(self, gateway: Gateway, station: Station, request: Job, reply: Task) -> Story:
         """Sends a request and waits until the gateway has read the reply."""

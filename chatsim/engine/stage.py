@@ -26,7 +26,6 @@ from chatsim.rules.routing import (
 )
 from chatsim.scenario import Scenario
 from chatsim.scenario.models import StationCosts
-from chatsim.scenario.stations import station_names, stations_on
 from chatsim.world.tables import World
 
 
@@ -111,7 +110,7 @@ class Stage:
         self.shortcut = self.design.local_shortcut
         self.placement = PLACEMENT_NUMBERS[self.design.placement]
         self.keeps_missed = self.design.offline == "store"
-        self.names = station_names(scenario)
+        self.names = scenario.stations
         self.notes = Notes(world, len(self.names))
         self.luck = Luck(scenario, world)
         self.downlink_bytes_per_s = scenario.network.downlink_bytes_per_s
@@ -206,6 +205,21 @@ class Stage:
             by_node.setdefault(number, []).append(channel)
         return [(self.nodes[number], its_channels) for number, its_channels in by_node.items()]
 
+    def stored(self, message: int) -> None:
+        """A message is in store, for every recipient who does not have it yet."""
+        self.notes.stored_s[message] = self.clock.now
+        if self.keeps_missed:
+            early = self.early.pop(message, ())
+            for user in self.recipients(message):
+                if user not in early:
+                    self.inbox.setdefault(user, {})[message] = None
+
+    def carried(self, message: int) -> None:
+        """One carrier of a message less is under way."""
+        self.notes.under_way[message] -= 1
+        if not self.notes.under_way[message]:
+            self.notes.done_s[message] = self.clock.now
+
     def recipients(self, message: int) -> list[int]:
         """The members of a message's room without its sender, ascending."""
         room, sender = self.room[message], self.sender[message]
@@ -238,7 +252,7 @@ class Stage:
         hosts: dict[str, Host] = {}
         for host in scenario.hosts:
             shared = Host(host.cores)
-            hosts.update(dict.fromkeys(stations_on(host, names), shared))
+            hosts.update(dict.fromkeys(scenario.stations_on(host), shared))
 
         def parts(number: int, costs: StationCosts) -> tuple[Any, ...]:
             return self.clock, number, costs, self.notes, self.post, hosts.get(names[number])
@@ -277,4 +291,8 @@ class Stage:
 
     def post(self, station: Station, place: Any, items: list[Any]) -> None:
         """What left a station at one instant for one place: a packet."""
+        raise NotImplementedError
+
+    def write(self, message: int, client: Client, leaves_s: float, factor: float) -> None:
+        """A gateway writes a message to a session."""
         raise NotImplementedError

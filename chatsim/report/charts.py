@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from chatsim.engine.outcome import Outcome
 
 __all__ = [
-    "comparison_bars", "latency_by_percentile", "latency_heatmap", "queue_lengths", "saturation_curve",
+    "comparison_bars", "hit_curves", "latency_by_percentile", "latency_heatmap", "queue_lengths", "saturation_curve",
     "utilisation_by_tier", "write_figure",
 ]
 
@@ -47,6 +47,7 @@ NINES = (0.0, 50.0, 90.0, 99.0, 99.9, 99.99, 99.999, 99.9999)
 ROW_IN = 0.34
 FEW = 10  # deliveries of a moment, below which its p50 jumps about
 PARITY = "#999999"
+HIT_PANELS = {"openings": "conversation openings", "all": "all messages"}
 
 
 def latency_by_percentile(latencies: Mapping[str, npt.ArrayLike], title: str = "Latency by percentile") -> Figure:
@@ -185,6 +186,26 @@ def saturation_curve(tables: Mapping[str, pd.DataFrame], title: str = "Saturatio
         return figure
 
 
+def hit_curves(tables: Mapping[str, pd.DataFrame], title: str = "Is the partner on the friend list?") -> Figure:
+    """Share of messages whose recipient is listed, in %, against the length of the list (log), a line per policy.
+
+    ``tables`` has the table of ``analysis.hit_curve`` for each policy. The panels are conversation openings and all
+    messages; the grey line on top is a list of all contacts, which the first contacts keep below 100 %.
+    """
+    with styled():
+        figure = new_figure(3.7)
+        figure.suptitle(title, x=0.01, ha="left", fontsize=10.5, fontweight="bold")
+        panels = figure.subplots(1, 2, sharey=True)
+        handles: list[Line2D] = []
+        for axes, (of, words) in zip(panels, HIT_PANELS.items(), strict=True):
+            handles = _draw_hits(axes, {name: table[table["of"] == of] for name, table in tables.items()}, words)
+        panels[0].set_ylabel("recipient listed (%)")
+        if handles:
+            names = [wrapped(name) for name in tables]
+            legend(figure, [*handles, _line(PARITY, linestyle="--")], [*names, "all contacts"], below=True)
+        return figure
+
+
 def comparison_bars(table: pd.DataFrame, title: str = "Latency of each design") -> Figure:
     """p50 to p99 latency of each design as a bar on a log axis, both ends labelled in ms.
 
@@ -220,8 +241,8 @@ def _tier_bars(axes: Axes, rows: pd.DataFrame, color: str, top: float) -> None:
     for row, (total, part) in enumerate(zip(busy, work, strict=True)):
         said = f"{_percent(total)} ({_percent(part)})" if np.isfinite(total) else "none"
         end = 0.0 if np.isnan(total) else total
-        axes.text(1.02 * top if end > 0.6 * top else end + 0.02 * top, row, said, va="center", fontsize=8)
-    axes.set_xlim(0, 1.5 * top)
+        axes.text(end + 0.02 * top, row, said, va="center", fontsize=8)
+    axes.set_xlim(0, 1.9 * top)
     axes.set_xticks([0, top / 2, top], [number(value) for value in (0, top / 2, top)])
     axes.tick_params(axis="y", length=0)
     axes.grid(visible=False, axis="y")
@@ -258,6 +279,32 @@ def _draw_heatmap(figure: Figure, axes: Axes, arrived_s: Floats, values_ms: Floa
         )
     _log_axis(axes.yaxis, values_ms, room=0.03)
     axes.set_xlim(edges_s[0], edges_s[-1])
+
+
+def _draw_hits(axes: Axes, tables: Mapping[str, pd.DataFrame], words: str) -> list[Line2D]:
+    """One panel of the hit curves, and its lines. Modifies ``axes``."""
+    every = pd.concat(tables.values()) if tables else pd.DataFrame({"k": [], "hit_share": [], "count": []})
+    if not every["hit_share"].notna().any():
+        _say(axes, words, "", "")
+        nothing(axes, "no such messages")
+        return []
+    _say(axes, f"{words}\n({int(every['count'].iloc[0]):,})", "friends listed", "")
+    axes.title.set_fontweight("normal")
+    ceiling = 100 * float(every.loc[np.isinf(every["k"]), "hit_share"].max())
+    axes.axhline(ceiling, color=PARITY, linestyle="--", linewidth=1.2, label="all contacts")
+    axes.annotate(f"{ceiling:.1f}", (0.02, ceiling), xycoords=axes.get_yaxis_transform(), xytext=(0, 3),
+                  textcoords="offset points", fontsize=8.5, color="#666666")
+    handles = []
+    for place, (name, rows) in enumerate(tables.items()):
+        own, finite = mark(place), rows[np.isfinite(rows["k"])]
+        handles += axes.plot(
+            finite["k"], 100 * finite["hit_share"], color=own.color, linestyle=own.line, marker=own.marker, label=name
+        )
+    lengths = every["k"].to_numpy(dtype=np.float64)
+    if np.isfinite(lengths).any():
+        _log_axis(axes.xaxis, lengths)
+    axes.set_ylim(0, 100)
+    return handles
 
 
 def _draw_saturation(axes: Axes, rows: pd.DataFrame, column: str, place: int) -> Line2D:

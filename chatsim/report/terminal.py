@@ -209,6 +209,22 @@ def show_estimate(needs: Estimate, out: Console) -> None:
     _say(out, [needs.verdict])
 
 
+def show_friend_lists(curves: pd.DataFrame, said: Iterable[str], out: Console) -> None:
+    """A row per length of the list: of each ranking, the share of recipients listed; then what is said of it."""
+    policies = list(dict.fromkeys(curves["policy"]))
+    table = _table(
+        "Recipient on the sender's friend list: % of conversation openings, and of all private messages",
+        ["friends\nlisted", *(f"{policy}\n{of}" for of in ("openings", "all") for policy in policies)],
+        left=(),
+    )
+    shares = 100 * curves.pivot_table("hit_share", "k", ["of", "policy"], dropna=False)
+    for limit, row in shares.iterrows():
+        name = "all" if limit == math.inf else f"{limit:.0f}"
+        table.add_row(name, *(number(row[of, policy]) for of in ("openings", "all") for policy in policies))
+    out.print(table)
+    _say(out, said)
+
+
 def show_designs(designs: Iterable[Scenario], workloads: Mapping[str, str], out: Console) -> None:
     """Shipped designs and workloads, one line each."""
     table = _table("Designs", ["design", "what it is"], left=("design", "what it is"))

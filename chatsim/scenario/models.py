@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, Strict, model_validator
 
+from chatsim.scenario.stations import station_names, stations_on
+
 Kind = Literal["measured", "published", "derived", "choice", "assumption"]
 
 
@@ -283,12 +285,9 @@ class Scenario(Frozen):
 
     @model_validator(mode="after")
     def _hosts_known(self) -> Self:
-        from chatsim.scenario.stations import station_names, stations_on
-
-        names = station_names(self)
         taken: dict[str, str] = {}
         for host in self.hosts:
-            for station in stations_on(host, names):
+            for station in self.stations_on(host):
                 if station in taken:
                     raise ValueError(f"hosts: station '{station}' is on '{taken[station]}' and on '{host.name}': one is allowed")
                 taken[station] = host.name
@@ -298,3 +297,17 @@ class Scenario(Frozen):
     def has_broker(self) -> bool:
         """Whether the routing passes a broker."""
         return self.design.routing not in ("in_process", "mesh")
+
+    @property
+    def broker_nodes(self) -> int:
+        """Broker nodes that there are: none where the routing passes no broker."""
+        return self.broker.nodes if self.has_broker else 0
+
+    @property
+    def stations(self) -> tuple[str, ...]:
+        """Names of all stations, in the order of their numbers."""
+        return station_names(self.design.gateways, self.broker_nodes)
+
+    def stations_on(self, host: Host) -> list[str]:
+        """Names of the stations on a host."""
+        return stations_on(host.name, host.stations, self.stations)

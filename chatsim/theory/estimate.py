@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from chatsim.scenario.models import Scenario, StationCosts
-from chatsim.scenario.stations import station_names, stations_on
 from chatsim.theory.demand import Demand, demand_of
 from chatsim.theory.fanout import MessageWork, message_work
 from chatsim.theory.latency import unloaded_ms
@@ -214,14 +213,13 @@ def _host_tiers(scenario: Scenario, asked: Demand, flows: list[Flow]) -> list[Ti
     """One tier per host: the work of all its stations over its cores (each broker node taken as the busiest)."""
     if not scenario.hosts:
         return []
-    names = station_names(scenario)
     costs: dict[str, tuple[StationCosts, Flow]] = {
         "gateway": (scenario.gateway, flows[0]), "broker": (scenario.broker, flows[1]),
         "database": (scenario.database, flows[-1]),
     }
     tiers = []
     for host in scenario.hosts:
-        placed = [costs[name.partition("-")[0]] for name in stations_on(host, names)]
+        placed = [costs[name.partition("-")[0]] for name in scenario.stations_on(host)]
         idle = sum(flow.idle_cores(cost) for cost, flow in placed)
         batched = sum(flow.batched_cores(cost) for cost, flow in placed)
         tiers.append(_tier(asked, f"host '{host.name}'", 1, host.cores, idle, batched))

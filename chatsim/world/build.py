@@ -8,8 +8,9 @@ from chatsim.scenario.errors import InputError
 from chatsim.scenario.models import Scenario, Workload
 from chatsim.world.behaviour import Spoken, converse, message_sizes
 from chatsim.world.groups import build_groups
+from chatsim.world.pairs import Keys, pair_keys, users_of
 from chatsim.world.partners import build_partners, known_pairs
-from chatsim.world.population import Keys, build_friends, pair_keys, users_of
+from chatsim.world.population import build_friends
 from chatsim.world.sessions import DAY_S, build_sessions, covering_session, lead_s
 from chatsim.world.tables import GROUP, PAIR, Ints, Longs, MessageTable, Rooms, World
 

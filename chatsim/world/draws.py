@@ -58,6 +58,7 @@ class Purpose(IntEnum):
     LINK = 52
     SERVICE = 53
     PLACEMENT = 54
+    FRIEND_LIST = 55
 
 
 def philox4x32(counter: npt.ArrayLike, key: tuple[int, int]) -> Words:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from chatsim.world.draws import BLOCK, Purpose, exponential, uniform
-from chatsim.world.population import Keys, owners, pair_keys, users_of
+from chatsim.world.pairs import Keys, pair_keys, users_of
+from chatsim.world.population import owners
 from chatsim.world.tables import Friends, Ints, Longs
 
 FITS = 4

@@ -6,15 +6,13 @@ import math
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from chatsim.scenario.errors import InputError
 from chatsim.scenario.models import Workload
 from chatsim.world.draws import BLOCK, Purpose, lognormal, uniform
+from chatsim.world.pairs import Keys, edge_keys, unique_sorted, users_of
+from chatsim.world.reading import read_edges
 from chatsim.world.tables import Friends, Ints, Longs
-
-Keys = npt.NDArray[np.uint64]
-"""Pairs of users as one number, ``first << 32 | second``: sorting them sorts by first, then by second."""
 
 CLUSTERED_USERS_MAX = 5000
 TRIANGLE_SHARE = 0.5
@@ -30,8 +28,6 @@ def build_friends(workload: Workload, seed: int, replication: int) -> Friends:
     InputError where the file is wrong or the generator cannot make so many users.
     """
     if workload.friends.file:
-        from chatsim.world.reading import read_edges
-
         edges = read_edges(Path(workload.friends.file), workload.users)
     elif workload.friends.generator == "clustered":
         edges = clustered_edges(workload, seed, replication)
@@ -112,33 +108,6 @@ def friends_of_edges(edges: Keys, users: int, strength_sigma: float, seed: int, 
         lower, upper = np.minimum(first, second), np.maximum(first, second)
         strength[part] = lognormal(seed, replication, Purpose.STRENGTH, lower, upper, 1.0, strength_sigma)
     return Friends(start, friend, strength)
-
-
-def pair_keys(first: npt.ArrayLike, second: npt.ArrayLike) -> Keys:
-    """``first << 32 | second``."""
-    keys = np.asarray(first).astype(np.uint64)
-    keys <<= np.uint64(32)
-    keys |= np.asarray(second).astype(np.uint64)
-    return keys
-
-
-def users_of(keys: Keys) -> tuple[Longs, Longs]:
-    """The two users of each pair key."""
-    return (keys >> np.uint64(32)).astype(np.int64), (keys & np.uint64(0xFFFFFFFF)).astype(np.int64)
-
-
-def edge_keys(first: npt.NDArray[np.integer], second: npt.NDArray[np.integer]) -> Keys:
-    """Pair keys with the lower user first."""
-    return pair_keys(np.minimum(first, second), np.maximum(first, second))
-
-
-def unique_sorted(edges: Keys) -> Keys:
-    """The edges in order, without loops and repeats. Modifies ``edges``."""
-    edges.sort()
-    keep = (edges >> np.uint64(32)) != (edges & np.uint64(0xFFFFFFFF))
-    keep[1:] &= edges[1:] != edges[:-1]
-    kept: Keys = edges[keep]
-    return kept
 
 
 def owners(start: Longs) -> Ints:

@@ -13,12 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from chatsim.scenario.errors import InputError, nearest, quoted
+from chatsim.world.pairs import Keys, edge_keys, unique_sorted
 from chatsim.world.tables import Floats, Longs
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-    from chatsim.world.population import Keys
 
 Texts = npt.NDArray[np.object_]
 
@@ -102,8 +101,6 @@ def epoch_s(table: Table, name: str, wanted: npt.NDArray[np.bool_], time_format:
 
 def read_edges(path: Path, users: int) -> Keys:
     """The friendships of an edge list with columns user, friend (0 to users - 1), each once, lower user first."""
-    from chatsim.world.population import edge_keys, unique_sorted
-
     table = read_table(path, ("user", "friend"))
     if table.skipped:
         raise InputError(f"{path}: {sum(table.skipped.values())} rows have another number of fields than the header")

@@ -13,7 +13,7 @@ from chatsim.scenario.errors import InputError, nearest
 from chatsim.scenario.models import Workload
 from chatsim.world.behaviour import message_sizes
 from chatsim.world.collegemsg import NAMES, TIME_FORMAT, collegemsg_path
-from chatsim.world.population import edge_keys, pair_keys, users_of
+from chatsim.world.pairs import edge_keys, pair_keys, users_of
 from chatsim.world.reading import Table, Texts, epoch_s, read_table, whole_numbers
 from chatsim.world.sessions import covering_session, merge_overlapping, session_table
 from chatsim.world.tables import (
