@@ -230,6 +230,57 @@ def new(
     print(f"{file} is written. Next: chatsim run {file}")
 
 
+@app.command()
+def friends(
+    scenario: Annotated[
+        str, typer.Argument(metavar="SCENARIO", help="Whose workload to read; CollegeMsg where nothing is given.")
+    ] = "",
+    sets: Sets = None,
+    seed: Seed = None,
+    workload: Load = None,
+    opening_gap_s: Annotated[
+        float, typer.Option("--opening-gap-s", metavar="S", help="Silence of a pair after which a conversation opens.")
+    ] = 1800.0,
+    half_life_s: Annotated[
+        float, typer.Option("--half-life-s", metavar="S", help="Half-life of a chat in the frecency ranking.")
+    ] = 3600.0,
+    out: Out = None,
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """Say how many friends a list must show, from the trace, without a run."""
+    if not scenario and not workload:
+        workload = "collegemsg"
+    asked = _load(scenario or "go-chat", sets, seed, workload)
+    from chatsim.analysis import friendlists
+    from chatsim.world import build_world
+
+    with _results(out, force) as files:
+        world = build_world(asked)
+        curves = friendlists.compare_rankings(world, opening_gap_s, half_life_s)
+        if files:
+            files.finish_friends(asked, curves)
+    first_ever_share, verdict = friendlists.first_ever_share(world), friendlists.verdict(curves)
+    if as_json:
+        _print_json(
+            {
+                "chatsim": __version__,
+                "seed": asked.seed,
+                "first_ever_share": _plain(first_ever_share),
+                "verdict": verdict,
+                "curves": [{**row, "k": int(row["k"]) if row["k"] else ALL} for row in _records(curves)],
+            }
+        )
+        return
+    from chatsim.report import terminal
+
+    console = terminal.console()
+    for line in world.report.lines if world.report else ():
+        console.print(line, markup=False)
+    terminal.show_friend_lists(curves, verdict, console)
+    _say_where(out)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command line and gives its exit status; errors are said in one line on standard error."""
     from chatsim.scenario import AuditError, InputError
@@ -286,6 +337,17 @@ class _Files:
         store.write_scenarios(self.folder, runs.scenarios)
         gallery.draw(runs, curves, self.folder / "charts")
         folder.seal(self.folder, store.provenance(runs.scenarios, runs.replications, ["chatsim", *sys.argv[1:]]))
+
+    def finish_friends(self, scenario: Scenario, curves: pd.DataFrame) -> None:
+        """The curves of friend lists as table and chart, the scenario, and last the provenance."""
+        from chatsim.report import charts
+        from chatsim.study import folder, store
+
+        store.write_table(self.folder / "friend_lists.parquet", curves)
+        store.write_scenarios(self.folder, (scenario,))
+        tables = {str(policy): part for policy, part in curves.groupby("policy", sort=False)}
+        charts.write_figure(charts.hit_curves(tables), self.folder / "charts", "friend_lists")
+        folder.seal(self.folder, store.provenance((scenario,), 1, ["chatsim", *sys.argv[1:]]))
 
 
 @contextmanager

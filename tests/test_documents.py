@@ -75,7 +75,7 @@ def test_a_command_line_of_the_readme_parses(line: str) -> None:
         words = ["new", "mine.toml"]
     name, options = asked(words)
     assert name == words[0]
-    sources = [options["scenario"]] if "scenario" in options else options.get("scenarios", [])
+    sources = [options["scenario"]] if options.get("scenario") else options.get("scenarios", [])
     for source in sources:
         for design in preset_names() if source == "all" else [source]:
             assert load_scenario(design, options["sets"] or [], options["workload"]).design

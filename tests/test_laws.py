@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from chatsim.engine import Fate, Journey, Outcome, Work, finish, simulate
 from chatsim.engine.audit import pairs_of
 from chatsim.engine.clock import Clock
+from chatsim.rules.limits import ACCEPTED, tokens_now, verdict
 from chatsim.scenario import ROUTINGS, AuditError, Scenario
 from chatsim.world.tables import World
 from tests.worlds import ALWAYS, scenario, world
@@ -47,6 +48,11 @@ def scenarios(draw: st.DrawFn) -> Scenario:
         },
         "gateway": {**station, "connections_max": draw(st.sampled_from([0, 0, 1]))},
         "broker": {"topology": topology, "nodes": 1 if topology == "single" else draw(st.integers(1, 3)), **station},
+        "limits": {
+            "messages_per_s": draw(st.sampled_from([0.0, 0.5, 2.0])),
+            "burst": draw(st.integers(1, 3)),
+            "message_max_bytes": draw(st.sampled_from([0, 99, 100])),
+        },
         "network": {
             "client_sigma": 0.5,
             "jitter_sigma": draw(st.sampled_from([0.0, 0.5])),
@@ -198,3 +204,17 @@ def test_work_is_counted_where_it_is_done() -> None:
     broker, database = outcome.work[1], outcome.work[2]
     assert broker[[Work.PUBLISH, Work.PUSH, Work.SUBSCRIBE, Work.UPDATE]].tolist() == [1, 0, 2, 2]
     assert database[[Work.STORE, Work.RECOVER]].tolist() == [1, 1]
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.floats(0.001, 3.0), max_size=20), st.floats(0.1, 3.0), st.floats(0.0, 2.0), st.integers(1, 3))
+def test_a_looser_limit_never_refuses_more(gaps_s: list[float], per_s: float, more_per_s: float, burst: int) -> None:
+    def accepted(messages_per_s: float) -> int:
+        tokens, count = float(burst), 0
+        for gap_s in gaps_s:
+            tokens = tokens_now(tokens, gap_s, messages_per_s, burst)
+            if verdict(tokens, 100, messages_per_s, 0) == ACCEPTED:
+                tokens, count = tokens - 1, count + 1
+        return count
+
+    assert accepted(per_s + more_per_s) >= accepted(per_s)

@@ -222,6 +222,42 @@ def test_a_message_of_a_session_that_got_no_place_is_refused() -> None:
     assert outcome.deliveries["cause"].tolist() == [Cause.NO_SESSION]
 
 
+def test_one_message_per_second_and_the_sender_is_told() -> None:
+    people = world(THREE[:2], [[0, 1]], [(1.0, 0, 0), (1.5, 0, 0), (2.0, 0, 0), (2.9, 0, 0)])
+    limits = {"messages_per_s": 1.0}
+    outcome = simulate(scenario(design={"routing": "in_process", "gateways": 1}, limits=limits), people)
+    # read at 1.010, 1.510, 2.010 and 2.910: half a token, a whole one again, nine tenths
+    fates = [Fate(fate).name for fate in outcome.messages["fate"]]
+    assert fates == ["DELIVERED", "REFUSED", "DELIVERED", "REFUSED"]
+    assert outcome.messages["cause"].tolist() == [0, Cause.TOO_MANY, 0, Cause.TOO_MANY]
+    # up 10, receive 1, write the refusal 8, down 10
+    np.testing.assert_allclose(outcome.messages["told_s"], [np.nan, 1.529, np.nan, 2.929])
+    assert work(outcome, "gateway-0") == {"RECEIVE": 4, "WRITE": 2, "REFUSAL": 2}
+    assert log(outcome) == [
+        ("REFUSED", 1, -1, None),
+        ("REFUSED", 1, -1, None),
+        ("DELIVERED", 1, 1, 29.0),
+        ("DELIVERED", 1, 1, 29.0),
+    ]
+
+
+def test_a_burst_may_go_at_once_after_a_silence() -> None:
+    people = world(THREE[:2], [[0, 1]], [(1.0, 0, 0), (1.1, 0, 0), (1.2, 0, 0)])
+    limits = {"messages_per_s": 1.0, "burst": 2}
+    outcome = simulate(scenario(design={"routing": "in_process", "gateways": 1}, limits=limits), people)
+    assert outcome.messages["cause"].tolist() == [0, 0, Cause.TOO_MANY]
+
+
+def test_a_message_that_is_too_large_is_refused() -> None:
+    people = world(THREE[:2], [[0, 1]], [(1.0, 0, 0)], size_bytes=101)
+    design = {"routing": "in_process", "gateways": 1}
+    refused = simulate(scenario(design=design, limits={"message_max_bytes": 100}), people)
+    assert refused.messages["cause"].tolist() == [Cause.TOO_LARGE]
+    assert log(simulate(scenario(design=design, limits={"message_max_bytes": 101}), people)) == [
+        ("DELIVERED", 1, 1, 29.0)
+    ]
+
+
 @pytest.mark.parametrize("policy", ["drop", "close"])
 def test_a_full_outbound_queue(policy: str) -> None:
     people = world(THREE[:2], [[0, 1]], [(1.0, 0, 0), (1.002, 0, 0), (5.0, 0, 0)])

@@ -208,6 +208,7 @@ def _item_costs_us(scenario: Scenario, tier: str) -> list[float]:
             Work.WRITE: gateway.write_us,
             Work.LOGIN: gateway.handshake_us + gateway.tls_us + gateway.token_us,
             Work.CLOSE: gateway.close_us,
+            Work.REFUSAL: gateway.write_us,
         },
         "broker": {
             Work.PUBLISH: broker.publish_us + others * broker.bus_send_us,

@@ -218,7 +218,12 @@ def _check_counts(scenario: Scenario, notes: Notes, messages: Columns, deliverie
     live = deliveries["session"] >= 0
     reads = np.array(notes.reads, np.int64)
     counts = [
-        ("messages taken by gateways", gateways[:, Work.RECEIVE].sum(), (messages["fate"] == Fate.DELIVERED).sum()),
+        ("messages read by gateways", gateways[:, Work.RECEIVE].sum(), (~np.isnan(messages["received_s"])).sum()),
+        (
+            "refusals",
+            gateways[:, Work.REFUSAL].sum(),
+            np.isin(messages["cause"], (Cause.TOO_MANY, Cause.TOO_LARGE)).sum(),
+        ),
         ("discarded pushes", gateways[:, Work.DISCARD].sum(), messages["discards"].sum()),
         ("pushes read of messages that are done", reads[done].sum(), messages["pushes"][done].sum()),
         ("rows of refused messages", (np.isin(deliveries["message"], refused) & live).sum(), 0),

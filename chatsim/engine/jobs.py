@@ -4,13 +4,32 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from chatsim.engine.luck import PUBLISH, PUSH, STORE, SYNC
-from chatsim.engine.outcome import Work
+from chatsim.engine.luck import PUBLISH, PUSH, RECEIVE, STORE, SYNC
+from chatsim.engine.outcome import Cause, Work
 from chatsim.engine.station import US, Job, Station, Task
 from chatsim.rules.routing import GLOBAL_PER_RECIPIENT, bus_copies
 
 if TYPE_CHECKING:
     from chatsim.engine.stage import Client, Gateway, Node, Stage
+
+
+class Receive(Task):
+    """At a gateway: a client's message is read and checked, and its first commands, or a refusal, are written."""
+
+    __slots__ = ("cause", "commands", "message", "stage")
+
+    def __init__(self, stage: Stage, message: int, commands: int, touches: tuple[str, ...]) -> None:
+        super().__init__(stage.clock, touches=touches, luck=stage.factor(stage.scenario.gateway, RECEIVE, message))
+        self.stage, self.message, self.commands = stage, message, commands
+        self.cause = Cause.NONE
+
+    def begin(self, station: Gateway, at_s: float) -> float:
+        costs = self.stage.scenario.gateway
+        self.cause = self.stage.limit(self.message, station, at_s)
+        if self.cause:
+            self.touches = ("sender",)
+            return (costs.receive_us + costs.write_us) * self.luck
+        return (costs.receive_us + costs.command_us * self.commands) * self.luck
 
 
 class Publish(Job):

@@ -21,8 +21,7 @@ import numpy as np
 from simpy.events import Event
 
 from chatsim.engine.clock import happen
-from chatsim.engine.jobs import FanOut, LookUp, Publish, Store, Subscribe, Sync, Update
-from chatsim.engine.luck import RECEIVE
+from chatsim.engine.jobs import FanOut, LookUp, Publish, Receive, Store, Subscribe, Sync, Update
 from chatsim.engine.outcome import Cause, Fate, SessionFate, Work
 from chatsim.engine.stage import Client, Gateway, Stage
 from chatsim.engine.station import Job, Station, Task
@@ -188,7 +187,10 @@ class Journey(Stage):
         gateway, store = client.gateway, self.design.store
         self.notes.under_way[message] += 1
         self.notes.gateway[message] = gateway.number
-        yield from self.receive(message, gateway)
+        if not (yield from self.receive(message, gateway)):
+            self.tell(client, message)
+            self.carried(message)
+            return
         if store == "before":
             storing = self._store(message, gateway, routes=True)
             yield from self.ask(gateway, self.store_of(message), storing, storing.reply)
@@ -204,20 +206,29 @@ class Journey(Stage):
             gateway.send(self.store_of(message), self._store(message, gateway, routes=False))
         self.carried(message)
 
-    def receive(self, message: int, gateway: Gateway) -> Story:
-        """The gateway reads and checks a message and writes the first commands for it."""
-        costs, store = self.scenario.gateway, self.design.store
+    def receive(self, message: int, gateway: Gateway) -> Generator[Event, Any, bool]:
+        """The gateway reads and checks a message, and writes the first commands for it or refuses it."""
+        store = self.design.store
         commands = int(store in ("before", "beside"))
         if store != "before":
             commands += self._commands(message, gateway)
-        cost_us = costs.receive_us + costs.command_us * commands
-        job = Task(self.clock, cost_us, self._places(commands), self.factor(costs, RECEIVE, message))
+        job = Receive(self, message, commands, self._places(commands))
         gateway.take(job)
         yield job
         gateway.work[Work.RECEIVE] += 1
-        gateway.work[Work.COMMAND] += commands
         self.notes.received_s[message] = self.clock.now
+        if job.cause:
+            self.refuse(message, job.cause)
+            gateway.work[Work.REFUSAL] += 1
+            return False
+        gateway.work[Work.COMMAND] += commands
         self.notes.fate[message] = Fate.DELIVERED
+        return True
+
+    def tell(self, client: Client, message: int) -> None:
+        """The sender of a refused message is told."""
+        arrival_s = self._arrival_s(client, self.clock.now, 0, 1.0)
+        self.clock.at(arrival_s, self._told, (client, message))
 
     def route(self, message: int, gateway: Gateway) -> None:
         """The message goes to where its audience is."""
@@ -335,6 +346,11 @@ class Journey(Stage):
                 del box[message]
             elif self.notes.stored_s[message] != self.notes.stored_s[message]:
                 self.early.setdefault(message, set()).add(client.user)
+
+    def _told(self, event: Any) -> None:
+        client, message = event.value
+        if not client.gone:
+            self.notes.told_s[message] = self.clock.now
 
     def _gone(self, client: Client, fate: SessionFate) -> None:
         was_online = client.online

@@ -28,6 +28,7 @@ class Notes:
         self.received_s = array("d", [NEVER]) * messages
         self.stored_s = array("d", [NEVER]) * messages
         self.routed_s = array("d", [NEVER]) * messages
+        self.told_s = array("d", [NEVER]) * messages
         self.done_s = array("d", [NEVER]) * messages
         self.pushes = array("i", [0]) * messages
         self.discards = array("i", [0]) * messages
@@ -121,6 +122,7 @@ class Notes:
             "received_s": np.array(self.received_s, np.float64),
             "stored_s": np.array(self.stored_s, np.float64),
             "routed_s": np.array(self.routed_s, np.float64),
+            "told_s": np.array(self.told_s, np.float64),
             "done_s": np.array(self.done_s, np.float64),
             "pushes": np.array(self.pushes, np.int32),
             "discards": np.array(self.discards, np.int32),

@@ -36,6 +36,8 @@ class Cause(IntEnum):
     LEFT = 2  # the recipient's session left while the message was under way
     OUTBOUND_FULL = 3  # the session's outbound queue was full
     NO_SESSION = 4  # the sender was not connected (login refused, closed, or left before it was sent)
+    TOO_MANY = 5  # the sender wrote more than its limit per second
+    TOO_LARGE = 6  # the message was larger than the limit
 
 
 class SessionFate(IntEnum):
@@ -52,7 +54,7 @@ class SessionFate(IntEnum):
 class Work(IntEnum):
     """What a station does: columns of ``work``, counted when it is done."""
 
-    RECEIVE = 0  # gateway: client messages taken
+    RECEIVE = 0  # gateway: client messages read
     COMMAND = 1  # gateway: commands written to broker, database or another gateway
     PARSE = 2  # gateway: pushes and replies read
     WRITE = 3  # gateway: messages written to sessions
@@ -67,6 +69,7 @@ class Work(IntEnum):
     UPDATE = 12  # broker: changes of the session registry
     STORE = 13  # broker or database: messages stored
     RECOVER = 14  # broker or database: syncs read
+    REFUSAL = 15  # gateway: refusals written to senders
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +80,8 @@ class Outcome:
         time_s when its sender wrote it; sender, room, session; size_bytes; recipients (members without the sender);
         gateway (-1: none); received_s when that has checked it; stored_s; routed_s when the sender's gateway is done
         with it; done_s when nothing carries it any more; pushes sent for it by broker nodes or peer gateways, and
-        discards of these; fate (Fate.DELIVERED stands for "taken") and cause.
+        discards of these; told_s when the sender of a refused message knows; fate (Fate.DELIVERED stands for "taken")
+        and cause.
     ``deliveries`` (one row per message x intended session; session = -1 where the recipient had none):
         message, recipient, session, gateway; fate, cause; local (on the sender's gateway); written_s; time_s.
     ``sessions`` (one row per session of the trace, same order):

@@ -10,8 +10,9 @@ from simpy.events import Event
 from chatsim.engine.clock import Clock
 from chatsim.engine.luck import Luck
 from chatsim.engine.notes import Notes
-from chatsim.engine.outcome import Work
+from chatsim.engine.outcome import Cause, Work
 from chatsim.engine.station import Host, Station, Task
+from chatsim.rules.limits import ACCEPTED, TOO_LARGE, TOO_MANY, tokens_now, verdict
 from chatsim.rules.placement import PLACEMENT_NUMBERS, place
 from chatsim.rules.routing import (
     ROOM,
@@ -27,6 +28,8 @@ from chatsim.rules.routing import (
 from chatsim.scenario import Scenario
 from chatsim.scenario.models import StationCosts
 from chatsim.world.tables import World
+
+CAUSES = {ACCEPTED: Cause.NONE, TOO_MANY: Cause.TOO_MANY, TOO_LARGE: Cause.TOO_LARGE}
 
 
 class Client:
@@ -76,6 +79,7 @@ class Gateway(Station):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.local: dict[int, list[Client]] = {}
+        self.tokens: dict[int, tuple[float, float]] = {}
         self.members: dict[int, dict[Client, int]] = {}
 
 
@@ -204,6 +208,16 @@ class Stage:
             number = subscribe_node(channel, gateway.number, self.topology, len(self.nodes))
             by_node.setdefault(number, []).append(channel)
         return [(self.nodes[number], its_channels) for number, its_channels in by_node.items()]
+
+    def limit(self, message: int, gateway: Gateway, at_s: float) -> Cause:
+        """Whether a gateway takes a message at ``at_s``; what it takes is counted against its sender."""
+        limits, user = self.scenario.limits, self.sender[message]
+        left, since_s = gateway.tokens.get(user, (float(limits.burst), at_s))
+        tokens = tokens_now(left, at_s - since_s, limits.messages_per_s, limits.burst)
+        cause = CAUSES[verdict(tokens, self.size_bytes[message], limits.messages_per_s, limits.message_max_bytes)]
+        if limits.messages_per_s:
+            gateway.tokens[user] = (tokens if cause else tokens - 1.0, at_s)
+        return cause
 
     def stored(self, message: int) -> None:
         """A message is in store, for every recipient who does not have it yet."""

@@ -285,11 +285,11 @@ def _draw_hits(axes: Axes, tables: Mapping[str, pd.DataFrame], words: str) -> li
     """One panel of the hit curves, and its lines. Modifies ``axes``."""
     every = pd.concat(tables.values()) if tables else pd.DataFrame({"k": [], "hit_share": [], "count": []})
     if not every["hit_share"].notna().any():
-        _say(axes, words, "", "")
+        axes.set_title(words, fontweight="normal")
         nothing(axes, "no such messages")
         return []
-    _say(axes, f"{words}\n({int(every['count'].iloc[0]):,})", "friends listed", "")
-    axes.title.set_fontweight("normal")
+    axes.set_title(f"{words} ({int(every['count'].iloc[0]):,})", fontweight="normal")
+    axes.set_xlabel("friends listed")
     ceiling = 100 * float(every.loc[np.isinf(every["k"]), "hit_share"].max())
     axes.axhline(ceiling, color=PARITY, linestyle="--", linewidth=1.2, label="all contacts")
     axes.annotate(f"{ceiling:.1f}", (0.02, ceiling), xycoords=axes.get_yaxis_transform(), xytext=(0, 3),

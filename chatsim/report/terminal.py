@@ -209,20 +209,21 @@ def show_estimate(needs: Estimate, out: Console) -> None:
     _say(out, [needs.verdict])
 
 
-def show_friend_lists(curves: pd.DataFrame, said: Iterable[str], out: Console) -> None:
-    """A row per length of the list: of each ranking, the share of recipients listed; then what is said of it."""
+def show_friend_lists(curves: pd.DataFrame, verdict: str, out: Console) -> None:
+    """A row per length of the list: of each ranking, the share of recipients listed; then what it comes to."""
     policies = list(dict.fromkeys(curves["policy"]))
     table = _table(
-        "Recipient on the sender's friend list: % of conversation openings, and of all private messages",
+        "Recipient on the sender's friend list, in % of conversation openings and of all messages",
         ["friends\nlisted", *(f"{policy}\n{of}" for of in ("openings", "all") for policy in policies)],
         left=(),
     )
     shares = 100 * curves.pivot_table("hit_share", "k", ["of", "policy"], dropna=False)
     for limit, row in shares.iterrows():
         name = "all" if limit == math.inf else f"{limit:.0f}"
-        table.add_row(name, *(number(row[of, policy]) for of in ("openings", "all") for policy in policies))
+        cells = (float(row[of, policy]) for of in ("openings", "all") for policy in policies)
+        table.add_row(name, *("-" if math.isnan(cell) else f"{cell:.1f}" for cell in cells))
     out.print(table)
-    _say(out, said)
+    _say(out, [verdict])
 
 
 def show_designs(designs: Iterable[Scenario], workloads: Mapping[str, str], out: Console) -> None:

@@ -165,6 +165,14 @@ class Design(Frozen):
         return self
 
 
+class Limits(Frozen):
+    """What gateways refuse to take from a user. Each gateway counts for itself; the sender is told."""
+
+    messages_per_s: float = of(0.0, "messages that one user may send in the long run; 0 sets no limit", ge=0)
+    burst: int = of(1, "messages that one user may send at once after a silence", ge=1)
+    message_max_bytes: int = of(0, "largest message; 0 sets no limit", ge=0)
+
+
 # --------------------------------------------------------------------------- stations
 
 
@@ -277,6 +285,7 @@ class Scenario(Frozen):
     seed: int = of(1, "seed of all draws", ge=0, lt=2**64)
     workload: Workload = Workload()
     design: Design = Design()
+    limits: Limits = Limits()
     gateway: GatewayCosts = GatewayCosts()
     broker: BrokerCosts = BrokerCosts()
     database: DatabaseCosts = DatabaseCosts()
