@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from chatsim.analysis import recipient_ends
 from chatsim.engine import Fate, Journey, Outcome, Work, finish, simulate
 from chatsim.engine.audit import pairs_of
 from chatsim.engine.clock import Clock
@@ -218,3 +219,26 @@ def test_a_looser_limit_never_refuses_more(gaps_s: list[float], per_s: float, mo
         return count
 
     assert accepted(per_s + more_per_s) >= accepted(per_s)
+
+
+@settings(max_examples=60, deadline=None)
+@given(scenarios(), worlds())
+def test_shares_of_recipients_sum_to_one_and_agree_with_the_ends(chosen: Scenario, people: World) -> None:
+    outcome = simulate(chosen, people)
+    shares, found = recipient_ends(outcome), ends(outcome)
+    if not found:
+        assert all(np.isnan(share) for share in shares.values())
+        return
+    assert sum(shares.values()) == pytest.approx(1.0)
+    live = sum(Fate.DELIVERED in fates for fates in found.values())
+    assert shares["live_share"] == pytest.approx(live / len(found))
+    assert shares["lost_share"] == pytest.approx(sum(fates == {Fate.LOST} for fates in found.values()) / len(found))
+
+
+def test_what_became_of_each_message_for_each_recipient() -> None:
+    people = world([(0, *ALWAYS), (1, *ALWAYS), (1, *ALWAYS)], [[0, 1, 2, 3]], [(1.0, 0, 0)])
+    dropping = recipient_ends(simulate(scenario(design={"gateways": 1}), people))
+    keeping = recipient_ends(simulate(scenario(design={"gateways": 1, "store": "before", "offline": "store"}), people))
+    assert (dropping["live_share"], dropping["kept_share"]) == (pytest.approx(1 / 3), 0.0)
+    assert dropping["lost_share"] == pytest.approx(2 / 3)
+    assert (keeping["kept_share"], keeping["lost_share"]) == (pytest.approx(2 / 3), 0.0)

@@ -182,3 +182,15 @@ def test_the_starting_file_lists_every_key() -> None:
                 "hosts",
             ):
                 assert f"\n# {key} = " in text, f"{model.__name__}.{key}"
+
+
+def test_a_log_beside_its_scenario_is_found_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home, elsewhere = tmp_path / "home", tmp_path / "elsewhere"
+    home.mkdir()
+    elsewhere.mkdir()
+    (home / "log.csv").write_text("time,sender,recipient\n1,a,b\n")
+    (home / "mine.toml").write_text('extends = "hub"\n[workload]\ntrace = "log.csv"\nduration_s = 0\n')
+    monkeypatch.chdir(elsewhere)
+    trace = load_scenario(home / "mine.toml").workload.trace
+    assert Path(trace).samefile(home / "log.csv")
+    assert load_scenario("hub", ["workload.trace=log.csv"]).workload.trace == "log.csv"

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from chatsim.analysis.columns import is_delivered
-from chatsim.analysis.flow import connections, subscriptions, throughput_totals
+from chatsim.analysis.flow import connections, recipient_ends, subscriptions, throughput_totals
 from chatsim.analysis.latency import latency_ms, percentiles
 from chatsim.analysis.overload import overload
 from chatsim.analysis.stations import tiers
@@ -32,13 +32,15 @@ class Interval(NamedTuple):
 def summary(outcome: Outcome, until_s: float | None = None) -> pd.Series:
     """The run as one row of a table of comparison.
 
-    Utilisations are means over the tier, NaN where the design has no such tier. ``busiest_tier`` is that of the
-    station with the largest work_utilisation: the one that binds as load grows. ``subscriptions`` and ``connections``
-    are peaks. Rates and utilisations are over [0, until_s], by default the duration; a load test ends with a silence,
-    so it gives ``offered_until_s(outcome)``.
+    ``delivered_share`` is of the deliveries meant for sessions; ``live_share``, ``kept_share`` and ``lost_share`` are
+    of all messages x recipients, those without a session among them. Utilisations are means over the tier, NaN where
+    the design has no such tier. ``busiest_tier`` is that of the station with the largest work_utilisation: the one that
+    binds as load grows. ``subscriptions`` and ``connections`` are peaks. Rates and utilisations are over [0, until_s],
+    by default the duration; a load test ends with a silence, so it gives ``offered_until_s(outcome)``.
     """
     totals = throughput_totals(outcome, until_s)
     timing = percentiles(latency_ms(outcome))
+    ends = recipient_ends(outcome)
     per_tier = tiers(outcome, until_s).set_index("tier")
     utilisation = per_tier["utilisation"].reindex(["gateway", "broker", "database"])
     return pd.Series(
@@ -49,6 +51,9 @@ def summary(outcome: Outcome, until_s: float | None = None) -> pd.Series:
             "carried_per_s": totals["carried_per_s"],
             "deliveries": totals["delivered"],
             "delivered_share": totals["delivered_share"],
+            "live_share": ends["live_share"],
+            "kept_share": ends["kept_share"],
+            "lost_share": ends["lost_share"],
             "p50_ms": timing["p50_ms"],
             "p99_ms": timing["p99_ms"],
             "p999_ms": timing["p999_ms"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import numpy as np
@@ -10,6 +11,14 @@ import pandas as pd
 
 from chatsim.analysis.columns import Bools, Floats, Longs, floats, is_delivered, longs
 from chatsim.engine.outcome import Cause, Fate, Outcome
+
+RECIPIENT_ENDS = {
+    "live_share": (Fate.DELIVERED,),
+    "kept_share": (Fate.READ_LATER, Fate.STORED),
+    "lost_share": (Fate.LOST,),
+    "refused_share": (Fate.REFUSED,),
+    "in_flight_share": (Fate.IN_FLIGHT,),
+}
 
 
 def fates(outcome: Outcome) -> pd.DataFrame:
@@ -25,6 +34,25 @@ def fates(outcome: Outcome) -> pd.DataFrame:
             "share": counts / max(len(fate), 1),
         }
     )
+
+
+def recipient_ends(outcome: Outcome) -> dict[str, float]:
+    """What became of each message for each of its recipients, whatever their sessions: shares that sum to 1.
+
+    ``live_share``: some session of the recipient had it live; ``kept_share``: read at a later login, or still in store;
+    ``lost_share``; ``refused_share``; ``in_flight_share``. The first that applies counts. NaN without messages.
+    """
+    table = outcome.deliveries
+    keys = longs(table, "message") * outcome.world.users + longs(table, "recipient")
+    fate = longs(table, "fate")
+    total = len(np.unique(keys))
+    seen = np.empty(0, np.int64)
+    shares = {}
+    for name, chosen in RECIPIENT_ENDS.items():
+        mine = np.setdiff1d(keys[np.isin(fate, chosen)], seen)
+        seen = np.union1d(seen, mine)
+        shares[name] = len(mine) / total if total else math.nan
+    return shares
 
 
 def throughput(outcome: Outcome, bins: int = 60) -> pd.DataFrame:

@@ -22,10 +22,12 @@ if TYPE_CHECKING:
 WIDTH = 100
 SHOWN = {
     "carried_per_s": ("carried\n/s", 1.0),
-    "delivered_share": ("live\n%", 100.0),
+    "live_share": ("live\n%", 100.0),
+    "kept_share": ("kept\n%", 100.0),
+    "lost_share": ("lost\n%", 100.0),
     "p50_ms": ("p50\nms", 1.0),
     "p99_ms": ("p99\nms", 1.0),
-    "discarded_share": ("discards\n%", 100.0),
+    "discarded_share": ("unused\npush %", 100.0),
 }
 WITH_INTERVAL = ("carried_per_s", "p50_ms", "p99_ms")
 LEGEND = {
@@ -33,6 +35,9 @@ LEGEND = {
     "offered_per_s": ("deliveries offered", "/s", 1.0),
     "carried_per_s": ("deliveries carried", "/s", 1.0),
     "delivered_share": ("delivered live, of those offered", "%", 100.0),
+    "live_share": ("recipients who have it live", "%", 100.0),
+    "kept_share": ("recipients for whom it is kept", "%", 100.0),
+    "lost_share": ("recipients for whom it is lost", "%", 100.0),
     "p50_ms": ("latency p50", "ms", 1.0),
     "p99_ms": ("latency p99", "ms", 1.0),
     "p999_ms": ("latency p99.9", "ms", 1.0),
@@ -111,7 +116,8 @@ def show_result(result: Result, out: Console) -> None:
 
 def show_comparison(comparison: Comparison, out: Console) -> None:
     """One row per design, and what follows from it."""
-    headers = ["design", *(header for header, _ in SHOWN.values()), "later\nms", "busiest tier\nbusy %", "overloaded"]
+    shown = [header for header, _ in SHOWN.values()]
+    headers = ["design", *shown, "later\nms", "busiest tier\nbusy %", "over-\nloaded"]
     table = _table(f"The same trace for all{_replications(comparison)}", headers, left=("design",))
     for _, row in comparison.summary.iterrows():
         cells = [
@@ -122,8 +128,9 @@ def show_comparison(comparison: Comparison, out: Console) -> None:
         table.add_row(row["design"], *cells, _later(comparison, row["design"]), busiest, _yes(row["overloaded"]))
     out.print(table)
     _say(out, [
-        "carried: live deliveries; live: share of those meant for a session; later: than the first design,",
-        "paired per message and recipient; discards: share of the pushes to gateways without a recipient.",
+        "carried: live deliveries; live, kept (read at a later login, or in store), lost: of all messages x",
+        "recipients; unused push: share of the pushes that reach a gateway without a recipient; later: than",
+        "the first design, paired per message and recipient.",
         *verdict_lines(comparison),
     ])
 
@@ -135,6 +142,10 @@ def verdict_lines(comparison: Comparison) -> list[str]:
     kept_up = table[~table["overloaded"].astype(bool)]
     if not lines:
         lines.append("No design was overloaded at this load.")
+    losing = table[table["lost_share"] > 0].sort_values("lost_share", ascending=False)
+    if len(losing):
+        shares = [f"{row['design']} {number(100 * row['lost_share'])} %" for _, row in losing.iterrows()]
+        lines.append(f"Lost for good, of all messages x recipients: {', '.join(shares)}.")
     timed = kept_up[kept_up["p99_ms"].notna()]
     if timed["p99_ms"].nunique() > 1:
         by_p99 = timed.sort_values("p99_ms")

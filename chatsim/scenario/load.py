@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from collections.abc import Iterable, Mapping
 from functools import cache
@@ -16,6 +17,7 @@ from chatsim.scenario.files import data_folder, read_toml
 from chatsim.scenario.models import Scenario
 
 PARTS = ("designs", "costs", "workloads")
+NAMED_FILES = (("workload", "trace"), ("workload", "trace_sessions"), ("workload", "friends", "file"))
 
 
 @cache
@@ -32,8 +34,9 @@ def load_scenario(source: str | Path, sets: Iterable[str] = (), workload: str | 
     """The scenario in a TOML file, or the shipped design of that name, with ``a.b=c`` changes applied.
 
     A file may say ``extends = "go-chat"`` (a preset, ``"costs/go"``, ``"workloads/collegemsg"`` or a file beside it;
-    or a list of these, later ones winning) and then give only what differs. ``workload`` names a shipped workload or
-    a file with a ``[workload]`` part, which is laid over the scenario's own before the changes. Raises InputError.
+    or a list of these, later ones winning) and then give only what differs. Logs and edge lists that lie beside the
+    file are found there, others from the present folder. ``workload`` names a shipped workload or a file with a
+    ``[workload]`` part, which is laid over the scenario's own before the changes. Raises InputError.
 
     >>> load_scenario("go-chat", ["design.gateways=8"]).design.gateways
     8
@@ -86,8 +89,20 @@ def _resolve(
         below.pop("name", None)
         below.pop("about", None)
         _merge(table, below)
+    _anchor(own, path.parent)
     _merge(table, own)
     return label, table
+
+
+def _anchor(own: dict[str, Any], folder: Path) -> None:
+    """Files that a scenario file names and that lie beside it are found from anywhere. Modifies ``own``."""
+    for *parts, key in NAMED_FILES:
+        place: Any = own
+        for part in parts:
+            place = place.get(part) if isinstance(place, dict) else None
+        named = place.get(key) if isinstance(place, dict) else None
+        if isinstance(named, str) and named and (folder / named).is_file():
+            place[key] = os.path.relpath(folder / named)
 
 
 def _find(source: str, folder: Path, home: str) -> tuple[Path, str]:
