@@ -124,8 +124,7 @@ def show_comparison(comparison: Comparison, out: Console) -> None:
             _with_interval(row, name, factor) if name in WITH_INTERVAL else number(factor * row[name])
             for name, (_, factor) in SHOWN.items()
         ]
-        busiest = f"{row['busiest_tier']} {number(100 * row[row['busiest_tier'] + '_utilisation'])}"
-        table.add_row(row["design"], *cells, _later(comparison, row["design"]), busiest, _yes(row["overloaded"]))
+        table.add_row(row["design"], *cells, _later(comparison, row["design"]), _busiest(row), _yes(row["overloaded"]))
     out.print(table)
     _say(out, [
         "carried: live deliveries; live, kept (read at a later login, or in store), lost: of all messages x",
@@ -133,6 +132,12 @@ def show_comparison(comparison: Comparison, out: Console) -> None:
         "the first design, paired per message and recipient.",
         *verdict_lines(comparison),
     ])
+
+
+def _busiest(row: pd.Series) -> str:
+    """The busiest tier and how busy it is."""
+    busy = 100 * row[row["busiest_tier"] + "_utilisation"]
+    return f"{row['busiest_tier']} {'<0.001' if 0 < busy < 1e-3 else number(busy)}"
 
 
 def verdict_lines(comparison: Comparison) -> list[str]:
