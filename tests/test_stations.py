@@ -11,7 +11,8 @@ from chatsim.scenario import Scenario
 from chatsim.scenario.load import validate
 from chatsim.theory import discarded_share, md1_wait_s, mm1_wait_s, mmc_wait_s
 from chatsim.world.draws import Purpose, exponential
-from chatsim.world.tables import GROUP, PAIR, Friends, MessageTable, Rooms, SessionTable, World
+from chatsim.world.tables import World
+from tests.worlds import standing_rooms
 
 Floats = npt.NDArray[np.float64]
 SECTIONS = 30
@@ -27,23 +28,8 @@ NO_DELAY = {
 
 def pairs_world(times_s: Floats, pairs: int, online: int = 2) -> World:
     """Pairs of users (2p, 2p + 1), the first writing to the second in turn; ``online`` of each pair are connected."""
-    messages, users = len(times_s), 2 * pairs
-    sender = 2 * (np.arange(messages, dtype=np.int32) % pairs)
-    connected = np.array([user for user in range(users) if user % 2 < online], np.int32)
-    return World(
-        users=users,
-        duration_s=float(times_s[-1]),
-        seed=1,
-        replication=0,
-        friends=Friends(np.zeros(users + 1, np.int64), np.empty(0, np.int32), np.empty(0, np.float32)),
-        rooms=Rooms(np.full(pairs, PAIR, np.uint8), np.arange(0, users + 1, 2), np.arange(users, dtype=np.int32)),
-        sessions=SessionTable(
-            connected, np.zeros(len(connected), np.int16), np.full(len(connected), -1.0), np.full(len(connected), 1e9)
-        ),
-        messages=MessageTable(
-            times_s, sender, (sender // 2 * online).astype(np.int32), sender // 2, np.full(messages, 256, np.int32)
-        ),
-    )
+    sender = 2 * (np.arange(len(times_s)) % pairs)
+    return standing_rooms(2, pairs, times_s, sender, [user for user in range(2 * pairs) if user % 2 < online])
 
 
 def poisson_s(messages: int, rate_per_s: float) -> Floats:
@@ -164,25 +150,7 @@ def test_the_published_knees_of_redis_lie_on_the_bends_of_our_curves() -> None:
 
 def rooms_of_ten(rooms: int) -> World:
     """Everybody is in one room of ten, and one member of each writes once."""
-    users = 10 * rooms
-    return World(
-        users=users,
-        duration_s=float(rooms),
-        seed=1,
-        replication=0,
-        friends=Friends(np.zeros(users + 1, np.int64), np.empty(0, np.int32), np.empty(0, np.float32)),
-        rooms=Rooms(np.full(rooms, GROUP, np.uint8), np.arange(0, users + 1, 10), np.arange(users, dtype=np.int32)),
-        sessions=SessionTable(
-            np.arange(users, dtype=np.int32), np.zeros(users, np.int16), np.full(users, -1.0), np.full(users, 1e9)
-        ),
-        messages=MessageTable(
-            np.arange(rooms, dtype=np.float64),
-            np.arange(0, users, 10, dtype=np.int32),
-            np.arange(0, users, 10, dtype=np.int32),
-            np.arange(rooms, dtype=np.int32),
-            np.full(rooms, 256, np.int32),
-        ),
-    )
+    return standing_rooms(10, rooms, np.arange(rooms, dtype=np.float64), 10 * np.arange(rooms))
 
 
 def socketio_classic() -> Scenario:

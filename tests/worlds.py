@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from chatsim.scenario import Scenario
 from chatsim.scenario.load import validate
@@ -114,3 +115,37 @@ def scenario(**parts: dict[str, Any]) -> Scenario:
     for part, values in parts.items():
         table[part] = {**table.get(part, {}), **values} if isinstance(values, dict) else values
     return validate(table)
+
+
+def standing_rooms(
+    members: int, rooms: int, times_s: npt.NDArray[np.float64], sender: npt.ArrayLike, connected: npt.ArrayLike = ()
+) -> World:
+    """Rooms of ``members`` users each, in the order of their numbers; everybody is connected throughout, or those named.
+
+    Message n is written at ``times_s[n]`` by ``sender[n]`` to the room that this user is in; senders are connected.
+    """
+    users, messages = rooms * members, len(times_s)
+    senders = np.asarray(sender, np.int32)
+    online = np.asarray(connected, np.int32) if np.size(connected) else np.arange(users, dtype=np.int32)
+    return World(
+        users=users,
+        duration_s=float(times_s[-1]),
+        seed=1,
+        replication=0,
+        friends=Friends(np.zeros(users + 1, np.int64), np.empty(0, np.int32), np.empty(0, np.float32)),
+        rooms=Rooms(
+            np.full(rooms, PAIR if members == 2 else GROUP, np.uint8),
+            np.arange(0, users + 1, members),
+            np.arange(users, dtype=np.int32),
+        ),
+        sessions=SessionTable(
+            online, np.zeros(len(online), np.int16), np.full(len(online), -1.0), np.full(len(online), 1e9)
+        ),
+        messages=MessageTable(
+            times_s,
+            senders,
+            np.searchsorted(online, senders).astype(np.int32),
+            senders // members,
+            np.full(messages, 256, np.int32),
+        ),
+    )

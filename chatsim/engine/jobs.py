@@ -10,11 +10,11 @@ from chatsim.engine.station import US, Job, Station, Task
 from chatsim.rules.routing import GLOBAL_PER_RECIPIENT, bus_copies
 
 if TYPE_CHECKING:
-    from chatsim.engine.stage import Client, Gateway, Node, Stage
+    from chatsim.engine.stage import Gateway, Node, Session, Stage
 
 
 class Receive(Task):
-    """At a gateway: a client's message is read and checked, and its first commands, or a refusal, are written."""
+    """At a gateway: a session's message is read and checked, and its first commands, or a refusal, are written."""
 
     __slots__ = ("cause", "commands", "message", "stage")
 
@@ -86,7 +86,7 @@ class FanOut(Job):
         stage, costs = self.stage, self.stage.scenario.gateway
         luck = stage.factor(costs, PUSH + station.number, self.message)
         parse_us = costs.parse_us if self.pushed else 0.0
-        self.targets: list[tuple[Client, int]] = []
+        self.targets: list[tuple[Session, int]] = []
         self.asks = stage.routing == GLOBAL_PER_RECIPIENT and self.pushed and not self.known
         if self.asks:
             self.touches = ("broker",)
@@ -94,13 +94,13 @@ class FanOut(Job):
         if not self._is_own_echo(station):
             self._find_targets(station)
         if costs.flush_us:
-            self.touches = [client for client, _ in self.targets]
+            self.touches = [session for session, _ in self.targets]
         if station.by_item:
             left_us = parse_us * luck
             factors, offset = stage.luck.downlink(self.message)
-            for client, position in self.targets:
+            for session, position in self.targets:
                 left_us += costs.write_us * luck + costs.flush_us
-                stage.write(self.message, client, at_s + left_us * US, factors[offset + position])
+                stage.write(self.message, session, at_s + left_us * US, factors[offset + position])
         return (parse_us + costs.write_us * len(self.targets)) * luck
 
     def end(self, station: Gateway) -> None:
@@ -115,8 +115,8 @@ class FanOut(Job):
             station.send(stage.node_of_user(self.recipient), LookUp(stage, (self.recipient,), station, reply))
         elif not station.by_item:
             factors, offset = stage.luck.downlink(message)
-            for client, position in self.targets:
-                stage.write(message, client, stage.clock.now, factors[offset + position])
+            for session, position in self.targets:
+                stage.write(message, session, stage.clock.now, factors[offset + position])
         station.work[Work.WRITE] += len(self.targets)
         stage.carried(message)
 
@@ -130,11 +130,11 @@ class FanOut(Job):
             here = station.local.get(self.recipient, ())
             if here:
                 position = stage.position(room, self.recipient)
-                self.targets = [(client, position) for client in here]
+                self.targets = [(session, position) for session in here]
             nobody = not here
         else:
             members = station.members.get(room, {})
-            self.targets = [(client, position) for client, position in members.items() if client.user != sender]
+            self.targets = [(session, position) for session, position in members.items() if session.user != sender]
             nobody = not members
         if nobody and self.pushed:
             station.work[Work.DISCARD] += 1
@@ -219,19 +219,19 @@ class Store(Task):
 class Sync(Task):
     """At the database or a broker node: what a user has missed is read."""
 
-    __slots__ = ("client", "missed", "reply", "stage")
+    __slots__ = ("missed", "reply", "session", "stage")
 
-    def __init__(self, stage: Stage, client: Client, reply: Task) -> None:
+    def __init__(self, stage: Stage, session: Session, reply: Task) -> None:
         costs = stage.store_costs
         super().__init__(
-            stage.clock, stage.sync_us, (client.gateway.number,), luck=stage.factor(costs, SYNC, client.number)
+            stage.clock, stage.sync_us, (session.gateway.number,), luck=stage.factor(costs, SYNC, session.number)
         )
-        self.stage, self.client, self.reply = stage, client, reply
+        self.stage, self.session, self.reply = stage, session, reply
         self.missed: list[int] = []
 
     def end(self, station: Station) -> None:
-        self.missed = list(self.stage.inbox.get(self.client.user, ()))
+        self.missed = list(self.stage.inbox.get(self.session.user, ()))
         costs = self.stage.scenario.gateway
         self.reply.cost_us = costs.parse_us + costs.write_us * len(self.missed)
         station.work[Work.RECOVER] += 1
-        station.send(self.client.gateway, self.reply)
+        station.send(self.session.gateway, self.reply)

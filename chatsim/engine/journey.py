@@ -23,7 +23,7 @@ from simpy.events import Event
 from chatsim.engine.clock import happen
 from chatsim.engine.jobs import FanOut, LookUp, Publish, Receive, Store, Subscribe, Sync, Update
 from chatsim.engine.outcome import Cause, Fate, SessionFate, Work
-from chatsim.engine.stage import Client, Gateway, Stage
+from chatsim.engine.stage import Gateway, Session, Stage
 from chatsim.engine.station import Job, Station, Task
 from chatsim.rules.routing import (
     DIRECTORY,
@@ -78,37 +78,37 @@ class Journey(Stage):
         finally:
             gc.unfreeze()
 
-    def login(self, session: int) -> Story:
+    def login(self, number: int) -> Story:
         """A session from its first packet to the welcome, which brings what its user has missed."""
-        client = self.clients[session]
-        if not self.take_place(client):
-            self._gone(client, SessionFate.REFUSED)
+        session = self.sessions[number]
+        if not self.take_place(session):
+            self._gone(session, SessionFate.REFUSED)
             return
-        client.live = set()
-        self.clock.at(self.session_end_s[session], self.leave, client)
+        session.live = set()
+        self.clock.at(self.session_end_s[number], self.leave, session)
         trips = self.scenario.network.handshake_trips
-        yield self.clock.until(self.clock.now + (2 * trips + 1) * client.link_s)
-        if client.has_left():
+        yield self.clock.until(self.clock.now + (2 * trips + 1) * session.link_s)
+        if session.has_left():
             return
-        gateway, costs = client.gateway, self.scenario.gateway
+        gateway, costs = session.gateway, self.scenario.gateway
         yield self.does(gateway, Work.LOGIN, costs.tls_us + costs.handshake_us + costs.token_us)
-        if client.has_left():
+        if session.has_left():
             return
-        yield from self.subscribe(client)
-        if client.has_left():
+        yield from self.subscribe(session)
+        if session.has_left():
             return
         missed: list[int] = []
         if self.keeps_missed:
-            sync = Sync(self, client, reply=Task(self.clock))
-            yield from self.ask(gateway, self.store_of_user(client.user), sync, sync.reply)
+            sync = Sync(self, session, reply=Task(self.clock))
+            yield from self.ask(gateway, self.store_of_user(session.user), sync, sync.reply)
             gateway.work[Work.WRITE] += len(sync.missed)
             missed = sync.missed
-        self.welcome(client, missed)
+        self.welcome(session, missed)
 
-    def subscribe(self, client: Client) -> Story:
+    def subscribe(self, session: Session) -> Story:
         """The gateway takes the session on and subscribes to what it now needs."""
-        gateway = client.gateway
-        channels = self.join(client)
+        gateway = session.gateway
+        channels = self.join(session)
         replies = []
         requests: list[tuple[Station, Job]] = []
         for node, its_channels in self.by_node(gateway, channels):
@@ -116,7 +116,7 @@ class Journey(Stage):
             requests.append((node, Subscribe(self, gateway, its_channels, +1, replies[-1])))
         if keeps_registry(self.routing):
             replies.append(Task(self.clock, self.scenario.gateway.parse_us))
-            requests.append((self.node_of_user(client.user), Update(self, gateway, client.user, +1, replies[-1])))
+            requests.append((self.node_of_user(session.user), Update(self, gateway, session.user, +1, replies[-1])))
         if not requests:
             return
         yield self.does(gateway, Work.COMMAND, self.scenario.gateway.command_us * len(requests), len(requests))
@@ -126,69 +126,69 @@ class Journey(Stage):
             yield reply
             gateway.work[Work.PARSE] += 1
 
-    def welcome(self, client: Client, missed: list[int]) -> None:
+    def welcome(self, session: Session, missed: list[int]) -> None:
         """The gateway says welcome; the missed messages travel in the same packet."""
         now_s = self.clock.now
-        rows = [self.notes.written(message, client.number, now_s) for message in missed]
-        client.synced = frozenset(missed)
+        rows = [self.notes.written(message, session.number, now_s) for message in missed]
+        session.synced = frozenset(missed)
         size_bytes = sum(self.size_bytes[message] for message in missed)
-        self.clock.at(self._arrival_s(client, now_s, size_bytes, 1.0), self.welcomed, (client, rows))
+        self.clock.at(self._arrival_s(session, now_s, size_bytes, 1.0), self.welcomed, (session, rows))
 
     def welcomed(self, event: Any) -> None:
-        """The welcome reaches the client: it is online, and sends what it held back."""
-        client, rows = event.value
-        if client.gone:
+        """The welcome reaches the session: it is online, and sends what it held back."""
+        session, rows = event.value
+        if session.gone:
             for row in rows:
                 self.notes.lost(row, Cause.LEFT)
             return
-        client.online = True
-        self.notes.online_s[client.number] = self.clock.now
-        self.notes.session_fate[client.number] = SessionFate.ONLINE
+        session.online = True
+        self.notes.online_s[session.number] = self.clock.now
+        self.notes.session_fate[session.number] = SessionFate.ONLINE
         for row in rows:
             message = self.notes.row_message[row]
-            self.notes.row_fate[row] = Fate.DUPLICATE if message in client.live else Fate.READ_LATER
-            self._received(row, message, client)
-        client.live = None
-        happen(client.ready)
+            self.notes.row_fate[row] = Fate.DUPLICATE if message in session.live else Fate.READ_LATER
+            self._received(row, message, session)
+        session.live = None
+        happen(session.ready)
 
     def leave(self, event: Any) -> None:
-        """The client goes away, whatever state it is in."""
-        client = event.value
-        if not client.gone:
-            self._gone(client, SessionFate.LEFT if client.online else SessionFate.ABANDONED)
-            self.clock.process(self.goodbye(client, client.link_s))
+        """The session goes away, whatever state it is in."""
+        session = event.value
+        if not session.gone:
+            self._gone(session, SessionFate.LEFT if session.online else SessionFate.ABANDONED)
+            self.clock.process(self.goodbye(session, session.link_s))
 
-    def goodbye(self, client: Client, notice_s: float) -> Story:
+    def goodbye(self, session: Session, notice_s: float) -> Story:
         """The gateway notices, after ``notice_s``, and takes the session off."""
-        gateway, costs = client.gateway, self.scenario.gateway
+        gateway, costs = session.gateway, self.scenario.gateway
         yield self.clock.until(self.clock.now + notice_s)
         yield self.does(gateway, Work.CLOSE, costs.close_us)
         self.connections[gateway.number] -= 1
-        if not client.registered:
+        if not session.registered:
             return
-        for node, channels in self.by_node(gateway, self.part(client)):
+        for node, channels in self.by_node(gateway, self.part(session)):
             gateway.send(node, Subscribe(self, gateway, channels, -1, None))
         if keeps_registry(self.routing):
-            gateway.send(self.node_of_user(client.user), Update(self, gateway, client.user, -1, None))
+            gateway.send(self.node_of_user(session.user), Update(self, gateway, session.user, -1, None))
 
     def message(self, message: int) -> Story:
         """A message from its sender's hand to the gateway, the store, and on to its audience."""
-        client = self.clients[self.session[message]]
-        if not client.online and not client.gone:
-            yield client.ready
-        if client.gone:
+        session = self.sessions[self.sender_session[message]]
+        if not session.online and not session.gone:
+            yield session.ready
+        if session.gone:
             self.refuse(message, Cause.NO_SESSION)
             return
-        client.uplink_s = max(client.uplink_s, self.clock.now + client.link_s * self.luck.uplink[message])
-        yield self.clock.until(client.uplink_s)
-        if client.closed:
+        session.uplink_s = max(session.uplink_s, self.clock.now + session.link_s * self.luck.uplink[message])
+        yield self.clock.until(session.uplink_s)
+        if session.closed:
             self.refuse(message, Cause.NO_SESSION)
             return
-        gateway, store = client.gateway, self.design.store
+        gateway, store = session.gateway, self.design.store
         self.notes.under_way[message] += 1
         self.notes.gateway[message] = gateway.number
         if not (yield from self.receive(message, gateway)):
-            self.tell(client, message)
+            self.tell(session, message)
             self.carried(message)
             return
         if store == "before":
@@ -225,10 +225,10 @@ class Journey(Stage):
         self.notes.fate[message] = Fate.DELIVERED
         return True
 
-    def tell(self, client: Client, message: int) -> None:
+    def tell(self, session: Session, message: int) -> None:
         """The sender of a refused message is told."""
-        arrival_s = self._arrival_s(client, self.clock.now, 0, 1.0)
-        self.clock.at(arrival_s, self._told, (client, message))
+        arrival_s = self._arrival_s(session, self.clock.now, 0, 1.0)
+        self.clock.at(arrival_s, self._told, (session, message))
 
     def route(self, message: int, gateway: Gateway) -> None:
         """The message goes to where its audience is."""
@@ -261,37 +261,37 @@ class Journey(Stage):
         """The sender's own gateway serves its own sessions."""
         gateway.take(FanOut(self, message, -1, pushed=False))
 
-    def write(self, message: int, client: Client, leaves_s: float, factor: float) -> None:
+    def write(self, message: int, session: Session, leaves_s: float, factor: float) -> None:
         """A gateway writes a message to a session at ``leaves_s``; a full outbound queue closes it or drops what comes.
 
         ``factor`` is the luck of the packet on the session's link.
         """
         size_bytes = self.size_bytes[message]
-        waiting_bytes = (client.drained_s - leaves_s) * self.downlink_bytes_per_s
-        if waiting_bytes + size_bytes > self.outbound_max_bytes and not client.closed:
-            self.notes.written(message, client.number, leaves_s, Cause.OUTBOUND_FULL)
+        waiting_bytes = (session.drained_s - leaves_s) * self.downlink_bytes_per_s
+        if waiting_bytes + size_bytes > self.outbound_max_bytes and not session.closed:
+            self.notes.written(message, session.number, leaves_s, Cause.OUTBOUND_FULL)
             if self.scenario.network.outbound_policy == "close":
-                self._close(client)
+                self._close(session)
             return
-        row = self.notes.written(message, client.number, leaves_s)
-        if client.gateway.by_item:
-            self.clock.at(self._arrival_s(client, leaves_s, size_bytes, factor), self.delivered, (client, (row,)))
+        row = self.notes.written(message, session.number, leaves_s)
+        if session.gateway.by_item:
+            self.clock.at(self._arrival_s(session, leaves_s, size_bytes, factor), self.delivered, (session, (row,)))
         else:
-            client.gateway.send(client, (row, factor))
+            session.gateway.send(session, (row, factor))
 
     def delivered(self, event: Any) -> None:
-        """A packet reaches the client. Now, and not before, its messages are delivered."""
-        client, rows = event.value
+        """A packet reaches the session. Now, and not before, its messages are delivered."""
+        session, rows = event.value
         for row in rows:
-            if client.gone:
+            if session.gone:
                 self.notes.lost(row, Cause.LEFT)
                 continue
             message = self.notes.row_message[row]
-            if client.live is not None:
-                client.live.add(message)
-            elif client.synced and message in client.synced:
+            if session.live is not None:
+                session.live.add(message)
+            elif session.synced and message in session.synced:
                 self.notes.row_fate[row] = Fate.DUPLICATE
-            self._received(row, message, client)
+            self._received(row, message, session)
 
     def refuse(self, message: int, cause: Cause) -> None:
         """A message that the system never took."""
@@ -307,7 +307,7 @@ class Journey(Stage):
 
     def post(self, station: Station, place: Any, items: list[Any]) -> None:
         """What left a station at one instant for one place: a packet."""
-        if type(place) is Client:
+        if type(place) is Session:
             self._transmit(place, items)
         else:
             far = station is self.database or place is self.database
@@ -323,49 +323,49 @@ class Journey(Stage):
         station, jobs = event.value
         station.take(*jobs)
 
-    def _transmit(self, client: Client, rows: list[tuple[int, float]]) -> None:
+    def _transmit(self, session: Session, rows: list[tuple[int, float]]) -> None:
         """What a tick wrote to one session goes down its link as one packet, with the luck of the first message."""
         size_bytes = sum(self.size_bytes[self.notes.row_message[row]] for row, _ in rows)
-        arrival_s = self._arrival_s(client, self.clock._now, size_bytes, rows[0][1])
-        self.clock.at(arrival_s, self.delivered, (client, [row for row, _ in rows]))
+        arrival_s = self._arrival_s(session, self.clock._now, size_bytes, rows[0][1])
+        self.clock.at(arrival_s, self.delivered, (session, [row for row, _ in rows]))
 
-    def _arrival_s(self, client: Client, leaves_s: float, size_bytes: int, factor: float) -> float:
+    def _arrival_s(self, session: Session, leaves_s: float, size_bytes: int, factor: float) -> float:
         """When a packet arrives: the link sends one byte after the other, and nothing overtakes."""
-        drained_s = client.drained_s
+        drained_s = session.drained_s
         drained_s = (drained_s if drained_s > leaves_s else leaves_s) + size_bytes / self.downlink_bytes_per_s
-        client.drained_s = drained_s
-        arrival_s = drained_s + client.link_s * factor
-        client.downlink_s = max(client.downlink_s, arrival_s)
-        return client.downlink_s
+        session.drained_s = drained_s
+        arrival_s = drained_s + session.link_s * factor
+        session.downlink_s = max(session.downlink_s, arrival_s)
+        return session.downlink_s
 
-    def _received(self, row: int, message: int, client: Client) -> None:
+    def _received(self, row: int, message: int, session: Session) -> None:
         self.notes.row_time_s[row] = self.clock._now
         if self.keeps_missed:
-            box = self.inbox.get(client.user)
+            box = self.inbox.get(session.user)
             if box is not None and message in box:
                 del box[message]
             elif self.notes.stored_s[message] != self.notes.stored_s[message]:
-                self.early.setdefault(message, set()).add(client.user)
+                self.early.setdefault(message, set()).add(session.user)
 
     def _told(self, event: Any) -> None:
-        client, message = event.value
-        if not client.gone:
+        session, message = event.value
+        if not session.gone:
             self.notes.told_s[message] = self.clock.now
 
-    def _gone(self, client: Client, fate: SessionFate) -> None:
-        was_online = client.online
-        client.gone, client.online = True, False
-        self.notes.left_s[client.number] = self.clock.now
-        self.notes.session_fate[client.number] = fate
+    def _gone(self, session: Session, fate: SessionFate) -> None:
+        was_online = session.online
+        session.gone, session.online = True, False
+        self.notes.left_s[session.number] = self.clock.now
+        self.notes.session_fate[session.number] = fate
         if not was_online:
-            happen(client.ready)
+            happen(session.ready)
 
-    def _close(self, client: Client) -> None:
+    def _close(self, session: Session) -> None:
         """The gateway closes a session, at once on its side."""
-        if not client.gone:
-            client.closed = True
-            self._gone(client, SessionFate.CLOSED)
-            self.clock.process(self.goodbye(client, 0.0))
+        if not session.gone:
+            session.closed = True
+            self._gone(session, SessionFate.CLOSED)
+            self.clock.process(self.goodbye(session, 0.0))
 
     def _store(self, message: int, gateway: Gateway, routes: bool) -> Store:
         costs = self.scenario.gateway
@@ -412,21 +412,21 @@ class Journey(Stage):
                 self.subscribed(gateway, [channel])
         starts_s = self.world.sessions.start_s
         standing = int(np.searchsorted(starts_s, 0.0, side="right"))
-        for client in self.clients[:standing]:
-            self._stands(client, float(starts_s[client.number]))
+        for session in self.sessions[:standing]:
+            self._stands(session, float(starts_s[session.number]))
         self.clock.process(self._open_trace(standing))
 
-    def _stands(self, client: Client, since_s: float) -> None:
-        if not self.take_place(client):
-            self._gone(client, SessionFate.REFUSED)
+    def _stands(self, session: Session, since_s: float) -> None:
+        if not self.take_place(session):
+            self._gone(session, SessionFate.REFUSED)
             return
-        client.online = True
-        self.notes.online_s[client.number] = since_s
-        self.notes.session_fate[client.number] = SessionFate.ONLINE
-        self.subscribed(client.gateway, self.join(client))
+        session.online = True
+        self.notes.online_s[session.number] = since_s
+        self.notes.session_fate[session.number] = SessionFate.ONLINE
+        self.subscribed(session.gateway, self.join(session))
         if keeps_registry(self.routing):
-            self.register(client.user, client.gateway.number, +1)
-        self.clock.at(max(0.0, self.session_end_s[client.number]), self.leave, client)
+            self.register(session.user, session.gateway.number, +1)
+        self.clock.at(max(0.0, self.session_end_s[session.number]), self.leave, session)
 
     def _open_trace(self, standing: int) -> Story:
         """Sessions start and messages are written, in the order of time; at one instant sessions come first."""

@@ -32,7 +32,7 @@ from chatsim.world.tables import World
 CAUSES = {ACCEPTED: Cause.NONE, TOO_MANY: Cause.TOO_MANY, TOO_LARGE: Cause.TOO_LARGE}
 
 
-class Client:
+class Session:
     """One session, seen from both ends of its connection: connecting, online, gone."""
 
     __slots__ = (
@@ -69,7 +69,7 @@ class Client:
         self.synced: frozenset[int] = frozenset()
 
     def has_left(self) -> bool:
-        """Whether the client has gone by now: asked by a story after each wait."""
+        """Whether the session has gone by now: asked by a story after each wait."""
         return self.gone
 
 
@@ -78,9 +78,9 @@ class Gateway(Station):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self.local: dict[int, list[Client]] = {}
+        self.local: dict[int, list[Session]] = {}
         self.tokens: dict[int, tuple[float, float]] = {}
-        self.members: dict[int, dict[Client, int]] = {}
+        self.members: dict[int, dict[Session, int]] = {}
 
 
 class Node(Station):
@@ -139,38 +139,38 @@ class Stage:
         """The luck of an item: 1 with fixed costs, exponential of mean 1 otherwise."""
         return self.luck.service(purpose, entity) if costs.service == "exponential" else 1.0
 
-    def take_place(self, client: Client) -> bool:
+    def take_place(self, session: Session) -> bool:
         """The balancer places a session on a gateway; False where none has room."""
         limit = self.scenario.gateway.connections_max
-        number = place(self.placement, self.arrivals, client.user, self.connections, limit)
+        number = place(self.placement, self.arrivals, session.user, self.connections, limit)
         self.arrivals += 1
         if number < 0:
             return False
-        client.gateway = self.gateways[number]
+        session.gateway = self.gateways[number]
         self.connections[number] += 1
-        self.notes.session_gateway[client.number] = number
+        self.notes.session_gateway[session.number] = number
         return True
 
-    def join(self, client: Client) -> list[int]:
+    def join(self, session: Session) -> list[int]:
         """Takes a session on at its gateway; the channels to which that gateway must now subscribe."""
-        gateway, user = client.gateway, client.user
-        client.registered = True
+        gateway, user = session.gateway, session.user
+        session.registered = True
         here = gateway.local.setdefault(user, [])
-        here.append(client)
+        here.append(session)
         channels = [user_channel(user)] if self.routing == USER and len(here) == 1 else []
         if not publishes_per_recipient(self.routing):
             for room, position in self.rooms_of(user):
                 members = gateway.members.setdefault(room, {})
                 if not members and self.routing == ROOM:
                     channels.append(room_channel(room))
-                members[client] = position
+                members[session] = position
         return channels
 
-    def part(self, client: Client) -> list[int]:
+    def part(self, session: Session) -> list[int]:
         """Takes a session off; the channels that its gateway no longer needs."""
-        gateway, user = client.gateway, client.user
+        gateway, user = session.gateway, session.user
         here = gateway.local[user]
-        here.remove(client)
+        here.remove(session)
         channels = []
         if not here:
             del gateway.local[user]
@@ -179,7 +179,7 @@ class Stage:
         if not publishes_per_recipient(self.routing):
             for room, _ in self.rooms_of(user):
                 members = gateway.members[room]
-                del members[client]
+                del members[session]
                 if not members:
                     del gateway.members[room]
                     if self.routing == ROOM:
@@ -287,7 +287,7 @@ class Stage:
         world = self.world
         rooms, messages, sessions = world.rooms, world.messages, world.sessions
         self.sender: list[int] = messages.sender.tolist()
-        self.session: list[int] = messages.session.tolist()
+        self.sender_session: list[int] = messages.session.tolist()
         self.room: list[int] = messages.room.tolist()
         self.size_bytes: list[int] = messages.size_bytes.tolist()
         self.member: list[int] = rooms.member.tolist()
@@ -298,8 +298,8 @@ class Stage:
         positions = order - rooms.start[room_of]
         self._rooms_of = list(zip(room_of.tolist(), positions.tolist(), strict=True))
         self._rooms_start = np.searchsorted(rooms.member[order], np.arange(world.users + 1)).tolist()
-        self.clients = [
-            Client(number, user, link_s, Event(self.clock))
+        self.sessions = [
+            Session(number, user, link_s, Event(self.clock))
             for number, (user, link_s) in enumerate(zip(sessions.user.tolist(), self.luck.link_s, strict=True))
         ]
 
@@ -307,6 +307,6 @@ class Stage:
         """What left a station at one instant for one place: a packet."""
         raise NotImplementedError
 
-    def write(self, message: int, client: Client, leaves_s: float, factor: float) -> None:
+    def write(self, message: int, session: Session, leaves_s: float, factor: float) -> None:
         """A gateway writes a message to a session."""
         raise NotImplementedError

@@ -16,8 +16,9 @@ from chatsim.engine import simulate
 from chatsim.scenario import Scenario
 from chatsim.scenario.load import validate
 from chatsim.world.draws import Purpose, exponential
-from chatsim.world.tables import GROUP, Friends, MessageTable, Rooms, SessionTable, World
+from chatsim.world.tables import World
 from tests.benchmarks.idiomatic import run_idiomatic
+from tests.worlds import standing_rooms
 
 ROUNDS, ROOMS, RATE_PER_S = 7, 100, 1000.0
 pytestmark = pytest.mark.benchmark
@@ -25,30 +26,9 @@ pytestmark = pytest.mark.benchmark
 
 def fan_out_world(members: int, messages: int) -> World:
     """Rooms of ``members``, everybody connected, one message after the other."""
-    users = ROOMS * members
     numbers = np.arange(messages)
-    sender = (numbers * 7919) % users
     times_s = np.cumsum(exponential(1, 0, Purpose.LOAD_TEST, numbers, 0)) / RATE_PER_S
-    return World(
-        users=users,
-        duration_s=float(times_s[-1]),
-        seed=1,
-        replication=0,
-        friends=Friends(np.zeros(users + 1, np.int64), np.empty(0, np.int32), np.empty(0, np.float32)),
-        rooms=Rooms(
-            np.full(ROOMS, GROUP, np.uint8), np.arange(0, users + 1, members), np.arange(users, dtype=np.int32)
-        ),
-        sessions=SessionTable(
-            np.arange(users, dtype=np.int32), np.zeros(users, np.int16), np.full(users, -1.0), np.full(users, 1e9)
-        ),
-        messages=MessageTable(
-            times_s,
-            sender.astype(np.int32),
-            sender.astype(np.int32),
-            (sender // members).astype(np.int32),
-            np.full(messages, 256, np.int32),
-        ),
-    )
+    return standing_rooms(members, ROOMS, times_s, (numbers * 7919) % (ROOMS * members))
 
 
 def same_fan_out(gateways: int) -> Scenario:
