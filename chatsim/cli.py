@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -16,6 +16,8 @@ from chatsim import __version__
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
+    from rich.console import Console
 
     from chatsim.engine.outcome import Outcome
     from chatsim.scenario import Scenario
@@ -281,6 +283,57 @@ def friends(
     _say_where(out)
 
 
+@app.command("friend-limit")
+def friend_limit(
+    scenario: Source,
+    limits: Annotated[
+        str, typer.Option("--limits", metavar="LIST", help="Friends listed, with commas between; 'all' lists everyone.")
+    ] = "15,30,50,all",
+    sets: Sets = None,
+    seed: Seed = None,
+    workload: Load = None,
+    out: Out = None,
+    force: Force = False,
+    as_json: AsJson = False,
+    jobs: Jobs = 0,
+) -> None:
+    """Simulate friend lists of several lengths: hits, searches, and what loading them costs."""
+    asked = _load(scenario, sets, seed, workload)
+    from chatsim import study
+    from chatsim.report import questions
+
+    with _results(out, force) as files:
+        with _progress("friend-limit") as progress:
+            table = study.list_limits(asked, limits.split(","), jobs, progress, files.note if files else None)
+        if files:
+            files.finish_question(asked, "friend_limit", table, questions.list_limits_chart)
+    _say_question(table, as_json, asked, questions.show_list_limits, out)
+
+
+@app.command("who-reads")
+def who_reads(
+    scenario: Source,
+    sets: Sets = None,
+    seed: Seed = None,
+    workload: Load = None,
+    out: Out = None,
+    force: Force = False,
+    as_json: AsJson = False,
+    jobs: Jobs = 0,
+) -> None:
+    """Simulate personal, pair and group rooms under each access policy: who reads what."""
+    asked = _load(scenario, sets, seed, workload)
+    from chatsim import study
+    from chatsim.report import questions
+
+    with _results(out, force) as files:
+        with _progress("who-reads") as progress:
+            table = study.rooms_and_access(asked, jobs, progress, files.note if files else None)
+        if files:
+            files.finish_question(asked, "who_reads", table, questions.who_reads_chart)
+    _say_question(table, as_json, asked, questions.show_who_reads, out)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command line and gives its exit status; errors are said in one line on standard error."""
     from chatsim.scenario import AuditError, InputError
@@ -348,6 +401,41 @@ class _Files:
         tables = {str(policy): part for policy, part in curves.groupby("policy", sort=False)}
         charts.write_figure(charts.hit_curves(tables), self.folder / "charts", "friend_lists")
         folder.seal(self.folder, store.provenance((scenario,), 1, ["chatsim", *sys.argv[1:]]))
+
+
+    def finish_question(
+        self, scenario: Scenario, name: str, table: pd.DataFrame, draw: Callable[[pd.DataFrame], Figure]
+    ) -> None:
+        """The answer to a question as table and chart, the scenario it began with, and last the provenance."""
+        from chatsim.report import charts
+        from chatsim.study import folder, store
+
+        store.write_table(self.folder / f"{name}.parquet", table)
+        store.write_scenarios(self.folder, (scenario,))
+        charts.write_figure(draw(table), self.folder / "charts", name)
+        folder.seal(self.folder, store.provenance((scenario,), 1, ["chatsim", *sys.argv[1:]]))
+
+
+def _progress(what: str) -> AbstractContextManager[Callable[[float, int, str], None] | None]:
+    from chatsim.report import terminal
+
+    return terminal.progress(what)
+
+
+def _say_question(
+    table: pd.DataFrame,
+    as_json: bool,
+    scenario: Scenario,
+    show: Callable[[pd.DataFrame, Console], None],
+    out: str | None,
+) -> None:
+    if as_json:
+        _print_json({"chatsim": __version__, "seed": scenario.seed, "rows": _records(table)})
+        return
+    from chatsim.report import terminal
+
+    show(table, terminal.console())
+    _say_where(out)
 
 
 @contextmanager

@@ -7,9 +7,19 @@ from typing import Any
 
 import numpy as np
 
+from chatsim.engine.notes import Notes
 from chatsim.engine.outcome import Cause, Columns, Fate, Outcome, SessionFate, Work
 from chatsim.scenario import Scenario
-from chatsim.world.tables import Friends, MessageTable, Rooms, SessionTable, World
+from chatsim.world.tables import (
+    Friends,
+    MessageTable,
+    Rooms,
+    SessionTable,
+    World,
+    no_contacts,
+    no_endings,
+    no_intrusions,
+)
 
 NAN = float("nan")
 MESSAGE: dict[str, Any] = {
@@ -67,6 +77,7 @@ def outcome(
     ticks: Sequence[dict[str, Any]] | Columns = (),
     subscriptions: Sequence[dict[str, Any]] = (),
     work: dict[str, dict[Work, int]] | None = None,
+    item_us: dict[str, float] | None = None,
     duration_s: float = 10.0,
     **scenario: Any,
 ) -> Outcome:
@@ -78,9 +89,11 @@ def outcome(
         for kind, amount in amounts.items():
             counts[names.index(station), kind] = amount
     message, session = columns(MESSAGE, messages), columns(SESSION, sessions)
+    people = world(message, session, duration_s)
+    notes = Notes(people, len(names))
     return Outcome(
         asked,
-        world(message, session, duration_s),
+        people,
         names,
         message,
         columns(DELIVERY, deliveries),
@@ -89,6 +102,12 @@ def outcome(
         columns(SUBSCRIPTION, subscriptions),
         counts,
         duration_s,
+        np.array([(item_us or {}).get(name, 0.0) for name in names]),
+        notes.presence.table(),
+        notes.pulls.table(),
+        notes.pushed.table(),
+        notes.intrusions(people),
+        notes.endings(people),
     )
 
 
@@ -101,9 +120,15 @@ def world(message: Columns, session: Columns, duration_s: float) -> World:
         1,
         0,
         Friends(np.zeros(11, np.int64), none, np.zeros(0, np.float32)),
-        Rooms(np.zeros(0, np.uint8), np.zeros(1, np.int64), none),
+        Rooms(np.zeros(0, np.uint8), np.zeros(1, np.int64), none, np.zeros(0, bool)),
         SessionTable(*(session[name] for name in ("user", "device", "start_s", "end_s"))),
-        MessageTable(*(message[name] for name in ("time_s", "sender", "session", "room", "size_bytes"))),
+        MessageTable(
+            *(message[name] for name in ("time_s", "sender", "session", "room", "size_bytes")),
+            np.zeros(len(message["time_s"]), bool),
+        ),
+        no_contacts(10),
+        no_endings(),
+        no_intrusions(),
     )
 
 

@@ -224,11 +224,8 @@ def station_run() -> Outcome:
         {"station": 3, "start_s": 4.0, "end_s": 6.0},
     ]
     work = {"gateway-0": {Work.RECEIVE: 100_000, Work.WRITE: 8_000, Work.DISCARD: 5}, "database": {Work.STORE: 2}}
-    costs = {
-        "gateway": {"receive_us": 10.0, "write_us": 25.0},
-        "database": {"cores": 2, "insert_us": 1e6, "tick_us": 5e5},
-    }
-    return outcome(ticks=ticks, work=work, **costs)
+    item_us = {"gateway-0": 1.2e6, "database": 2e6}
+    return outcome(ticks=ticks, work=work, item_us=item_us, database={"cores": 2, "tick_us": 5e5})
 
 
 def test_stations_by_hand() -> None:
@@ -259,21 +256,6 @@ def test_tiers_by_hand() -> None:
 def test_a_host_limits_the_cores_of_its_stations() -> None:
     run = outcome(hosts=[{"name": "small", "cores": 2, "stations": ["database", "gateway-*"]}])
     assert analysis.stations(run)["cores"].tolist() == [1, 1, 1, 2]
-
-
-def test_cluster_and_lookup_costs_are_in_the_work() -> None:
-    cluster = outcome(
-        broker={"topology": "cluster", "nodes": 3, "publish_us": 1.0, "bus_send_us": 2.0, "bus_receive_us": 4.0},
-        work={"broker-0": {Work.PUBLISH: 10, Work.BUS: 5}},
-    )
-    assert analysis.stations(cluster).set_index("station").loc["broker-0", "work_us"] == 10 * (1 + 2 * 2) + 5 * 4
-    directory = outcome(
-        [{"recipients": 3}, {"recipients": 7}],
-        design={"routing": "directory", "gateways": 2},
-        broker={"lookup_us": 1.0, "lookup_user_us": 0.5},
-        work={"broker-0": {Work.LOOKUP: 2}},
-    )
-    assert analysis.stations(directory).set_index("station").loc["broker-0", "work_us"] == 2 * 1 + 10 * 0.5
 
 
 def test_timeline_by_hand() -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -355,9 +355,7 @@ def test_load_test_gives_everybody_a_session_where_no_message_qualifies(evening:
     writers = np.unique(evening.messages.sender)
     silent = ~np.isin(evening.sessions.user, writers)
     strangers = SessionTable(*(getattr(evening.sessions, column.name)[silent] for column in fields(SessionTable)))
-    lonely = World(
-        evening.users, evening.duration_s, 1, 0, evening.friends, evening.rooms, strangers, evening.messages
-    )
+    lonely = replace(evening, sessions=strangers)
     world = load_test(lonely, 10.0, 300)
     assert_well_formed_standing(world, 300)
     assert set(writers.tolist()) <= set(world.sessions.user.tolist())

@@ -24,7 +24,7 @@ from chatsim.analysis.friendlists import LIMITS, contact_ranks, private_messages
 from chatsim.report import charts
 from chatsim.rules.ranking import NOBODY, POLICY_NUMBERS, is_listed, note_chat
 from chatsim.scenario import InputError, load_scenario
-from chatsim.world import build_world
+from chatsim.world import build_world, contacts
 from chatsim.world.draws import Purpose, uniform
 from chatsim.world.tables import World
 from tests.conftest import ROOT, Said
@@ -64,6 +64,7 @@ RANKS = {
     "frecency": [0, 0, 1, 1, 0, 3, 3, 3, 1, 1, 3],
     "random": [0, 0, 1, 2, 0, 1, 3, 2, 1, 1, 3],
     "all": [0, 0, 1, 1, 0, 3, 2, 3, 1, 1, 3],
+    "online_first": [0, 0, 1, 1, 0, 3, 2, 3, 1, 1, 3],  # everybody is online throughout
 }
 
 
@@ -79,7 +80,7 @@ def chats(log: Sequence[Chat], users: int = 4, groups: Sequence[tuple[float, int
 @pytest.mark.parametrize("policy", POLICIES)
 def test_ranks_by_hand(policy: str, monkeypatch: pytest.MonkeyPatch) -> None:
     luck = np.array([0.3, 0.5, 0.9, 0.1])  # of whoever meets Ann, Bob, Cid, Dan
-    monkeypatch.setattr(friendlists, "uniform", lambda seed, replication, purpose, user, contact: luck[contact])
+    monkeypatch.setattr(contacts, "uniform", lambda seed, replication, purpose, user, contact: luck[contact])
     assert contact_ranks(chats(LOG), policy, half_life_s=10.0).tolist() == RANKS[policy]
 
 

@@ -19,6 +19,8 @@ from chatsim.world.tables import World
 from tests.worlds import ALWAYS, scenario, world
 
 WITHOUT_BROKER = ("in_process", "mesh")
+ASKS_FOR_MEMBERS = ("user", "global_per_recipient", "directory")
+LISTS = ("all", "recent", "frequent", "frecency", "online_first", "random")
 
 
 @st.composite
@@ -35,18 +37,53 @@ def scenarios(draw: st.DrawFn) -> Scenario:
         "wake_us": draw(st.sampled_from([0.0, 300.0])),
         "service": draw(st.sampled_from(["fixed", "exponential"])),
     }
+    without_broker = routing in WITHOUT_BROKER
+    rooms = draw(st.sampled_from(["pair", "personal", "group"]))
+    membership = "memory" if without_broker else draw(st.sampled_from(["memory", "broker"]))
+    if rooms == "personal" and routing in ASKS_FOR_MEMBERS:
+        membership = "broker"
+    list_policy = draw(st.sampled_from(["none", *LISTS]))
+    shows = draw(st.sampled_from(["none", "rooms", "friends", "all", *(["list"] if list_policy != "none" else [])]))
     parts: dict[str, Any] = {
         "design": {
+            "rooms": rooms,
+            "rooms_created": draw(st.sampled_from(["before", "first_message"])),
+            "leave": draw(st.sampled_from(["disconnect", "idle"])),
+            "leave_idle_s": 1.0,
+            "membership": membership,
+            "own_devices": draw(st.booleans()),
+            "receipts": draw(st.booleans()),
             "routing": routing,
             "gateways": 1 if routing == "in_process" else draw(st.integers(1, 4)),
-            "placement": draw(st.sampled_from(["round_robin", "least_connections", "sticky"])),
+            "placement": draw(st.sampled_from(["round_robin", "least_connections", "sticky", "returning"])),
             "local_shortcut": draw(st.booleans())
             and routing not in ("in_process", "mesh", "user", "global_per_recipient"),
             "mesh_directory": draw(st.booleans()) and routing == "mesh",
             "store": store,
             "store_in": "database" if routing in WITHOUT_BROKER else draw(st.sampled_from(["database", "broker"])),
-            "offline": "drop" if store == "never" else draw(st.sampled_from(["drop", "store"])),
+            "offline": "drop" if store == "never" else draw(st.sampled_from(["drop", "store", "push"])),
         },
+        "access": {
+            "policy": draw(st.sampled_from(["open", "friends", "scopes"])),
+            "check": draw(st.sampled_from(["connect", "message"])),
+            "token_life_s": draw(st.sampled_from([1.5, 3600.0])),
+            "cache_s": draw(st.sampled_from([0.0, 2.0])),
+            "client_joins": draw(st.booleans()),
+        },
+        "presence": {
+            "show_to": shows,
+            "how": "push" if without_broker else draw(st.sampled_from(["push", "pull"])),
+            **draw(st.sampled_from([{"key_life_s": 2.0, "refresh_s": 1.5}, {"key_life_s": 0.0, "refresh_s": 1.5}])),
+        },
+        "friend_list": {
+            "policy": list_policy,
+            "limit": draw(st.integers(1, 3)),
+            "kept": draw(st.sampled_from(["login", "live"])),
+            "opening_gap_s": draw(st.sampled_from([0.5, 1800.0])),
+            "search_share": 0.4,
+            "other_share": 0.3,
+        },
+        "push": {"after_min": 0.02, "latency_s_median": 0.5, "return_share": 0.7, "return_s_median": 0.5, "session_s": 1.0},
         "gateway": {**station, "connections_max": draw(st.sampled_from([0, 0, 1]))},
         "broker": {"topology": topology, "nodes": 1 if topology == "single" else draw(st.integers(1, 3)), **station},
         "limits": {
@@ -60,6 +97,8 @@ def scenarios(draw: st.DrawFn) -> Scenario:
             "downlink_bytes_per_s": draw(st.sampled_from([1e12, 1e3])),
             "outbound_max_bytes": draw(st.sampled_from([1e9, 250.0])),
             "outbound_policy": draw(st.sampled_from(["close", "drop"])),
+            "silent_share": draw(st.sampled_from([0.0, 0.5])),
+            "notice_s": draw(st.sampled_from([0.0, 1.0])),
         },
         "workload": {"drain_s": draw(st.sampled_from([0.0, 0.5, 20.0]))},
     }
@@ -88,7 +127,24 @@ def worlds(draw: st.DrawFn) -> World:
         if first_ms <= last_ms:
             rooms = [room for room, members in enumerate(ROOMS) if user in members]
             messages.append((draw(st.integers(first_ms, last_ms)) / 1000, user, draw(st.sampled_from(rooms))))
-    return world(sessions, ROOMS, sorted(messages))
+    times = st.integers(0, 10_000).map(lambda ms: ms / 1000)
+    endings = st.tuples(times, st.sampled_from([(0, 1), (1, 0), (2, 3)]), st.booleans())
+    pairs = st.sampled_from([(user, other) for user in range(4) for other in range(4) if user != other])
+    intrusions = [
+        (time_s, user, victim)
+        for time_s, (user, victim) in draw(st.lists(st.tuples(times, pairs), max_size=4))
+        if any(own == user and start_s <= time_s <= end_s for own, start_s, end_s in sessions)
+    ]
+    return world(
+        sessions,
+        ROOMS,
+        sorted(messages),
+        new_rooms=draw(st.sampled_from([(), (0,), (0, 1)])),
+        contacts={0: [1], 1: [0]},
+        friends=draw(st.lists(pairs, max_size=3)),
+        endings=sorted((time_s, user, other, blocks) for time_s, (user, other), blocks in draw(st.lists(endings, max_size=2))),
+        intrusions=sorted(intrusions),
+    )
 
 
 def ends(outcome: Outcome) -> dict[tuple[int, int], set[Fate]]:
@@ -96,7 +152,7 @@ def ends(outcome: Outcome) -> dict[tuple[int, int], set[Fate]]:
     found: dict[tuple[int, int], set[Fate]] = {}
     table = outcome.deliveries
     for message, user, fate in zip(table["message"], table["recipient"], table["fate"], strict=True):
-        if fate not in (Fate.MISSED, Fate.DUPLICATE):
+        if fate not in (Fate.MISSED, Fate.DUPLICATE, Fate.OVERHEARD, Fate.COPY):
             found.setdefault((int(message), int(user)), set()).add(Fate(int(fate)))
     return found
 
@@ -105,10 +161,10 @@ def ends(outcome: Outcome) -> dict[tuple[int, int], set[Fate]]:
 @given(scenarios(), worlds())
 def test_every_run_is_audited_and_every_message_ends(chosen: Scenario, people: World) -> None:
     outcome = simulate(chosen, people)
-    wanted = set(zip(*(column.tolist() for column in pairs_of(people)), strict=True))
+    wanted = set(zip(*(column.tolist() for column in pairs_of(people, outcome.messages["room"])), strict=True))
     found = ends(outcome)
     assert set(found) == wanted
-    if chosen.design.offline == "store":
+    if chosen.design.offline != "drop":
         assert all(Fate.LOST not in fates for fates in found.values())
     else:
         assert all(not fates & {Fate.STORED, Fate.READ_LATER} for fates in found.values())

@@ -17,6 +17,7 @@ RECIPIENT_ENDS = {
     "kept_share": (Fate.READ_LATER, Fate.STORED),
     "lost_share": (Fate.LOST,),
     "refused_share": (Fate.REFUSED,),
+    "abandoned_share": (Fate.ABANDONED,),
     "in_flight_share": (Fate.IN_FLIGHT,),
 }
 
@@ -40,11 +41,13 @@ def recipient_ends(outcome: Outcome) -> dict[str, float]:
     """What became of each message for each of its recipients, whatever their sessions: shares that sum to 1.
 
     ``live_share``: some session of the recipient had it live; ``kept_share``: read at a later login, or still in store;
-    ``lost_share``; ``refused_share``; ``in_flight_share``. The first that applies counts. NaN without messages.
+    ``lost_share``; ``refused_share``; ``abandoned_share`` (never written); ``in_flight_share``. The first that applies
+    counts. What others overhear, or senders' own devices get, is not in it. NaN without messages.
     """
     table = outcome.deliveries
-    keys = longs(table, "message") * outcome.world.users + longs(table, "recipient")
-    fate = longs(table, "fate")
+    meant = ~np.isin(longs(table, "fate"), (Fate.OVERHEARD, Fate.COPY, Fate.MISSED, Fate.DUPLICATE))
+    keys = (longs(table, "message") * outcome.world.users + longs(table, "recipient"))[meant]
+    fate = longs(table, "fate")[meant]
     total = len(np.unique(keys))
     seen = np.empty(0, np.int64)
     shares = {}
@@ -166,16 +169,21 @@ def subscriptions(outcome: Outcome, by: Literal["all", "node"] = "all") -> pd.Da
 
 
 def memory(outcome: Outcome) -> pd.DataFrame:
-    """Memory of each gateway when it holds most sessions: gateway, peak_connections, memory_bytes."""
+    """Memory of each gateway when it holds most sessions, each with the mean friend list of the run.
+
+    Columns: gateway, peak_connections, memory_bytes.
+    """
     costs = outcome.scenario.gateway
     paths = connections(outcome, by="gateway")
     peaks = paths.groupby("gateway")["connections"].max()
     peak = peaks.reindex(range(outcome.scenario.design.gateways), fill_value=0).astype(np.int64).to_numpy()
+    listed = outcome.sessions.get("listed", np.zeros(1))
+    list_bytes = outcome.scenario.friend_list.entry_bytes * (float(listed.mean()) if len(listed) else 0.0)
     return pd.DataFrame(
         {
             "gateway": np.arange(len(peak)),
             "peak_connections": peak,
-            "memory_bytes": costs.base_bytes + costs.connection_bytes * peak,
+            "memory_bytes": costs.base_bytes + (costs.connection_bytes + list_bytes) * peak,
         }
     )
 
@@ -194,8 +202,10 @@ def _path(
 
 
 def _meant_for_a_session(outcome: Outcome) -> Bools:
-    """A duplicate was meant for its session once already; what a later login reads was not meant for that session."""
-    other = np.isin(longs(outcome.deliveries, "fate"), (Fate.DUPLICATE, Fate.READ_LATER))
+    """Without duplicates, which were meant for their session once already, what a later login reads, and what others
+    than the audience got."""
+    beside = (Fate.DUPLICATE, Fate.READ_LATER, Fate.OVERHEARD, Fate.COPY)
+    other = np.isin(longs(outcome.deliveries, "fate"), beside)
     return np.greater_equal(longs(outcome.deliveries, "session"), 0) & ~other
 
 

@@ -8,34 +8,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from chatsim.analysis.columns import Bools, Floats, Longs
-from chatsim.rules.ranking import FRECENCY, NOBODY, POLICY_NUMBERS, RANDOM, is_listed, note_chat
+from chatsim.rules.ranking import POLICY_NUMBERS, is_listed
 from chatsim.scenario.errors import InputError, nearest
-from chatsim.world.draws import Purpose, uniform
-from chatsim.world.tables import PAIR, World
+from chatsim.world.contacts import HALF_LIFE_S, PrivateMessages, contact_ranks, private_messages
+from chatsim.world.tables import World
+
+__all__ = [
+    "HALF_LIFE_S", "LIMITS", "OPENING_GAP_S", "RANKINGS", "PrivateMessages",
+    "compare_rankings", "contact_ranks", "first_ever_share", "hit_curve", "private_messages", "verdict",
+]
 
 RANKINGS = ("recent", "frequent", "frecency", "random")
 LIMITS = (1, 2, 3, 5, 10, 15, 20, 30, 50)
 SAID_LIMITS = (15, 30, 50)
 OPENING_GAP_S = 1800.0
-HALF_LIFE_S = 3600.0
 HALF_LIFE_S_MIN = 0.001
-
-
-@dataclass(frozen=True, slots=True)
-class PrivateMessages:
-    """The messages of pair rooms in the order of the trace; ``silent_s`` is the time since the pair's last message,
-    infinite where there was none."""
-
-    time_s: Floats
-    sender: Longs
-    recipient: Longs
-    silent_s: Floats
 
 
 def hit_curve(
@@ -47,9 +39,9 @@ def hit_curve(
 ) -> pd.DataFrame:
     """How often the recipient was among the sender's first ``k`` contacts just before the message.
 
-    ``policy`` ranks the contacts: "recent", "frequent", "frecency" (with ``half_life_s``), "random" or "all"; see
-    :mod:`chatsim.rules.ranking`. A conversation opens where the pair has been silent for longer than
-    ``opening_gap_s``, or is new. One row per limit and set of messages:
+    ``policy`` ranks the contacts: "recent", "frequent", "frecency" (with ``half_life_s``), "random", "all" or
+    "online_first" (by the sessions of the trace); see :mod:`chatsim.rules.ranking`. A conversation opens where the pair has been silent
+    for longer than ``opening_gap_s``, or is new. One row per limit and set of messages:
 
     - k: friends listed at most; a last one, infinite, for a list of all contacts;
     - of: "all" messages, "repeat" (the pair has written before, either way), "openings", "repeat openings";
@@ -75,38 +67,6 @@ def first_ever_share(world: World) -> float:
     """Share of the private messages that are the first between their pair, either way; NaN where there are none."""
     silent_s = private_messages(world).silent_s
     return float(np.isinf(silent_s).mean()) if len(silent_s) else math.nan
-
-
-def private_messages(world: World) -> PrivateMessages:
-    """The messages of pair rooms, and how long each pair had been silent."""
-    table, rooms = world.messages, world.rooms
-    rows = np.flatnonzero(rooms.kind[table.room] == PAIR)
-    room = table.room[rows]
-    first = rooms.start[room]
-    sender = table.sender[rows].astype(np.int64)
-    recipient = rooms.member[first].astype(np.int64) + rooms.member[first + 1] - sender
-    time_s = table.time_s[rows]
-    silent_s = np.full(len(rows), math.inf)
-    order = np.argsort(room, kind="stable")
-    again = np.flatnonzero(room[order][1:] == room[order][:-1]) + 1
-    silent_s[order[again]] = time_s[order[again]] - time_s[order[again - 1]]
-    return PrivateMessages(time_s, sender, recipient, silent_s)
-
-
-def contact_ranks(world: World, policy: str = "recent", half_life_s: float = HALF_LIFE_S) -> Longs:
-    """The rank of the recipient among the sender's contacts just before each private message, 0 for a first contact."""
-    private = private_messages(world)
-    number = POLICY_NUMBERS[policy]
-    senders, recipients = private.sender.tolist(), private.recipient.tolist()
-    times = (private.time_s / half_life_s if number == FRECENCY else private.time_s).tolist()
-    out_draws, in_draws = _draws(world, number, private)
-    starts = _starts(private, world.users)
-    contacts, scores = [NOBODY] * starts[-1], [0.0] * starts[-1]
-    rank = np.empty(len(senders), np.int64)
-    for n, (sender, recipient, time) in enumerate(zip(senders, recipients, times, strict=True)):
-        rank[n] = note_chat(number, recipient, time, out_draws[n], contacts, scores, starts[sender])
-        note_chat(number, sender, time, in_draws[n], contacts, scores, starts[recipient])
-    return rank
 
 
 def compare_rankings(
@@ -161,22 +121,3 @@ def _hits(policy: int, rank: Longs, limit: float) -> Bools:
     """Whether each rank is listed: the rule, asked once per rank that occurs."""
     seen, place = np.unique(rank, return_inverse=True)
     return np.array([is_listed(policy, one, limit) for one in seen.tolist()], bool)[place]
-
-
-def _draws(world: World, policy: int, private: PrivateMessages) -> tuple[list[float], list[float]]:
-    """The luck of the sender with the recipient, and the other way round; zeros where no policy asks for it."""
-    if policy != RANDOM:
-        nothing = [0.0] * len(private.sender)
-        return nothing, nothing
-    seed, replication = world.seed, world.replication
-    there = uniform(seed, replication, Purpose.FRIEND_LIST, private.sender, private.recipient)
-    back = uniform(seed, replication, Purpose.FRIEND_LIST, private.recipient, private.sender)
-    return there.tolist(), back.tolist()
-
-
-def _starts(private: PrivateMessages, users: int) -> list[int]:
-    """Where each user's contacts begin, with a place for every one that the trace will bring; last, where all end."""
-    low, high = np.minimum(private.sender, private.recipient), np.maximum(private.sender, private.recipient)
-    pairs = np.unique(low * users + high)
-    partners = np.bincount(pairs // users, minlength=users) + np.bincount(pairs % users, minlength=users)
-    return [0, *np.cumsum(partners).tolist()]

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from chatsim.analysis.columns import Floats, Longs, divided, floats, longs
+from chatsim.analysis.columns import Floats, Longs, divided, longs
 from chatsim.engine.outcome import Outcome, Work
 from chatsim.scenario.models import Scenario, StationCosts
 
@@ -35,7 +35,8 @@ def stations(outcome: Outcome, until_s: float | None = None) -> pd.DataFrame:
 
     Columns: station, tier, cores; utilisation (busy time / (cores x time)); work_utilisation (see the module); ticks,
     items_per_tick; mean_wait_ms; mean_queue_items (Little's law: summed waits / time); largest_queue_items (just before
-    a tick); work_us (expected cost of the items of the whole run); and the count of each kind of work in the whole run.
+    a tick); work_us (what the items of the whole run cost, without ticks and flushes); and the count of each kind of
+    work in the whole run.
     Items that no tick had taken by the end are in no wait.
     """
     duration_s = until_s or outcome.world.duration_s
@@ -51,7 +52,7 @@ def stations(outcome: Outcome, until_s: float | None = None) -> pd.DataFrame:
     largest = np.zeros(n)
     np.maximum.at(largest, ticks.station[inside], (ticks.items + ticks.waiting)[inside])
     utilisation = busy_s / (cores * duration_s)
-    item_us = expected_work_us(outcome)
+    item_us = outcome.item_us
     table = pd.DataFrame(
         {
             "station": names,
@@ -181,59 +182,6 @@ def costs_of(scenario: Scenario, tier: str) -> StationCosts:
     return tiers[tier]
 
 
-def expected_work_us(outcome: Outcome) -> Floats:
-    """What the items of each station cost in the mean, in us: work counts x item costs of the scenario.
-
-    Ticks, wakes and flushes are not in it. A PUBLISH in a cluster includes passing it on to every other node; a look-up
-    includes its users.
-    """
-    scenario = outcome.scenario
-    cost_us = np.array([_item_costs_us(scenario, tier_of(name)) for name in outcome.stations])
-    total_us = (outcome.work * cost_us).sum(axis=1)
-    users = _users_per_lookup(outcome)
-    broker = np.array([tier_of(name) == "broker" for name in outcome.stations])
-    total_us[broker] += outcome.work[broker, Work.LOOKUP] * users * scenario.broker.lookup_user_us
-    return np.asarray(total_us, dtype=np.float64)
-
-
-def _item_costs_us(scenario: Scenario, tier: str) -> list[float]:
-    """Cost of one of each kind of work at a station of this tier."""
-    gateway, broker, database = scenario.gateway, scenario.broker, scenario.database
-    others = broker.nodes - 1 if broker.topology == "cluster" else 0
-    known: dict[Work, float] = {
-        "gateway": {
-            Work.RECEIVE: gateway.receive_us,
-            Work.COMMAND: gateway.command_us,
-            Work.PARSE: gateway.parse_us,
-            Work.WRITE: gateway.write_us,
-            Work.LOGIN: gateway.handshake_us + gateway.tls_us + gateway.token_us,
-            Work.CLOSE: gateway.close_us,
-            Work.REFUSAL: gateway.write_us,
-        },
-        "broker": {
-            Work.PUBLISH: broker.publish_us + others * broker.bus_send_us,
-            Work.PUSH: broker.push_us,
-            Work.BUS: broker.bus_receive_us,
-            Work.SUBSCRIBE: broker.subscribe_us,
-            Work.LOOKUP: broker.lookup_us,
-            Work.UPDATE: broker.update_us,
-            Work.STORE: broker.history_us,
-            Work.RECOVER: broker.recover_us,
-        },
-        "database": {Work.STORE: database.insert_us, Work.RECOVER: database.read_us},
-    }[tier]
-    return [known.get(work, 0.0) for work in Work]
-
-
-def _users_per_lookup(outcome: Outcome) -> float:
-    """A directory looks up all recipients of a message at once; every other look-up asks for one user."""
-    if outcome.scenario.design.routing != "directory":
-        return 1.0
-    asked = np.isfinite(floats(outcome.messages, "received_s"))
-    recipients = longs(outcome.messages, "recipients")[asked]
-    return float(recipients.mean()) if len(recipients) else 0.0
-
-
 @dataclass(frozen=True, slots=True)
 class _Ticks:
     station: Longs
@@ -261,7 +209,6 @@ def _unavoidable_share(outcome: Outcome, ticks: _Ticks, item_us: Floats) -> Floa
     """Which share of a station's busy time would remain if every tick were full.
 
     Item costs remain; and where batch_max limits a tick, so does the fixed cost of the ticks that the items fill.
-    Item costs are expected ones, so with exponential service the share may come out above 1 by chance: 1 is the limit.
     """
     n = len(outcome.stations)
     busy_us = 1e6 * np.bincount(ticks.station, ticks.end_s - ticks.start_s, minlength=n)

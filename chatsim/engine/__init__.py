@@ -9,13 +9,24 @@ import numpy as np
 
 from chatsim.engine.audit import audit, settle
 from chatsim.engine.journey import Journey
-from chatsim.engine.outcome import Cause, Fate, Outcome, SessionFate, Work
+from chatsim.engine.outcome import Cause, Fate, IntrusionFate, Outcome, PushFate, SessionFate, Work
 
 if TYPE_CHECKING:
     from chatsim.scenario import Scenario
     from chatsim.world.tables import World
 
-__all__ = ["Cause", "Fate", "Journey", "Outcome", "SessionFate", "Work", "finish", "simulate"]
+__all__ = [
+    "Cause",
+    "Fate",
+    "IntrusionFate",
+    "Journey",
+    "Outcome",
+    "PushFate",
+    "SessionFate",
+    "Work",
+    "finish",
+    "simulate",
+]
 
 
 def simulate(scenario: Scenario, world: World, progress: Callable[[float], None] | None = None) -> Outcome:
@@ -36,17 +47,24 @@ def simulate(scenario: Scenario, world: World, progress: Callable[[float], None]
 def finish(journey: Journey) -> Outcome:
     """The audited outcome of a journey that has been run (with processes of your own, say)."""
     scenario, world, notes = journey.scenario, journey.world, journey.notes
-    deliveries = settle(scenario, world, notes, journey.inbox)
-    audit(scenario, world, notes, deliveries)
+    meant = np.array(journey.rooms.meant, np.int64)
+    deliveries = settle(scenario, world, notes, journey.inbox, meant)
+    audit(scenario, world, notes, deliveries, meant)
     return Outcome(
         scenario=scenario,
         world=world,
         stations=tuple(journey.names),
-        messages=notes.messages(world),
+        messages=notes.messages(world, meant),
         deliveries=deliveries,
         sessions=notes.sessions(world),
         ticks=notes.ticks(),
-        subscriptions=notes.subscriptions(),
+        subscriptions=notes.subscriptions.table(),
         work=np.array(notes.work, np.int64),
         end_s=journey.end_s,
+        item_us=np.array(notes.item_us, np.float64),
+        presence=notes.presence.table(),
+        pulls=notes.pulls.table(),
+        pushes=notes.pushed.table(),
+        intrusions=notes.intrusions(world),
+        endings=notes.endings(world),
     )

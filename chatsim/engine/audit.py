@@ -11,40 +11,54 @@ import numpy.typing as npt
 from chatsim.engine.notes import NEVER, Notes
 from chatsim.engine.outcome import Cause, Columns, Fate, SessionFate, Work
 from chatsim.scenario import AuditError, Scenario
-from chatsim.world.tables import World
+from chatsim.world.tables import SessionTable, World
 
 Flags = npt.NDArray[np.bool_]
 Longs = npt.NDArray[np.int64]
 
 
-def settle(scenario: Scenario, world: World, notes: Notes, inbox: dict[int, dict[int, None]]) -> Columns:
+NOT_MEANT = (Fate.OVERHEARD, Fate.COPY)
+NO_ENDS = (Fate.MISSED, Fate.DUPLICATE, *NOT_MEANT)
+
+
+def settle(scenario: Scenario, world: World, notes: Notes, inbox: dict[int, dict[int, None]], meant: Longs) -> Columns:
     """The table of deliveries: what was written to sessions, and a row for each recipient to whom nothing was.
 
     A recipient without a row of an end of its own is, in this order: refused (the message was never taken), stored
     (it waits in ``inbox``), in flight (a carrier is still under way), or lost, because no session was there or because
-    it left. A loss that nothing explains raises AuditError.
+    it left. What came to sessions beyond the audience is overheard, or a copy for the sender. ``meant`` says for the
+    members of which room each message is.
     """
-    messages, sessions = notes.messages(world), world.sessions
-    pair_message, pair_user = pairs_of(world)
+    messages, sessions = notes.messages(world, meant), notes.all_sessions(world)
+    pair_message, pair_user = pairs_of(world, meant)
     rows = notes.rows()
     row_message, row_session, row_fate = rows["message"], rows["session"], rows["fate"]
     row_key = _key(world, row_message, sessions.user[row_session])
     pair_key = _key(world, pair_message, pair_user)
 
+    beyond = ~np.isin(row_key, pair_key)
+    row_fate[beyond] = _beyond(row_fate, sessions.user[row_session] == messages["sender"][row_message])[beyond]
     has_it = np.isin(row_fate, (Fate.DELIVERED, Fate.READ_LATER))
     in_store = _inbox_keys(world, inbox)
     elsewhere = np.isin(row_key, np.concatenate([row_key[has_it], in_store]))
     row_fate[(row_fate == Fate.LOST) & elsewhere] = Fate.MISSED
+    if scenario.design.offline != "drop":
+        still_coming = np.isnan(messages["done_s"].astype(np.float64))[row_message]
+        row_fate[(row_fate == Fate.LOST) & still_coming] = Fate.MISSED
 
-    ended = ~np.isin(row_fate, (Fate.MISSED, Fate.DUPLICATE))
+    ended = ~np.isin(row_fate, NO_ENDS)
     ended &= ~((row_fate == Fate.IN_FLIGHT) & np.isin(row_key, in_store))
     open_pair = ~np.isin(pair_key, row_key[ended])
     row_fate[(row_fate == Fate.IN_FLIGHT) & np.isin(row_key, in_store)] = Fate.MISSED
     open_message, open_user = pair_message[open_pair], pair_user[open_pair]
     fate, cause = _explain(messages, open_message, np.isin(pair_key[open_pair], in_store))
     lost = fate == Fate.LOST
-    left = _had_session(notes, world, open_user, messages["received_s"][open_message])
+    left = _had_session(notes, sessions, open_user, messages["received_s"][open_message])
     cause[lost] = np.where(left[lost], Cause.LEFT, Cause.OFFLINE)
+    early = lost & left & ~_heard(notes, messages, meant)[open_message]
+    cause[early] = Cause.NOT_JOINED
+    trimmed = np.array([message * world.users + user for message, user in notes.trimmed], np.int64)
+    cause[lost & np.isin(pair_key[open_pair], trimmed)] = Cause.TRIMMED
     rest = len(open_message)
 
     gateway = np.array(notes.session_gateway, np.int32)[row_session]
@@ -58,11 +72,12 @@ def settle(scenario: Scenario, world: World, notes: Notes, inbox: dict[int, dict
         "local": np.concatenate([gateway == messages["gateway"][row_message], np.zeros(rest, bool)]),
         "written_s": np.concatenate([rows["written_s"], np.full(rest, NEVER)]),
         "time_s": np.concatenate([rows["time_s"], np.full(rest, NEVER)]),
+        "receipt_s": np.concatenate([rows["receipt_s"], np.full(rest, NEVER)]),
     }
     return deliveries
 
 
-def audit(scenario: Scenario, world: World, notes: Notes, deliveries: Columns) -> None:
+def audit(scenario: Scenario, world: World, notes: Notes, deliveries: Columns, meant: Longs) -> None:
     """Checks a settled run; raises AuditError with the first law that is broken.
 
     1. Every message x recipient has an end. 2. Every session that was online from before a message was taken until
@@ -70,23 +85,23 @@ def audit(scenario: Scenario, world: World, notes: Notes, deliveries: Columns) -
     5. Independent counts agree: pushes sent and read, messages taken, written and discarded. 6. No station has more
     ticks going on than cores.
     """
-    messages = notes.messages(world)
-    _check_every_pair_ends(world, deliveries)
-    _check_expected_sessions(world, notes, messages, deliveries)
-    _check_once(world, deliveries)
+    messages = notes.messages(world, meant)
+    _check_every_pair_ends(world, deliveries, meant)
+    _check_expected_sessions(world, notes, messages, deliveries, meant)
+    _check_once(deliveries)
     _check_times(messages, deliveries)
     _check_counts(scenario, notes, messages, deliveries)
     _check_ticks(scenario, notes)
 
 
-def pairs_of(world: World) -> tuple[Longs, npt.NDArray[np.int32]]:
-    """All message x recipient: members of the message's room without its sender."""
+def pairs_of(world: World, meant: Longs) -> tuple[Longs, npt.NDArray[np.int32]]:
+    """All message x recipient: members of the room that each is meant for, without its sender."""
     rooms, trace = world.rooms, world.messages
-    sizes = np.diff(rooms.start)[trace.room]
+    sizes = np.diff(rooms.start)[meant]
     message = np.repeat(np.arange(len(trace)), sizes)
     first = np.repeat(np.cumsum(sizes) - sizes, sizes)
     place = np.arange(len(message)) - first
-    user = rooms.member[rooms.start[trace.room[message]] + place]
+    user = rooms.member[rooms.start[meant[message]] + place]
     others = user != trace.sender[message]
     return message[others], user[others]
 
@@ -100,8 +115,23 @@ def _explain(
     fate[under_way | (taken == Fate.IN_FLIGHT)] = Fate.IN_FLIGHT
     fate[in_store] = Fate.STORED
     fate[taken == Fate.REFUSED] = Fate.REFUSED
+    fate[taken == Fate.ABANDONED] = Fate.ABANDONED
     cause = np.where(fate == Fate.REFUSED, messages["cause"][open_message], Cause.NONE).astype(np.int8)
     return fate, cause
+
+
+def _beyond(fate: npt.NDArray[np.int8], is_sender: Flags) -> npt.NDArray[np.int8]:
+    """What rows are that were written to sessions beyond the audience."""
+    came = np.where(is_sender, Fate.COPY, Fate.OVERHEARD)
+    return np.where(fate == Fate.DELIVERED, came, Fate.MISSED).astype(np.int8)
+
+
+def _heard(notes: Notes, messages: Columns, meant: Longs) -> Flags:
+    """Whether each message came when all gateways had subscribed to its room: all but the first ones of a new room."""
+    ready_s = np.full(int(meant.max(initial=-1)) + 1, -np.inf)
+    ready_s[list(notes.room_ready_s)] = list(notes.room_ready_s.values())
+    heard: Flags = messages["received_s"].astype(np.float64) > ready_s[meant]
+    return heard
 
 
 def _key(world: World, message: npt.NDArray[np.generic], user: npt.NDArray[np.generic]) -> Longs:
@@ -113,9 +143,10 @@ def _inbox_keys(world: World, inbox: dict[int, dict[int, None]]) -> Longs:
     return np.array(keys, np.int64)
 
 
-def _session_at(world: World, device: int, user: npt.NDArray[np.generic], time_s: npt.NDArray[np.float64]) -> Longs:
+def _session_at(
+    sessions: SessionTable, device: int, user: npt.NDArray[np.generic], time_s: npt.NDArray[np.float64]
+) -> Longs:
     """The last session of each user's device that started by then, or -1. Sessions of one device do not overlap."""
-    sessions = world.sessions
     mine = np.flatnonzero(sessions.device == device)
     order = mine[np.lexsort((sessions.start_s[mine], sessions.user[mine]))]
     both_user = np.concatenate([sessions.user[order], user])
@@ -131,24 +162,26 @@ def _session_at(world: World, device: int, user: npt.NDArray[np.generic], time_s
     return np.where((session >= 0) & (np.append(sessions.user, -1)[session] == user), session, -1)
 
 
-def _devices(world: World) -> range:
-    return range(int(world.sessions.device.max()) + 1 if len(world.sessions) else 0)
+def _devices(sessions: SessionTable) -> range:
+    return range(int(sessions.device.max(initial=-1)) + 1)
 
 
-def _had_session(notes: Notes, world: World, user: npt.NDArray[np.generic], time_s: npt.NDArray[np.generic]) -> Flags:
+def _had_session(
+    notes: Notes, sessions: SessionTable, user: npt.NDArray[np.generic], time_s: npt.NDArray[np.generic]
+) -> Flags:
     """Whether a user had a session online, or on its way to be, at a time."""
     left_s = np.append(np.nan_to_num(np.array(notes.left_s), nan=np.inf), -np.inf)
     refused = np.append(np.array(notes.session_fate) == SessionFate.REFUSED, False)
     had = np.zeros(len(user), bool)
-    for device in _devices(world):
-        session = _session_at(world, device, user, time_s.astype(np.float64))
+    for device in _devices(sessions):
+        session = _session_at(sessions, device, user, time_s.astype(np.float64))
         had |= (session >= 0) & (left_s[session] > time_s) & ~refused[session]
     return had
 
 
-def _check_every_pair_ends(world: World, deliveries: Columns) -> None:
-    pair_message, pair_user = pairs_of(world)
-    ended = ~np.isin(deliveries["fate"], (Fate.MISSED, Fate.DUPLICATE))
+def _check_every_pair_ends(world: World, deliveries: Columns, meant: Longs) -> None:
+    pair_message, pair_user = pairs_of(world, meant)
+    ended = ~np.isin(deliveries["fate"], NO_ENDS)
     has_end = np.unique(_key(world, deliveries["message"][ended], deliveries["recipient"][ended]))
     wanted = _key(world, pair_message, pair_user)
     for what, keys in (
@@ -164,21 +197,22 @@ def _check_every_pair_ends(world: World, deliveries: Columns) -> None:
         raise AuditError("a message to one recipient has two ends")
 
 
-def _check_expected_sessions(world: World, notes: Notes, messages: Columns, deliveries: Columns) -> None:
-    pair_message, pair_user = pairs_of(world)
+def _check_expected_sessions(world: World, notes: Notes, messages: Columns, deliveries: Columns, meant: Longs) -> None:
+    table = notes.all_sessions(world)
+    pair_message, pair_user = pairs_of(world, meant)
     routed_s = messages["routed_s"].astype(np.float64)[pair_message]
     received_s = messages["received_s"].astype(np.float64)[pair_message]
     done_s = messages["done_s"].astype(np.float64)[pair_message]
-    wanted = ~np.isnan(routed_s) & ~np.isnan(done_s)
+    wanted = ~np.isnan(routed_s) & ~np.isnan(done_s) & _heard(notes, messages, meant)[pair_message]
     pair_message, pair_user = pair_message[wanted], pair_user[wanted]
     received_s, done_s = received_s[wanted], done_s[wanted]
     online_s = np.append(np.nan_to_num(np.array(notes.online_s), nan=np.inf), np.inf)
     left_s = np.append(np.nan_to_num(np.array(notes.left_s), nan=np.inf), -np.inf)
-    sessions = len(world.sessions)
+    sessions = len(table)
     live = deliveries["session"] >= 0
     rows = np.unique(deliveries["message"][live].astype(np.int64) * sessions + deliveries["session"][live])
-    for device in _devices(world):
-        session = _session_at(world, device, pair_user, received_s)
+    for device in _devices(table):
+        session = _session_at(table, device, pair_user, received_s)
         expected = (session >= 0) & (online_s[session] < received_s) & (left_s[session] > done_s)
         missing = ~np.isin(pair_message[expected] * sessions + session[expected], rows)
         if missing.any():
@@ -189,9 +223,10 @@ def _check_expected_sessions(world: World, notes: Notes, messages: Columns, deli
             )
 
 
-def _check_once(world: World, deliveries: Columns) -> None:
-    got = np.isin(deliveries["fate"], (Fate.DELIVERED, Fate.READ_LATER))
-    keys = deliveries["message"][got].astype(np.int64) * (len(world.sessions) + 1) + deliveries["session"][got]
+def _check_once(deliveries: Columns) -> None:
+    got = np.isin(deliveries["fate"], (Fate.DELIVERED, Fate.READ_LATER, *NOT_MEANT))
+    session = deliveries["session"].astype(np.int64)
+    keys = deliveries["message"][got] * (session.max(initial=0) + 1) + session[got]
     if len(np.unique(keys)) < len(keys):
         raise AuditError("a session got a message twice and kept both")
 
@@ -214,7 +249,7 @@ def _check_counts(scenario: Scenario, notes: Notes, messages: Columns, deliverie
     work = np.array(notes.work, np.int64)
     gateways, brokers = work[: scenario.design.gateways], work[scenario.design.gateways :]
     done = ~np.isnan(messages["done_s"])
-    refused = np.flatnonzero(messages["fate"] == Fate.REFUSED)
+    refused = np.flatnonzero(np.isin(messages["fate"], (Fate.REFUSED, Fate.ABANDONED)))
     live = deliveries["session"] >= 0
     reads = np.array(notes.reads, np.int64)
     counts = [
@@ -222,7 +257,7 @@ def _check_counts(scenario: Scenario, notes: Notes, messages: Columns, deliverie
         (
             "refusals",
             gateways[:, Work.REFUSAL].sum(),
-            np.isin(messages["cause"], (Cause.TOO_MANY, Cause.TOO_LARGE)).sum(),
+            np.isin(messages["cause"], (Cause.TOO_MANY, Cause.TOO_LARGE, Cause.FORBIDDEN)).sum(),
         ),
         ("discarded pushes", gateways[:, Work.DISCARD].sum(), messages["discards"].sum()),
         ("pushes read of messages that are done", reads[done].sum(), messages["pushes"][done].sum()),

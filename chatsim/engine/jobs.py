@@ -25,11 +25,12 @@ class Receive(Task):
 
     def begin(self, station: Gateway, at_s: float) -> float:
         costs = self.stage.scenario.gateway
-        self.cause = self.stage.limit(self.message, station, at_s)
+        read_us = self.stage.message_us
+        self.cause = self.stage.limit(self.message, station, at_s) or self.stage.verdict(self.message)
         if self.cause:
             self.touches = ("sender",)
-            return (costs.receive_us + costs.write_us) * self.luck
-        return (costs.receive_us + costs.command_us * self.commands) * self.luck
+            return (read_us + costs.write_us) * self.luck
+        return (read_us + costs.command_us * self.commands) * self.luck
 
 
 class Publish(Job):
@@ -91,17 +92,20 @@ class FanOut(Job):
         if self.asks:
             self.touches = ("broker",)
             return (parse_us + costs.command_us) * luck
+        commands = 0
         if not self._is_own_echo(station):
+            commands = self._invite(station)
             self._find_targets(station)
         if costs.flush_us:
             self.touches = [session for session, _ in self.targets]
         if station.by_item:
-            left_us = parse_us * luck
+            left_us = (parse_us + costs.command_us * commands) * luck
             factors, offset = stage.luck.downlink(self.message)
             for session, position in self.targets:
                 left_us += costs.write_us * luck + costs.flush_us
-                stage.write(self.message, session, at_s + left_us * US, factors[offset + position])
-        return (parse_us + costs.write_us * len(self.targets)) * luck
+                factor = factors[offset + position] if position >= 0 else 1.0
+                stage.write(self.message, session, at_s + left_us * US, factor)
+        return (parse_us + costs.command_us * commands + costs.write_us * len(self.targets)) * luck
 
     def end(self, station: Gateway) -> None:
         stage, message = self.stage, self.message
@@ -116,62 +120,46 @@ class FanOut(Job):
         elif not station.by_item:
             factors, offset = stage.luck.downlink(message)
             for session, position in self.targets:
-                stage.write(message, session, stage.clock.now, factors[offset + position])
+                factor = factors[offset + position] if position >= 0 else 1.0
+                stage.write(message, session, stage.clock.now, factor)
         station.work[Work.WRITE] += len(self.targets)
         stage.carried(message)
 
     def _is_own_echo(self, station: Gateway) -> bool:
         return self.pushed and self.stage.shortcut and self.stage.notes.gateway[self.message] == station.number
 
-    def _find_targets(self, station: Gateway) -> None:
+    def _invite(self, station: Gateway) -> int:
+        """The first message of a new room brings its members here into the room; commands that this takes."""
         stage = self.stage
-        room, sender = stage.room[self.message], stage.sender[self.message]
+        room = stage.rooms.room[self.message]
+        if not stage.creates_rooms or stage.founding.get(room) != self.message or self.recipient >= 0:
+            return 0
+        return stage.invite(room, station)
+
+    def _find_targets(self, station: Gateway) -> None:
+        stage, rooms, message = self.stage, self.stage.rooms, self.message
+        room, sender = rooms.room[message], stage.sender[message]
         if self.recipient >= 0:
             here = station.local.get(self.recipient, ())
             if here:
-                position = stage.position(room, self.recipient)
+                position = rooms.place(message, self.recipient)
                 self.targets = [(session, position) for session in here]
             nobody = not here
         else:
             members = station.members.get(room, {})
-            self.targets = [(session, position) for session, position in members.items() if session.user != sender]
+            if room == rooms.meant[message]:
+                self.targets = list(members.items())
+            else:
+                self.targets = [(session, rooms.place(message, session.user)) for session in members]
             nobody = not members
+        if stage.own_devices:
+            own = stage.session_of(message)
+            self.targets = [target for target in self.targets if target[0] is not own]
+        else:
+            self.targets = [target for target in self.targets if target[0].user != sender]
         if nobody and self.pushed:
             station.work[Work.DISCARD] += 1
             stage.notes.discards[self.message] += 1
-
-
-class Subscribe(Task):
-    """At a broker node: SUBSCRIBE (``change`` = 1) or UNSUBSCRIBE (-1) to channels."""
-
-    __slots__ = ("change", "channels", "gateway", "reply", "stage")
-
-    def __init__(self, stage: Stage, gateway: Gateway, channels: list[int], change: int, reply: Task | None) -> None:
-        super().__init__(stage.clock, stage.scenario.broker.subscribe_us * len(channels), (gateway.number,))
-        self.stage, self.gateway, self.channels, self.change, self.reply = stage, gateway, channels, change, reply
-
-    def end(self, station: Node) -> None:
-        for channel in self.channels:
-            station.subscribe(channel, self.gateway.number, self.change)
-        station.work[Work.SUBSCRIBE] += len(self.channels)
-        if self.reply is not None:
-            station.send(self.gateway, self.reply)
-
-
-class Update(Task):
-    """At a broker node: one change of the registry of users' sessions."""
-
-    __slots__ = ("change", "gateway", "reply", "stage", "user")
-
-    def __init__(self, stage: Stage, gateway: Gateway, user: int, change: int, reply: Task | None) -> None:
-        super().__init__(stage.clock, stage.scenario.broker.update_us, (gateway.number,))
-        self.stage, self.gateway, self.user, self.change, self.reply = stage, gateway, user, change, reply
-
-    def end(self, station: Station) -> None:
-        self.stage.register(self.user, self.gateway.number, self.change)
-        station.work[Work.UPDATE] += 1
-        if self.reply is not None:
-            station.send(self.gateway, self.reply)
 
 
 class LookUp(Task):

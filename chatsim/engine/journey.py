@@ -11,25 +11,37 @@ order of time; at one instant sessions start before messages are written.
 from __future__ import annotations
 
 import gc
+import math
 from collections.abc import Callable, Generator
 from heapq import merge
-from itertools import repeat
+from itertools import count, repeat
 from operator import itemgetter
 from typing import Any
 
 import numpy as np
 from simpy.events import Event
 
+from chatsim.engine.access import Access
+from chatsim.engine.asking import ask_presence, search
 from chatsim.engine.clock import happen
-from chatsim.engine.jobs import FanOut, LookUp, Publish, Receive, Store, Subscribe, Sync, Update
+from chatsim.engine.entering import enter, intrude, takes_out
+from chatsim.engine.friendlists import FriendLists
+from chatsim.engine.jobs import FanOut, LookUp, Publish, Receive, Store, Sync
 from chatsim.engine.outcome import Cause, Fate, SessionFate, Work
-from chatsim.engine.stage import Gateway, Session, Stage
-from chatsim.engine.station import Job, Station, Task
+from chatsim.engine.presence import Presence
+from chatsim.engine.pushes import Pushes
+from chatsim.engine.receipts import acknowledge
+from chatsim.engine.stage import Gateway, Session, Stage, Story
+from chatsim.engine.station import Request, Station, Task
+from chatsim.rules.detour import GIVE_UP, SEARCH
+from chatsim.rules.rooms import PERSONAL_ROOMS
 from chatsim.rules.routing import (
     DIRECTORY,
     GLOBAL,
+    GLOBAL_CHANNEL,
     IN_PROCESS,
     MESH,
+    ROOM,
     USER,
     keeps_registry,
     passes_broker,
@@ -42,8 +54,6 @@ from chatsim.rules.routing import (
 )
 from chatsim.scenario import Scenario
 from chatsim.world.tables import World
-
-Story = Generator[Event, Any, None]
 
 
 class Journey(Stage):
@@ -66,6 +76,11 @@ class Journey(Stage):
 
     def __init__(self, scenario: Scenario, world: World) -> None:
         super().__init__(scenario, world)
+        self.access = Access(self)
+        self.lists = FriendLists(self)
+        self.presence = Presence(self, self.lists)
+        self.pushes = Pushes(self, self.comes_back)
+        self.message_us = self.access.message_us
         self._start()
 
     def run(self, progress: Callable[[float], None] | None = None) -> None:
@@ -91,7 +106,11 @@ class Journey(Stage):
         if session.has_left():
             return
         gateway, costs = session.gateway, self.scenario.gateway
-        yield self.does(gateway, Work.LOGIN, costs.tls_us + costs.handshake_us + costs.token_us)
+        yield self.does(gateway, Work.LOGIN, costs.tls_us + costs.handshake_us + self.access.token_us)
+        if session.has_left():
+            return
+        self.access.renewed(session)
+        yield from self.load(session)
         if session.has_left():
             return
         yield from self.subscribe(session)
@@ -105,33 +124,53 @@ class Journey(Stage):
             missed = sync.missed
         self.welcome(session, missed)
 
+    def load(self, session: Session) -> Story:
+        """The gateway reads what it must know of a user: the rooms, the friends, and the list for the client."""
+        gateway, costs = session.gateway, self.scenario.gateway
+        requests: list[tuple[Station, Request]] = []
+        if self.asks_members:
+            rooms = len(self.rooms.of_user(session.user))
+            cost_us = self.scenario.broker.lookup_us + self.scenario.broker.lookup_user_us * rooms
+            reply = Task(self.clock, costs.parse_us)
+            requests.append((self.node_of_user(session.user), Request(gateway, Work.MEMBERS, cost_us, reply)))
+        if self.access.reads_friends:
+            friends, database = self.world.friends, self.scenario.database
+            degree = int(friends.start[session.user + 1] - friends.start[session.user])
+            cost_us = database.friends_us + database.friend_us * degree
+            reply = Task(self.clock, costs.parse_us)
+            requests.append((self.database, Request(gateway, Work.RELATION, cost_us, reply)))
+        if self.lists.loads:
+            requests += self.lists.requests(session)
+            session.listed = self.lists.length(session)
+            self.notes.session_listed[session.number] = session.listed
+        yield from self.query(gateway, requests)
+
     def subscribe(self, session: Session) -> Story:
-        """The gateway takes the session on and subscribes to what it now needs."""
-        gateway = session.gateway
-        channels = self.join(session)
-        replies = []
-        requests: list[tuple[Station, Job]] = []
+        """The gateway takes the session on, subscribes to what it now needs, and says that its user is online."""
+        gateway, parse_us = session.gateway, self.scenario.gateway.parse_us
+        channels = self.join(session) + self.presence.watch(session, +1)
+        requests: list[tuple[Station, Request]] = []
         for node, its_channels in self.by_node(gateway, channels):
-            replies.append(Task(self.clock, self.scenario.gateway.parse_us))
-            requests.append((node, Subscribe(self, gateway, its_channels, +1, replies[-1])))
+            reply = Task(self.clock, parse_us)
+            requests.append((node, self.subscription(node, gateway, its_channels, +1, reply)))
         if keeps_registry(self.routing):
-            replies.append(Task(self.clock, self.scenario.gateway.parse_us))
-            requests.append((self.node_of_user(session.user), Update(self, gateway, session.user, +1, replies[-1])))
-        if not requests:
-            return
-        yield self.does(gateway, Work.COMMAND, self.scenario.gateway.command_us * len(requests), len(requests))
-        for station, request in requests:
-            gateway.send(station, request)
-        for reply in replies:
-            yield reply
-            gateway.work[Work.PARSE] += 1
+            update = self.update(gateway, session.user, +1, Task(self.clock, parse_us))
+            requests.append((self.node_of_user(session.user), update))
+        if self.presence.kept and self.scenario.has_broker:
+            requests.append((self.node_of_user(session.user), self.presence.sign_in(session)))
+        elif self.presence.kept:
+            self.presence.came(session)
+        self._lives(session, self.clock.now)
+        yield from self.query(gateway, requests)
 
     def welcome(self, session: Session, missed: list[int]) -> None:
         """The gateway says welcome; the missed messages travel in the same packet."""
         now_s = self.clock.now
         rows = [self.notes.written(message, session.number, now_s) for message in missed]
         session.synced = frozenset(missed)
-        size_bytes = sum(self.size_bytes[message] for message in missed)
+        self.notes.session_unread[session.number] = len(missed)
+        size_bytes = float(sum(self.size_bytes[message] for message in missed))
+        size_bytes += session.listed * self.scenario.friend_list.entry_bytes
         self.clock.at(self._arrival_s(session, now_s, size_bytes, 1.0), self.welcomed, (session, rows))
 
     def welcomed(self, event: Any) -> None:
@@ -142,6 +181,7 @@ class Journey(Stage):
                 self.notes.lost(row, Cause.LEFT)
             return
         session.online = True
+        self.online[session.user] = self.online.get(session.user, 0) + 1
         self.notes.online_s[session.number] = self.clock.now
         self.notes.session_fate[session.number] = SessionFate.ONLINE
         for row in rows:
@@ -156,7 +196,12 @@ class Journey(Stage):
         session = event.value
         if not session.gone:
             self._gone(session, SessionFate.LEFT if session.online else SessionFate.ABANDONED)
-            self.clock.process(self.goodbye(session, session.link_s))
+            silent = self.luck.is_silent(session.number)
+            self.notes.session_silent[session.number] = silent
+            if not silent:
+                self.clock.process(self.goodbye(session, session.link_s))
+            elif self.scenario.network.notice_s:
+                self.clock.process(self.goodbye(session, self.scenario.network.notice_s))
 
     def goodbye(self, session: Session, notice_s: float) -> Story:
         """The gateway notices, after ``notice_s``, and takes the session off."""
@@ -166,31 +211,45 @@ class Journey(Stage):
         self.connections[gateway.number] -= 1
         if not session.registered:
             return
-        for node, channels in self.by_node(gateway, self.part(session)):
-            gateway.send(node, Subscribe(self, gateway, channels, -1, None))
+        entered = list(session.entered)
+        for node, channels in self.by_node(gateway, self.part(session) + self.presence.watch(session, -1)):
+            gateway.send(node, self.subscription(node, gateway, channels, -1))
+        takes_out(self, session, entered)
         if keeps_registry(self.routing):
-            gateway.send(self.node_of_user(session.user), Update(self, gateway, session.user, -1, None))
+            gateway.send(self.node_of_user(session.user), self.update(gateway, session.user, -1))
+        if self.presence.kept and self.scenario.has_broker:
+            gateway.send(self.node_of_user(session.user), self.presence.sign_out(session))
+        elif self.presence.kept:
+            self.presence.went(session)
 
     def message(self, message: int) -> Story:
-        """A message from its sender's hand to the gateway, the store, and on to its audience."""
+        """A message from its sender's hand to the gateway."""
         session = self.sessions[self.sender_session[message]]
         if not session.online and not session.gone:
             yield session.ready
         if session.gone:
             self.refuse(message, Cause.NO_SESSION)
             return
+        if self.lists.loads and not (yield from self.find(message, session)):
+            return
+        if self.presence.pulls and self.lists.opening[message]:
+            self.clock.process(ask_presence(self, self.presence, session, self.rooms.partner(message)))
         session.uplink_s = max(session.uplink_s, self.clock.now + session.link_s * self.luck.uplink[message])
         yield self.clock.until(session.uplink_s)
         if session.closed:
             self.refuse(message, Cause.NO_SESSION)
             return
-        gateway, store = session.gateway, self.design.store
         self.notes.under_way[message] += 1
-        self.notes.gateway[message] = gateway.number
-        if not (yield from self.receive(message, gateway)):
+        self.notes.gateway[message] = session.gateway.number
+        if (yield from self.receive(message, session.gateway)) and (yield from self.may_pass(message, session)):
+            yield from self.carry(message, session.gateway)
+        else:
             self.tell(session, message)
-            self.carried(message)
-            return
+        self.carried(message)
+
+    def carry(self, message: int, gateway: Gateway) -> Story:
+        """A message that was taken goes to the store and on to its audience."""
+        store = self.design.store
         if store == "before":
             storing = self._store(message, gateway, routes=True)
             yield from self.ask(gateway, self.store_of(message), storing, storing.reply)
@@ -204,12 +263,85 @@ class Journey(Stage):
         if store == "after":
             yield self.does(gateway, Work.COMMAND, self.scenario.gateway.command_us)
             gateway.send(self.store_of(message), self._store(message, gateway, routes=False))
-        self.carried(message)
+        if self.lists.loads:
+            self.lists.noted(message, gateway)
+
+    def find(self, message: int, session: Session) -> Generator[Event, Any, bool]:
+        """The writer looks for the recipient on the list, or searches; False where the message is never written."""
+        if not self.lists.is_written(message):
+            self.abandon(message)
+            return False
+        choice = self.lists.detour(message, session)
+        if choice == GIVE_UP:
+            self.abandon(message)
+            return False
+        if choice == SEARCH:
+            yield from search(self, session, message)
+            if session.gone:
+                self.refuse(message, Cause.NO_SESSION)
+                return False
+        return True
+
+    def may_pass(self, message: int, session: Session) -> Generator[Event, Any, bool]:
+        """What must be asked, and who must be in the room, before a message that was taken goes on."""
+        gateway, costs = session.gateway, self.scenario.gateway
+        if self.access.must_ask(message, gateway):
+            yield from self.query(
+                gateway, [(self.database, self.access.question(message, gateway, Task(self.clock, costs.parse_us)))]
+            )
+        cause = self.access.answer(message, gateway)
+        if cause:
+            yield self.does(gateway, Work.REFUSAL, costs.write_us)
+            self.refuse(message, cause)
+            return False
+        room = self.rooms.room[message]
+        if self.rooms.kind == PERSONAL_ROOMS and self.rooms.partner(message) >= 0 and not session.gone:
+            yield from enter(self, session, room)
+        if self.creates_rooms and not self.rooms.exists[room]:
+            yield from self.found(message, gateway)
+        if self.asks_members:
+            broker = self.scenario.broker
+            cost_us = broker.lookup_us + broker.lookup_user_us * len(self.hearers(message))
+            request = Request(gateway, Work.MEMBERS, cost_us, Task(self.clock, costs.parse_us))
+            yield from self.query(gateway, [(self.node_of_room(message), request)])
+        return True
+
+    def found(self, message: int, gateway: Gateway) -> Story:
+        """The first message of a pair creates its room; it carries its members, so that gateways can join them."""
+        room = self.rooms.room[message]
+        self.rooms.exists[room] = True
+        self.founding[room] = message
+        if self.routing == ROOM:
+            self.notes.room_ready_s[room] = math.inf
+        if self.asks_members:
+            members = len(self.rooms.members(room))
+            cost_us = self.scenario.broker.update_us * members
+            reply = Task(self.clock, self.scenario.gateway.parse_us)
+            request = Request(gateway, Work.UPDATE, cost_us, reply, times=members)
+            yield from self.query(gateway, [(self.node_of_room(message), request)])
+
+    def comes_back(self, user: int, length_s: float) -> int:
+        """A session that the trace does not have starts; returns its number."""
+        end_s = self.clock.now + length_s
+        number = self.notes.comes_back(user, self.clock.now, end_s)
+        self.session_end_s.append(end_s)
+        self.sessions.append(Session(number, user, self.luck.link_again_s(user), Event(self.clock)))
+        self.clock.process(self.login(number))
+        return number
+
+    def verdict(self, message: int) -> Cause:
+        return self.access.verdict(message)
+
+    def stored(self, message: int) -> list[int]:
+        waiting = super().stored(message)
+        if self.pushes.kept:
+            self.pushes.stored(message, waiting)
+        return waiting
 
     def receive(self, message: int, gateway: Gateway) -> Generator[Event, Any, bool]:
         """The gateway reads and checks a message, and writes the first commands for it or refuses it."""
         store = self.design.store
-        commands = int(store in ("before", "beside"))
+        commands = int(store in ("before", "beside")) + self.lists.moves(message)
         if store != "before":
             commands += self._commands(message, gateway)
         job = Receive(self, message, commands, self._places(commands))
@@ -245,9 +377,9 @@ class Journey(Stage):
 
     def route_by_directory(self, message: int, gateway: Gateway) -> Story:
         """The directory says which gateways hold the recipients; each of them gets one PUBLISH."""
-        node = self.nodes[publish_node(room_channel(self.room[message]), self.topology, len(self.nodes))]
+        node = self.node_of_room(message)
         reply = Task(self.clock)
-        look_up = LookUp(self, tuple(self.recipients(message)), gateway, reply)
+        look_up = LookUp(self, tuple(self.hearers(message)), gateway, reply)
         yield from self.ask(gateway, node, look_up, reply)
         if self.shortcut:
             self.fan_out_here(message, gateway)
@@ -293,17 +425,16 @@ class Journey(Stage):
                 self.notes.row_fate[row] = Fate.DUPLICATE
             self._received(row, message, session)
 
+    def abandon(self, message: int) -> None:
+        """A message that is never written."""
+        self.notes.fate[message] = Fate.ABANDONED
+        self.notes.done_s[message] = self.clock.now
+
     def refuse(self, message: int, cause: Cause) -> None:
         """A message that the system never took."""
         self.notes.fate[message] = Fate.REFUSED
         self.notes.cause[message] = cause
         self.notes.done_s[message] = self.clock.now
-
-    def ask(self, gateway: Gateway, station: Station, request: Job, reply: Task) -> Story:
-        """Sends a request and waits until the gateway has read the reply."""
-        gateway.send(station, request)
-        yield reply
-        gateway.work[Work.PARSE] += 1
 
     def post(self, station: Station, place: Any, items: list[Any]) -> None:
         """What left a station at one instant for one place: a packet."""
@@ -329,7 +460,7 @@ class Journey(Stage):
         arrival_s = self._arrival_s(session, self.clock._now, size_bytes, rows[0][1])
         self.clock.at(arrival_s, self.delivered, (session, [row for row, _ in rows]))
 
-    def _arrival_s(self, session: Session, leaves_s: float, size_bytes: int, factor: float) -> float:
+    def _arrival_s(self, session: Session, leaves_s: float, size_bytes: float, factor: float) -> float:
         """When a packet arrives: the link sends one byte after the other, and nothing overtakes."""
         drained_s = session.drained_s
         drained_s = (drained_s if drained_s > leaves_s else leaves_s) + size_bytes / self.downlink_bytes_per_s
@@ -340,6 +471,8 @@ class Journey(Stage):
 
     def _received(self, row: int, message: int, session: Session) -> None:
         self.notes.row_time_s[row] = self.clock._now
+        if self.design.receipts and self._is_for(message, session.user):
+            self.clock.process(acknowledge(self, message, session, row))
         if self.keeps_missed:
             box = self.inbox.get(session.user)
             if box is not None and message in box:
@@ -354,6 +487,9 @@ class Journey(Stage):
 
     def _gone(self, session: Session, fate: SessionFate) -> None:
         was_online = session.online
+        if was_online:
+            self.online[session.user] -= 1
+        self.access.gone(session)
         session.gone, session.online = True, False
         self.notes.left_s[session.number] = self.clock.now
         self.notes.session_fate[session.number] = fate
@@ -381,7 +517,7 @@ class Journey(Stage):
         if self.routing == MESH:
             return len(self._peers(message, gateway))
         if publishes_per_recipient(self.routing):
-            return self.room_start[self.room[message] + 1] - self.room_start[self.room[message]] - 1
+            return len(self.hearers(message))
         return 1
 
     def _places(self, commands: int) -> tuple[str, ...]:
@@ -392,22 +528,31 @@ class Journey(Stage):
         if publishes_per_recipient(self.routing):
             return [
                 (user_channel(user) if self.routing == USER else standing_channel(self.routing, 0), user)
-                for user in self.recipients(message)
+                for user in self.hearers(message)
             ]
         if self.routing == GLOBAL:
             return [(standing_channel(GLOBAL, 0), -1)]
-        return [(room_channel(self.room[message]), -1)]
+        room = self.rooms.room[message]
+        if self.creates_rooms and self.founding.get(room) == message:
+            return [(GLOBAL_CHANNEL, -1)]
+        return [(room_channel(room), -1)]
 
     def _peers(self, message: int, gateway: Gateway) -> list[Gateway]:
         others = [peer for peer in self.gateways if peer is not gateway]
+        room = self.rooms.room[message]
+        if self.design.mesh_directory and self.founding.get(room) == message:
+            members = self.rooms.members(room)
+            return [peer for peer in others if any(user in peer.local for user in members)]
         if self.design.mesh_directory:
-            return [peer for peer in others if self.room[message] in peer.members]
+            return [peer for peer in others if room in peer.members]
         return others
 
     def _start(self) -> None:
         """The state at time 0: gateways subscribed, sessions that began before the run online."""
         for gateway in self.gateways:
             channel = standing_channel(self.routing, gateway.number)
+            if self.routing == ROOM and (self.creates_rooms or self.presence.tells_all):
+                channel = GLOBAL_CHANNEL
             if channel >= 0:
                 self.subscribed(gateway, [channel])
         starts_s = self.world.sessions.start_s
@@ -421,19 +566,65 @@ class Journey(Stage):
             self._gone(session, SessionFate.REFUSED)
             return
         session.online = True
+        self.online[session.user] = self.online.get(session.user, 0) + 1
         self.notes.online_s[session.number] = since_s
         self.notes.session_fate[session.number] = SessionFate.ONLINE
-        self.subscribed(session.gateway, self.join(session))
+        if self.lists.loads:
+            session.listed = self.lists.length(session)
+            self.notes.session_listed[session.number] = session.listed
+        self.subscribed(session.gateway, self.join(session) + self.presence.watch(session, +1))
+        self.access.renewed(session)
+        if self.presence.kept:
+            self.presence.standing(session)
+        self._lives(session, since_s)
         if keeps_registry(self.routing):
             self.register(session.user, session.gateway.number, +1)
         self.clock.at(max(0.0, self.session_end_s[session.number]), self.leave, session)
 
     def _open_trace(self, standing: int) -> Story:
-        """Sessions start and messages are written, in the order of time; at one instant sessions come first."""
+        """Sessions start, ties end, messages are written, rooms are tried: in order of time, in this one at ties."""
         starts_s = self.world.sessions.start_s[standing:].tolist()
-        times_s = self.world.messages.time_s.tolist()
-        sessions = zip(starts_s, repeat(self.login), range(standing, standing + len(starts_s)), strict=False)
-        messages = zip(times_s, repeat(self.message), range(len(times_s)), strict=False)
-        for time_s, story, number in merge(sessions, messages, key=itemgetter(0)):
+        streams = [
+            (starts_s, self.login, range(standing, standing + len(starts_s))),
+            (self.world.endings.time_s.tolist(), self.ends, count()),
+            (self.world.messages.time_s.tolist(), self.message, count()),
+            (self.world.intrusions.time_s.tolist(), self.tries, count()),
+        ]
+        rows = [zip(times_s, repeat(story), numbers, strict=False) for times_s, story, numbers in streams]
+        for time_s, story, number in merge(*rows, key=itemgetter(0)):
             yield self.clock.until(time_s)
             self.clock.process(story(number))
+
+    def ends(self, ending: int) -> Story:
+        """A user ends a tie."""
+        self.access.tie_ends(ending)
+        yield from ()
+
+    def tries(self, number: int) -> Story:
+        """An intruder tries to get into a room."""
+        yield from intrude(self, self.access, number)
+
+    def _lives(self, session: Session, since_s: float) -> None:
+        """What a session does from time to time while it lives."""
+        if self.presence.kept and self.scenario.has_broker:
+            self.clock.process(self.presence.refresh(session))
+        if self.access.renews:
+            self.clock.process(self._renew(session, since_s))
+
+    def _renew(self, session: Session, since_s: float) -> Story:
+        life_s, costs = self.access.token_life_s, self.scenario.gateway
+        due_s = since_s + life_s
+        if due_s < self.clock.now:
+            due_s += life_s * math.ceil((self.clock.now - due_s) / life_s)
+        while True:
+            yield self.clock.until(due_s)
+            if session.has_left():
+                return
+            yield self.does(session.gateway, Work.TOKEN, costs.receive_us + self.access.token_us)
+            if session.has_left():
+                return
+            self.access.renewed(session)
+            due_s = max(due_s + life_s, self.clock.now)
+
+    def _is_for(self, message: int, user: int) -> bool:
+        return user != self.sender[message] and self.rooms.place(message, user) >= 0

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from chatsim.scenario import Scenario
-from chatsim.world.draws import Purpose, exponential, normal
+from chatsim.world.draws import Purpose, exponential, normal, uniform
 from chatsim.world.tables import World
 
 BLOCK = 512
@@ -35,6 +37,10 @@ class Luck:
         self.uplink = np.exp(
             self._jitter_sigma * normal(self._seed, self._replication, Purpose.UPLINK, every, 0)
         ).tolist()
+        silent = uniform(self._seed, self._replication, Purpose.SILENT, sessions, 0) < network.silent_share
+        self._silent: list[bool] = silent.tolist()
+        self._network = network
+        self._again: dict[int, int] = {}
         self._messages = len(every)
         self._blocks: dict[int, tuple[list[float], list[int]]] = {}
         self._service: dict[tuple[int, int], list[float]] = {}
@@ -46,6 +52,17 @@ class Luck:
         if drawn is None:
             drawn = self._draw(block)
         return drawn[0], drawn[1][place]
+
+    def is_silent(self, session: int) -> bool:
+        """Whether a session vanishes without a word; one that a push has brought never does."""
+        return session < len(self._silent) and self._silent[session]
+
+    def link_again_s(self, user: int) -> float:
+        """The one-way delay of the next session of a user that the trace does not have."""
+        number = self._again.get(user, 0)
+        self._again[user] = number + 1
+        spread = float(normal(self._seed, self._replication, Purpose.RETURN, np.array([user]), number)[0])
+        return self._network.client_ms_median * 1e-3 * math.exp(self._network.client_sigma * spread)
 
     def service(self, purpose: int, entity: int) -> float:
         """An exponential factor of mean 1 for what one message (or one login) costs at a tier."""

@@ -3,13 +3,43 @@
 from __future__ import annotations
 
 from array import array
+from collections import Counter
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from chatsim.engine.outcome import Cause, Columns, Fate, SessionFate, Work
-from chatsim.world.tables import World
+from chatsim.engine.outcome import Cause, Columns, Fate, IntrusionFate, SessionFate, Work
+from chatsim.world.tables import SessionTable, World
 
 NEVER = float("nan")
+
+
+class Rows:
+    """A table that grows: columns of one type each, by name; "B" stands for yes or no."""
+
+    def __init__(self, **types: str) -> None:
+        self._types = types
+        self._columns: dict[str, array[Any]] = {name: array(code) for name, code in types.items()}
+
+    def __len__(self) -> int:
+        return len(next(iter(self._columns.values())))
+
+    def __getitem__(self, name: str) -> array[Any]:
+        return self._columns[name]
+
+    def add(self, *values: float) -> int:
+        """Adds a row; returns its number."""
+        for column, value in zip(self._columns.values(), values, strict=True):
+            column.append(value)
+        return len(self) - 1
+
+    def table(self) -> Columns:
+        """What has been added."""
+        return {
+            name: np.array(column).astype(bool) if self._types[name] == "B" else np.array(column)
+            for name, column in self._columns.items()
+        }
 
 
 class Notes:
@@ -18,6 +48,7 @@ class Notes:
     def __init__(self, world: World, stations: int) -> None:
         messages, sessions = len(world.messages), len(world.sessions)
         self.work = [[0] * len(Work) for _ in range(stations)]
+        self.item_us = [0.0] * stations
         self.station = array("i")
         self.tick_start_s = array("d")
         self.tick_end_s = array("d")
@@ -46,9 +77,29 @@ class Notes:
         self.online_s = array("d", [NEVER]) * sessions
         self.left_s = array("d", [NEVER]) * sessions
         self.session_fate = array("b", [SessionFate.CONNECTING]) * sessions
-        self.change_s = array("d")
-        self.change_node = array("i")
-        self.change = array("b")
+        self.searched_s = array("d", [NEVER]) * messages
+        self.listed_rank = array("i", [-1]) * messages
+        self.opening = array("b", [0]) * messages
+        self.detour = array("b", [0]) * messages
+        self.row_receipt_s: dict[int, float] = {}
+        self.trimmed: list[tuple[int, int]] = []
+        self.room_ready_s: dict[int, float] = {}
+        self.session_listed = array("i", [0]) * sessions
+        self.session_unread = array("i", [0]) * sessions
+        self.session_silent = array("b", [0]) * sessions
+        self.caused = Rows(user="i", start_s="d", end_s="d")
+        self.presence = Rows(
+            time_s="d", user="i", change="b", meant="q", pushes="q", notices="q", told_sum_s="d", told_last_s="d"
+        )
+        self.pulls = Rows(time_s="d", user="i", shown="B", online="B")
+        self.pushed = Rows(
+            user="i", message="i", due_s="d", tries="i", sent_s="d", arrived_s="d", session="i", fate="b"
+        )
+        self.intrusion_room = array("i", [-1]) * len(world.intrusions)
+        self.decided_s = array("d", [NEVER]) * len(world.intrusions)
+        self.intrusion_fate = array("b", [IntrusionFate.UNDER_WAY]) * len(world.intrusions)
+        self.effective_s = array("d", [NEVER]) * len(world.endings)
+        self.subscriptions = Rows(time_s="d", node="i", change="b")
 
     def tick(self, station: int, start_s: float, end_s: float, items: int, waiting: int, waited_s: float) -> None:
         """One tick of a station."""
@@ -80,6 +131,8 @@ class Notes:
         time_s = np.array(self.row_time_s, np.float64)
         fate = np.where(np.isnan(time_s), Fate.IN_FLIGHT, Fate.DELIVERED).astype(np.int8)
         fate[list(self.row_fate)] = list(self.row_fate.values())
+        receipt_s = np.full(len(fate), NEVER)
+        receipt_s[list(self.row_receipt_s)] = list(self.row_receipt_s.values())
         cause = np.zeros(len(fate), np.int8)
         cause[list(self.row_cause)] = list(self.row_cause.values())
         return {
@@ -89,13 +142,8 @@ class Notes:
             "time_s": time_s,
             "fate": fate,
             "cause": cause,
+            "receipt_s": receipt_s,
         }
-
-    def subscription(self, time_s: float, node: int, change: int) -> None:
-        """A broker node holds one subscription more (+1) or less (-1)."""
-        self.change_s.append(time_s)
-        self.change_node.append(node)
-        self.change.append(change)
 
     def ticks(self) -> Columns:
         """The table of ticks."""
@@ -108,16 +156,16 @@ class Notes:
             "waited_s": np.array(self.tick_waited_s, np.float64),
         }
 
-    def messages(self, world: World) -> Columns:
-        """The table of messages; ``recipients`` counts the members without the sender."""
+    def messages(self, world: World, meant: npt.NDArray[np.int64]) -> Columns:
+        """The table of messages; ``meant`` is the room whose members each is for, ``recipients`` counts these."""
         trace, rooms = world.messages, world.rooms
         return {
-            "time_s": trace.time_s,
+            "time_s": np.fmax(trace.time_s, np.array(self.searched_s, np.float64)),
             "sender": trace.sender,
             "session": trace.session,
-            "room": trace.room,
+            "room": meant.astype(np.int32),
             "size_bytes": trace.size_bytes,
-            "recipients": (np.diff(rooms.start)[trace.room] - 1).astype(np.int32),
+            "recipients": (np.diff(rooms.start)[meant] - 1).astype(np.int32),
             "gateway": np.array(self.gateway, np.int32),
             "received_s": np.array(self.received_s, np.float64),
             "stored_s": np.array(self.stored_s, np.float64),
@@ -128,26 +176,75 @@ class Notes:
             "discards": np.array(self.discards, np.int32),
             "fate": np.array(self.fate, np.int8),
             "cause": np.array(self.cause, np.int8),
+            "listed_rank": np.array(self.listed_rank, np.int32),
+            "opening": np.array(self.opening, bool),
+            "detour": np.array(self.detour, np.int8),
         }
+
+    def all_sessions(self, world: World) -> SessionTable:
+        """The sessions of the trace, then those that the system has caused, each on a device of its own."""
+        trace, caused = world.sessions, self.caused.table()
+        first = int(trace.device.max(initial=-1)) + 1
+        times: Counter[int] = Counter()
+        device = np.empty(len(self.caused), trace.device.dtype)
+        for place, user in enumerate(caused["user"].tolist()):
+            device[place] = first + times[user]
+            times[user] += 1
+        return SessionTable(
+            np.concatenate([trace.user, caused["user"]]),
+            np.concatenate([trace.device, device]),
+            np.concatenate([trace.start_s, caused["start_s"]]),
+            np.concatenate([trace.end_s, caused["end_s"]]),
+        )
 
     def sessions(self, world: World) -> Columns:
         """The table of sessions."""
-        trace = world.sessions
+        table = self.all_sessions(world)
         return {
-            "user": trace.user,
-            "device": trace.device,
-            "start_s": trace.start_s,
-            "end_s": trace.end_s,
+            "user": table.user,
+            "device": table.device,
+            "start_s": table.start_s,
+            "end_s": table.end_s,
             "gateway": np.array(self.session_gateway, np.int32),
             "online_s": np.array(self.online_s, np.float64),
             "left_s": np.array(self.left_s, np.float64),
             "fate": np.array(self.session_fate, np.int8),
+            "silent": np.array(self.session_silent, bool),
+            "listed": np.array(self.session_listed, np.int32),
+            "unread": np.array(self.session_unread, np.int32),
         }
 
-    def subscriptions(self) -> Columns:
-        """The table of changes of subscriptions."""
+    def comes_back(self, user: int, start_s: float, end_s: float) -> int:
+        """A session that the trace does not have; returns its number."""
+        self.caused.add(user, start_s, end_s)
+        self.online_s.append(NEVER)
+        self.left_s.append(NEVER)
+        self.session_gateway.append(-1)
+        self.session_fate.append(SessionFate.CONNECTING)
+        for column in (self.session_silent, self.session_listed, self.session_unread):
+            column.append(0)
+        return len(self.session_gateway) - 1
+
+    def intrusions(self, world: World) -> Columns:
+        """The table of tries to get into rooms."""
+        table = world.intrusions
         return {
-            "time_s": np.array(self.change_s, np.float64),
-            "node": np.array(self.change_node, np.int32),
-            "change": np.array(self.change, np.int8),
+            "time_s": table.time_s,
+            "user": table.user,
+            "session": table.session,
+            "victim": table.victim,
+            "room": np.array(self.intrusion_room, np.int32),
+            "decided_s": np.array(self.decided_s, np.float64),
+            "fate": np.array(self.intrusion_fate, np.int8),
+        }
+
+    def endings(self, world: World) -> Columns:
+        """The table of ties that ended."""
+        table = world.endings
+        return {
+            "time_s": table.time_s,
+            "user": table.user,
+            "other": table.other,
+            "blocks": table.blocks,
+            "effective_s": np.array(self.effective_s, np.float64),
         }

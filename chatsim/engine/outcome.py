@@ -26,6 +26,9 @@ class Fate(IntEnum):
     IN_FLIGHT = 5  # still under way when the run ended
     DUPLICATE = 6  # came to a session that had it already; the client drops it
     MISSED = 7  # written to a session that was gone or full, but its user has it elsewhere or in store
+    OVERHEARD = 8  # came to a session of somebody for whom it was not meant
+    COPY = 9  # came to another session of its sender
+    ABANDONED = 10  # never written: the recipient was not on the list, and nobody searched
 
 
 class Cause(IntEnum):
@@ -38,6 +41,9 @@ class Cause(IntEnum):
     NO_SESSION = 4  # the sender was not connected (login refused, closed, or left before it was sent)
     TOO_MANY = 5  # the sender wrote more than its limit per second
     TOO_LARGE = 6  # the message was larger than the limit
+    FORBIDDEN = 7  # the sender had no right to write to the recipient any more
+    TRIMMED = 8  # it fell off a full history before the recipient came
+    NOT_JOINED = 9  # the recipient's gateway had not subscribed to the new room yet
 
 
 class SessionFate(IntEnum):
@@ -49,6 +55,25 @@ class SessionFate(IntEnum):
     ABANDONED = 3  # left before its login was through
     REFUSED = 4  # no connection was to be had
     CONNECTING = 5  # login still going on when the run ended
+
+
+class PushFate(IntEnum):
+    """What became of a push."""
+
+    UNDER_WAY = 0  # refused so far, or on its way, when the run ended
+    IGNORED = 1  # came to a device whose user stayed away, or may still come
+    BROUGHT_BACK = 2  # its user came back for it
+    WASTED = 3  # came when the user had read everything, or was connected
+
+
+class IntrusionFate(IntEnum):
+    """How a try to get into a room ended."""
+
+    UNDER_WAY = 0  # when the run ended
+    REFUSED = 1  # the gateway said no
+    ENTERED = 2  # the intruder's session was in the room
+    NO_SESSION = 3  # the intruder was not connected
+    NO_ROOM = 4  # there was no such room to be in
 
 
 class Work(IntEnum):
@@ -70,6 +95,21 @@ class Work(IntEnum):
     STORE = 13  # broker or database: messages stored
     RECOVER = 14  # broker or database: syncs read
     REFUSAL = 15  # gateway: refusals written to senders
+    RELATION = 16  # database: is this user a friend of that one, or all friends of a user for such checks
+    TOKEN = 17  # gateway: renewed tokens checked
+    JOIN = 18  # gateway: requests to join a room
+    LIST = 19  # broker or database: friend lists read
+    STATE = 20  # broker: reads of the states of listed friends
+    SEARCH = 21  # gateway and database: searches for a user
+    MEMBERS = 22  # broker: reads of who is in a room
+    PRESENCE = 23  # broker: presence keys written or deleted
+    ASKED = 24  # gateway: questions for one user's presence
+    NOTICE = 25  # gateway: notices written to sessions (of presence, of a message read)
+    NOTICE_PUBLISH = 26  # broker: PUBLISH commands of notices
+    NOTICE_PUSH = 27  # broker: pushes of notices to gateways
+    NOTICE_BUS = 28  # broker: notices taken from another node of the cluster
+    RECEIPT = 29  # gateway: receipts read from sessions
+    NOTIFY = 30  # gateway: pushes handed to their provider
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,20 +117,32 @@ class Outcome:
     """What happened in one run. Times in simulated seconds, NaN where a thing did not happen.
 
     ``messages`` (one row per message of the trace, same order):
-        time_s when its sender wrote it; sender, room, session; size_bytes; recipients (members without the sender);
+        time_s when its sender wrote it (after the search, if there was one); sender, room (whose members it is meant
+        for), session; size_bytes; recipients (members without the sender);
         gateway (-1: none); received_s when that has checked it; stored_s; routed_s when the sender's gateway is done
         with it; done_s when nothing carries it any more; pushes sent for it by broker nodes or peer gateways, and
         discards of these; told_s when the sender of a refused message knows; fate (Fate.DELIVERED stands for "taken")
-        and cause.
+        and cause; listed_rank, where lists are loaded: the recipient's place on the sender's list (0: on none, however
+        long; -1: no private message); opening: a conversation opens; detour (see :mod:`chatsim.rules.detour`).
     ``deliveries`` (one row per message x intended session; session = -1 where the recipient had none):
-        message, recipient, session, gateway; fate, cause; local (on the sender's gateway); written_s; time_s.
-    ``sessions`` (one row per session of the trace, same order):
-        user, device, start_s, end_s; gateway; online_s the login is through; left_s; fate.
+        message, recipient, session, gateway; fate, cause; local (on the sender's gateway); written_s; time_s;
+        receipt_s when the sender knows. Rows OVERHEARD and COPY are beyond the audience.
+    ``sessions`` (one row per session of the trace, same order, then those that a push has brought):
+        user, device, start_s, end_s; gateway; online_s the login is through; left_s; fate; silent (it vanished without
+        a word); listed (friends loaded); unread (messages that waited).
     ``ticks`` (one row per tick of any station):
         station (index in ``stations``), start_s, end_s, items taken, waiting (left in the queue), waited_s (summed over
         the items).
     ``subscriptions`` (one row per change): time_s, node, change (+1 or -1).
-    ``work``: int64 array, stations x Work.
+    ``work``: int64 array, stations x Work; ``item_us``: what these items cost each station, without ticks and flushes.
+    ``presence`` (one row per change of what is shown): time_s, user, change (+1: online, -1); meant (users it is meant
+        for), pushes to gateways, notices (written to sessions), told_sum_s (delays of all notices), told_last_s.
+    ``pulls`` (one row per question for one user's presence): time_s, user, shown, online (what is true).
+    ``pushes`` (one row per push that was due): user, message, due_s, tries, sent_s (taken by the provider), arrived_s,
+        session (that it brought, or -1), fate.
+    ``intrusions`` (one row per try): time_s, user, session, victim, room (-1: none), decided_s, fate.
+    ``endings`` (one row per tie that ended): time_s, user, other, blocks, effective_s (no gateway takes a message
+        across it any more; NaN: never).
     """
 
     scenario: Scenario
@@ -103,3 +155,9 @@ class Outcome:
     subscriptions: Columns
     work: npt.NDArray[np.int64]
     end_s: float
+    item_us: npt.NDArray[np.float64]
+    presence: Columns
+    pulls: Columns
+    pushes: Columns
+    intrusions: Columns
+    endings: Columns

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import math
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
-import numpy as np
 from simpy.events import Event
 
 from chatsim.engine.clock import Clock
 from chatsim.engine.luck import Luck
 from chatsim.engine.notes import Notes
 from chatsim.engine.outcome import Cause, Work
-from chatsim.engine.station import Host, Station, Task
+from chatsim.engine.rooms import Rooms
+from chatsim.engine.station import Host, Job, Read, Request, Station, Task
 from chatsim.rules.limits import ACCEPTED, TOO_LARGE, TOO_MANY, tokens_now, verdict
 from chatsim.rules.placement import PLACEMENT_NUMBERS, place
+from chatsim.rules.rooms import PERSONAL_ROOMS
 from chatsim.rules.routing import (
     ROOM,
     ROUTING_NUMBERS,
@@ -32,6 +36,9 @@ from chatsim.world.tables import World
 CAUSES = {ACCEPTED: Cause.NONE, TOO_MANY: Cause.TOO_MANY, TOO_LARGE: Cause.TOO_LARGE}
 
 
+Story = Generator[Event, Any, None]
+
+
 class Session:
     """One session, seen from both ends of its connection: connecting, online, gone."""
 
@@ -39,14 +46,17 @@ class Session:
         "closed",
         "downlink_s",
         "drained_s",
+        "entered",
         "gateway",
         "gone",
         "link_s",
+        "listed",
         "live",
         "number",
         "online",
         "ready",
         "registered",
+        "rights_s",
         "synced",
         "uplink_s",
         "user",
@@ -67,6 +77,9 @@ class Session:
         self.drained_s = 0.0
         self.live: set[int] | None = None
         self.synced: frozenset[int] = frozenset()
+        self.entered: dict[int, float] = {}
+        self.rights_s = 0.0
+        self.listed = 0
 
     def has_left(self) -> bool:
         """Whether the session has gone by now: asked by a story after each wait."""
@@ -74,13 +87,17 @@ class Session:
 
 
 class Gateway(Station):
-    """A chat server: the sessions it holds, by user and by room (with the user's place in the room)."""
+    """A chat server: the sessions it holds, by user and by room (with the user's place in the room).
+
+    ``watchers`` are the sessions that want to know of a user's presence.
+    """
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.local: dict[int, list[Session]] = {}
         self.tokens: dict[int, tuple[float, float]] = {}
         self.members: dict[int, dict[Session, int]] = {}
+        self.watchers: dict[int, dict[Session, None]] = {}
 
 
 class Node(Station):
@@ -99,7 +116,7 @@ class Node(Station):
             here.pop(gateway, None)
             if not here:
                 del self.subscribers[channel]
-        self.notes.subscription(self.clock.now, self.number, change)
+        self.notes.subscriptions.add(self.clock.now, self.number, change)
 
 
 class Stage:
@@ -113,7 +130,11 @@ class Stage:
         self.topology = TOPOLOGY_NUMBERS[scenario.broker.topology]
         self.shortcut = self.design.local_shortcut
         self.placement = PLACEMENT_NUMBERS[self.design.placement]
-        self.keeps_missed = self.design.offline == "store"
+        self.keeps_missed = self.design.offline != "drop"
+        self.own_devices = self.design.own_devices
+        self.rooms = Rooms(world, self.design)
+        self.creates_rooms = self.design.rooms_created == "first_message" and self.rooms.kind != PERSONAL_ROOMS
+        self.asks_members = self.design.membership == "broker"
         self.names = scenario.stations
         self.notes = Notes(world, len(self.names))
         self.luck = Luck(scenario, world)
@@ -123,8 +144,17 @@ class Stage:
         self.registry: dict[int, dict[int, int]] = {}
         self.inbox: dict[int, dict[int, None]] = {}
         self.early: dict[int, set[int]] = {}
+        self.history: dict[int, deque[int]] = {}
+        self.held: dict[int, int] = {}
+        self.came_s: dict[int, float] = {}
+        self.last_gateway: dict[int, int] = {}
+        self.entered: dict[int, dict[int, int]] = {}
+        self.founding: dict[int, int] = {}
+        self.room_waits: dict[int, int] = {}
         self.connections = [0] * self.design.gateways
         self.arrivals = 0
+        self.online: dict[int, int] = {}
+        self.message_us = scenario.gateway.receive_us
         self._build_stations()
         self._read_world()
 
@@ -135,6 +165,23 @@ class Stage:
         gateway.take(job)
         return job
 
+    def query(self, gateway: Gateway, requests: Sequence[tuple[Station, Request]]) -> Story:
+        """The gateway sends requests, all at once, and waits until it has read every reply."""
+        if not requests:
+            return
+        yield self.does(gateway, Work.COMMAND, self.scenario.gateway.command_us * len(requests), len(requests))
+        for station, request in requests:
+            gateway.send(station, request)
+        for _, request in requests:
+            yield request.awaited
+            gateway.work[Work.PARSE] += 1
+
+    def ask(self, gateway: Gateway, station: Station, request: Job, reply: Task) -> Story:
+        """Sends a request and waits until the gateway has read the reply."""
+        gateway.send(station, request)
+        yield reply
+        gateway.work[Work.PARSE] += 1
+
     def factor(self, costs: StationCosts, purpose: int, entity: int) -> float:
         """The luck of an item: 1 with fixed costs, exponential of mean 1 otherwise."""
         return self.luck.service(purpose, entity) if costs.service == "exponential" else 1.0
@@ -142,12 +189,14 @@ class Stage:
     def take_place(self, session: Session) -> bool:
         """The balancer places a session on a gateway; False where none has room."""
         limit = self.scenario.gateway.connections_max
-        number = place(self.placement, self.arrivals, session.user, self.connections, limit)
+        last = self.last_gateway.get(session.user, -1)
+        number = place(self.placement, self.arrivals, session.user, self.connections, limit, last)
         self.arrivals += 1
         if number < 0:
             return False
         session.gateway = self.gateways[number]
         self.connections[number] += 1
+        self.last_gateway[session.user] = number
         self.notes.session_gateway[session.number] = number
         return True
 
@@ -155,20 +204,20 @@ class Stage:
         """Takes a session on at its gateway; the channels to which that gateway must now subscribe."""
         gateway, user = session.gateway, session.user
         session.registered = True
+        self.held[user] = self.held.get(user, 0) + 1
+        self.came_s[user] = self.clock.now
         here = gateway.local.setdefault(user, [])
         here.append(session)
         channels = [user_channel(user)] if self.routing == USER and len(here) == 1 else []
         if not publishes_per_recipient(self.routing):
-            for room, position in self.rooms_of(user):
-                members = gateway.members.setdefault(room, {})
-                if not members and self.routing == ROOM:
-                    channels.append(room_channel(room))
-                members[session] = position
+            for room, position in self.rooms.of_user(user):
+                channels += self.into(session, room, position)
         return channels
 
     def part(self, session: Session) -> list[int]:
         """Takes a session off; the channels that its gateway no longer needs."""
         gateway, user = session.gateway, session.user
+        self.held[user] -= 1
         here = gateway.local[user]
         here.remove(session)
         channels = []
@@ -177,14 +226,104 @@ class Stage:
             if self.routing == USER:
                 channels.append(user_channel(user))
         if not publishes_per_recipient(self.routing):
-            for room, _ in self.rooms_of(user):
-                members = gateway.members[room]
-                del members[session]
-                if not members:
-                    del gateway.members[room]
-                    if self.routing == ROOM:
-                        channels.append(room_channel(room))
+            for room, _ in self.rooms.of_user(user):
+                channels += self.out_of(session, room)
+        for room in session.entered:
+            channels += self.out_of(session, room)
+            self.counted_in(user, room, -1)
+        session.entered = {}
         return channels
+
+    def into(self, session: Session, room: int, position: int) -> list[int]:
+        """A session is in a room at its gateway; the channel to which that must now subscribe, if any."""
+        members = session.gateway.members.setdefault(room, {})
+        needs = not members and self.routing == ROOM
+        members.setdefault(session, position)
+        return [room_channel(room)] if needs else []
+
+    def out_of(self, session: Session, room: int) -> list[int]:
+        """A session is in a room no longer; the channel that its gateway does not need any more, if any."""
+        members = session.gateway.members.get(room)
+        if members is None or session not in members:
+            return []
+        del members[session]
+        if members:
+            return []
+        del session.gateway.members[room]
+        return [room_channel(room)] if self.routing == ROOM else []
+
+    def counted_in(self, user: int, room: int, change: int) -> None:
+        """One session more or less of a user that is no member is in a room: what a set in the broker says."""
+        inside = self.entered.setdefault(room, {})
+        inside[user] = inside.get(user, 0) + change
+        if not inside[user]:
+            del inside[user]
+            if not inside:
+                del self.entered[room]
+
+    def hearers(self, message: int) -> list[int]:
+        """The users in the room in which a message is broadcast, ascending; last its sender, for other devices."""
+        room, sender = self.rooms.room[message], self.sender[message]
+        users = self.rooms.members(room)
+        if room in self.entered:
+            users = sorted({*users, *self.entered[room]})
+        others = [user for user in users if user != sender]
+        return [*others, sender] if self.own_devices else others
+
+    def invite(self, room: int, gateway: Gateway) -> int:
+        """The first message of a new room brings its members here into the room; commands that this takes."""
+        channels = []
+        for position, user in enumerate(self.rooms.members(room)):
+            for session in gateway.local.get(user, ()):
+                channels += self.into(session, room, position)
+        by_node = self.by_node(gateway, channels)
+        for node, its_channels in by_node:
+            self.room_waits[room] = self.room_waits.get(room, 0) + 1
+            reply = Read(self.clock, self.scenario.gateway.parse_us)
+            gateway.work[Work.COMMAND] += 1
+            gateway.send(node, self.subscription(node, gateway, its_channels, +1, reply, lambda: self._ready(room)))
+        return len(by_node)
+
+    def subscription(
+        self,
+        node: Node,
+        gateway: Gateway,
+        channels: list[int],
+        change: int,
+        reply: Task | None = None,
+        then: Callable[[], None] | None = None,
+    ) -> Request:
+        """At a broker node: SUBSCRIBE (``change`` = 1) or UNSUBSCRIBE (-1) to channels."""
+
+        def act() -> None:
+            for channel in channels:
+                node.subscribe(channel, gateway.number, change)
+            if then is not None:
+                then()
+
+        cost_us = self.scenario.broker.subscribe_us * len(channels)
+        return Request(gateway, Work.SUBSCRIBE, cost_us, reply, act, len(channels))
+
+    def update(self, gateway: Gateway, user: int, change: int, reply: Task | None = None) -> Request:
+        """At a broker node: one change of the registry of users' sessions."""
+
+        def act() -> None:
+            self.register(user, gateway.number, change)
+
+        return Request(gateway, Work.UPDATE, self.scenario.broker.update_us, reply, act)
+
+    def _ready(self, room: int) -> None:
+        """One gateway more has subscribed to a new room: with the last of those asked it hears all."""
+        self.room_waits[room] -= 1
+        self._hears_all(room)
+
+    def _hears_all(self, room: int) -> None:
+        if not self.room_waits.get(room) and not math.isnan(self.notes.done_s[self.founding[room]]):
+            self.notes.room_ready_s[room] = self.clock.now
+
+    def session_of(self, message: int) -> Session:
+        """The session in which a message is written."""
+        return self.sessions[self.sender_session[message]]
 
     def register(self, user: int, gateway: int, change: int) -> None:
         """The registry counts one session more or less of a user on a gateway."""
@@ -219,43 +358,53 @@ class Stage:
             gateway.tokens[user] = (tokens if cause else tokens - 1.0, at_s)
         return cause
 
-    def stored(self, message: int) -> None:
-        """A message is in store, for every recipient who does not have it yet."""
+    def stored(self, message: int) -> list[int]:
+        """A message is in store, for every recipient who does not have it yet, and who is returned."""
+        waiting: list[int] = []
         self.notes.stored_s[message] = self.clock.now
         if self.keeps_missed:
             early = self.early.pop(message, ())
-            for user in self.recipients(message):
+            for user in self.rooms.recipients(message):
                 if user not in early:
                     self.inbox.setdefault(user, {})[message] = None
+                    waiting.append(user)
+            self._trim_history(message)
+        return waiting
+
+    def _trim_history(self, message: int) -> None:
+        """A history that is full forgets its oldest message, read or not."""
+        longest = self.scenario.broker.history_max
+        if not longest or self.design.store_in != "broker":
+            return
+        kept = self.history.setdefault(self.rooms.room[message], deque())
+        kept.append(message)
+        if len(kept) > longest:
+            forgotten = kept.popleft()
+            for user in self.rooms.recipients(forgotten):
+                if self.inbox.get(user, {}).pop(forgotten, self) is None:
+                    self.notes.trimmed.append((forgotten, user))
 
     def carried(self, message: int) -> None:
         """One carrier of a message less is under way."""
         self.notes.under_way[message] -= 1
         if not self.notes.under_way[message]:
             self.notes.done_s[message] = self.clock.now
-
-    def recipients(self, message: int) -> list[int]:
-        """The members of a message's room without its sender, ascending."""
-        room, sender = self.room[message], self.sender[message]
-        return [user for user in self.member[self.room_start[room] : self.room_start[room + 1]] if user != sender]
-
-    def position(self, room: int, user: int) -> int:
-        """A user's place in a room."""
-        return self.member.index(user, self.room_start[room], self.room_start[room + 1]) - self.room_start[room]
-
-    def rooms_of(self, user: int) -> list[tuple[int, int]]:
-        """The rooms a user is in, with the user's place in each."""
-        return self._rooms_of[self._rooms_start[user] : self._rooms_start[user + 1]]
+            if self.creates_rooms and self.founding.get(self.rooms.room[message]) == message:
+                self._hears_all(self.rooms.room[message])
 
     def node_of_user(self, user: int) -> Node:
         """The broker node that holds a user's keys."""
         return self.nodes[publish_node(user_channel(user), self.topology, len(self.nodes))]
 
+    def node_of_room(self, message: int) -> Node:
+        """The broker node that holds the keys of the room of a message."""
+        return self.nodes[publish_node(room_channel(self.rooms.room[message]), self.topology, len(self.nodes))]
+
     def store_of(self, message: int) -> Station:
         """Where a message is stored."""
         if self.design.store_in == "database":
             return self.database
-        return self.nodes[publish_node(room_channel(self.room[message]), self.topology, len(self.nodes))]
+        return self.node_of_room(message)
 
     def store_of_user(self, user: int) -> Station:
         """Where a user's missed messages are read."""
@@ -285,19 +434,11 @@ class Stage:
 
     def _read_world(self) -> None:
         world = self.world
-        rooms, messages, sessions = world.rooms, world.messages, world.sessions
-        self.sender: list[int] = messages.sender.tolist()
+        messages, sessions = world.messages, world.sessions
+        self.sender = self.rooms.sender
         self.sender_session: list[int] = messages.session.tolist()
-        self.room: list[int] = messages.room.tolist()
         self.size_bytes: list[int] = messages.size_bytes.tolist()
-        self.member: list[int] = rooms.member.tolist()
-        self.room_start: list[int] = rooms.start.tolist()
         self.session_end_s: list[float] = sessions.end_s.tolist()
-        order = np.argsort(rooms.member, kind="stable")
-        room_of = np.repeat(np.arange(len(rooms)), np.diff(rooms.start))[order]
-        positions = order - rooms.start[room_of]
-        self._rooms_of = list(zip(room_of.tolist(), positions.tolist(), strict=True))
-        self._rooms_start = np.searchsorted(rooms.member[order], np.arange(world.users + 1)).tolist()
         self.sessions = [
             Session(number, user, link_s, Event(self.clock))
             for number, (user, link_s) in enumerate(zip(sessions.user.tolist(), self.luck.link_s, strict=True))
@@ -305,6 +446,10 @@ class Stage:
 
     def post(self, station: Station, place: Any, items: list[Any]) -> None:
         """What left a station at one instant for one place: a packet."""
+        raise NotImplementedError
+
+    def verdict(self, message: int) -> Cause:
+        """Whether the sender's session may write a message, by what it brings itself."""
         raise NotImplementedError
 
     def write(self, message: int, session: Session, leaves_s: float, factor: float) -> None:

@@ -16,6 +16,7 @@ from simpy.events import Event
 
 from chatsim.engine.clock import Clock, happen
 from chatsim.engine.notes import Notes
+from chatsim.engine.outcome import Work
 from chatsim.scenario.models import StationCosts
 
 US = 1e-6
@@ -57,6 +58,49 @@ class Task(Job, Event):
 
     def end(self, station: Any) -> None:
         happen(self)
+
+
+class Request(Task):
+    """At a broker node or the database: ``act``, which takes ``cost_us`` and counts as ``times`` items of ``work``.
+
+    The gateway that asked reads ``reply``, if it waits for one.
+    """
+
+    __slots__ = ("act", "gateway", "reply", "times", "work")
+
+    @property
+    def awaited(self) -> Event:
+        """The reply, for a story that waits for it."""
+        if self.reply is None:
+            raise ValueError("nobody can wait for a request without a reply")
+        return self.reply
+
+    def __init__(
+        self,
+        gateway: Station,
+        work: Work,
+        cost_us: float,
+        reply: Task | None = None,
+        act: Callable[[], None] | None = None,
+        times: int = 1,
+        luck: float = 1.0,
+    ) -> None:
+        super().__init__(gateway.clock, cost_us, (gateway.number,), luck)
+        self.gateway, self.work, self.times, self.reply, self.act = gateway, work, times, reply, act
+
+    def end(self, station: Station) -> None:
+        if self.act is not None:
+            self.act()
+        station.work[self.work] += self.times
+        if self.reply is not None:
+            station.send(self.gateway, self.reply)
+
+
+class Read(Task):
+    """At a gateway: a reply that no story waits for is read."""
+
+    def end(self, station: Station) -> None:
+        station.work[Work.PARSE] += 1
 
 
 class Host:
@@ -151,13 +195,15 @@ class Station:
         taken = len(queue) if len(queue) < self.batch_max else self.batch_max
         spent_us = self.tick_us + self.wake_us if slept else self.tick_us
         touched: set[Hashable] = set()
-        waited_s = 0.0
+        waited_s = items_us = 0.0
         left_s = start_s
         batch: list[Job] = []
         for _ in range(taken):
             job = queue.popleft()
             waited_s += start_s - job.arrived_s
-            spent_us += job.begin(self, start_s + spent_us * US)
+            item_us = job.begin(self, start_s + spent_us * US)
+            items_us += item_us
+            spent_us += item_us
             if flush_us and job.touches:
                 if by_item:
                     spent_us += flush_us * len(set(job.touches))
@@ -170,17 +216,18 @@ class Station:
         spent_us += flush_us * len(touched)
         end_s = start_s + spent_us * US
         self.clock.at(end_s, self._tick_done, batch)
+        self.notes.item_us[self.number] += items_us
         self.notes.tick(self.number, start_s, end_s, taken, len(queue), waited_s)
 
     def _item_done(self, event: Any) -> None:
         event.value.end(self)
-        self._flush()
+        self.flush()
 
     def _tick_done(self, event: Any) -> None:
         """What the tick did leaves, with ``flush = "item"`` its last item; the worker is free again."""
         for job in event.value:
             job.end(self)
-        self._flush()
+        self.flush()
         if self.host is not None:
             self.host.release()
         if self.queue and not self.waits_for_core:
@@ -188,7 +235,8 @@ class Station:
         else:
             self.idle += 1
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """What was sent leaves, one packet for each place."""
         if self.parcels:
             parcels, self.parcels = self.parcels, {}
             for place, items in parcels.items():

@@ -104,7 +104,7 @@ def progress(what: str) -> Iterator[Callable[[float, int, str], None] | None]:
 def show_result(result: Result, out: Console) -> None:
     """One design: a figure per line, with intervals where there were replications."""
     row = result.summary.iloc[0]
-    table = _table(
+    table = table_of(
         f"{result.scenario.name}{_replications(result)}", ["figure", "value", "unit"], left=("figure", "unit")
     )
     for figure, (words, unit, factor) in LEGEND.items():
@@ -118,7 +118,7 @@ def show_comparison(comparison: Comparison, out: Console) -> None:
     """One row per design, and what follows from it."""
     shown = [header for header, _ in SHOWN.values()]
     headers = ["design", *shown, "later\nms", "busiest tier\nbusy %", "over-\nloaded"]
-    table = _table(f"The same trace for all{_replications(comparison)}", headers, left=("design",))
+    table = table_of(f"The same trace for all{_replications(comparison)}", headers, left=("design",))
     for _, row in comparison.summary.iterrows():
         cells = [
             _with_interval(row, name, factor) if name in WITH_INTERVAL else number(factor * row[name])
@@ -178,7 +178,8 @@ def show_saturation(curves: pd.DataFrame, out: Console) -> None:
         "p99 there\nms",
         "overloaded\nfrom",
     ]
-    table = _table("Saturation: a standing load test of each design, loads in deliveries/s", headers, left=("design",))
+    title = "Saturation: a standing load test of each design, loads in deliveries/s"
+    table = table_of(title, headers, left=("design",))
     for design, part in curves.groupby("design", sort=False):
         lost = part[part["overloaded"]]
         held = part[part["offered_per_s"] < lost["offered_per_s"].min()] if len(lost) else part
@@ -205,7 +206,7 @@ def show_estimate(needs: Estimate, out: Console) -> None:
         "without batches\nmessages/s",
         "saturates at\nusers",
     ]
-    table = _table(f"{needs.scenario}: tiers in the busiest hour", headers, left=("tier",))
+    table = table_of(f"{needs.scenario}: tiers in the busiest hour", headers, left=("tier",))
     for tier in needs.tiers:
         row = tier.row()
         rates = ("saturates_at_messages_per_s", "saturates_at_messages_per_s_idle", "saturates_at_users")
@@ -218,7 +219,7 @@ def show_estimate(needs: Estimate, out: Console) -> None:
             *(_limit(row[name]) for name in rates),
         )
     out.print(table)
-    facts = _table(f"{needs.scenario}: what is asked for", ["quantity", "value", "unit"], left=("quantity", "unit"))
+    facts = table_of(f"{needs.scenario}: what is asked for", ["quantity", "value", "unit"], left=("quantity", "unit"))
     for fact in needs.facts():
         facts.add_row(fact["quantity"], number(fact["value"]), fact["unit"])
     out.print(facts)
@@ -228,7 +229,7 @@ def show_estimate(needs: Estimate, out: Console) -> None:
 def show_friend_lists(curves: pd.DataFrame, verdict: str, out: Console) -> None:
     """A row per length of the list: of each ranking, the share of recipients listed; then what it comes to."""
     policies = list(dict.fromkeys(curves["policy"]))
-    table = _table(
+    table = table_of(
         "Recipient on the sender's friend list, in % of conversation openings and of all messages",
         ["friends\nlisted", *(f"{policy}\n{of}" for of in ("openings", "all") for policy in policies)],
         left=(),
@@ -244,11 +245,11 @@ def show_friend_lists(curves: pd.DataFrame, verdict: str, out: Console) -> None:
 
 def show_designs(designs: Iterable[Scenario], workloads: Mapping[str, str], out: Console) -> None:
     """Shipped designs and workloads, one line each."""
-    table = _table("Designs", ["design", "what it is"], left=("design", "what it is"))
+    table = table_of("Designs", ["design", "what it is"], left=("design", "what it is"))
     for scenario in designs:
         table.add_row(scenario.name, scenario.about)
     out.print(table)
-    table = _table("Workloads (for --workload)", ["workload", "what it is"], left=("workload", "what it is"))
+    table = table_of("Workloads (for --workload)", ["workload", "what it is"], left=("workload", "what it is"))
     for name, about in workloads.items():
         table.add_row(name, about)
     out.print(table)
@@ -260,7 +261,8 @@ def show_trace(runs: Runs, out: Console) -> None:
         out.print(line, markup=False)
 
 
-def _table(title: str, headers: Sequence[str], left: Sequence[str]) -> Table:
+def table_of(title: str, headers: Sequence[str], left: Sequence[str]) -> Table:
+    """An empty table; columns are right-aligned unless they are named in ``left``."""
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for header in headers:
         table.add_column(header, justify="left" if header in left else "right", overflow="fold")

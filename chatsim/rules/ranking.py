@@ -1,8 +1,10 @@
 """Who stands on a friend list: contacts ranked by a policy, and how many of them are listed.
 
 A user's contacts (all with whom a message was ever exchanged, either way) stand in the order of their rank, each with
-a score; the friend list of limit K is the first K of them. A chat never lowers a score, so a contact only ever moves
-forwards, and noting a message takes about as many steps as the contact's rank.
+a score. A chat never lowers a score, so a contact only ever moves forwards, and noting a message takes about as many
+steps as the contact's rank. Friends without a chat stand behind the contacts, in an order of luck; the list of limit K
+is the first K of all these. Two policies differ: random has one order of luck for contacts and friends together, and
+online_first ranks as recent does, but has those who are online before all others (see :func:`block_of`).
 
 Tie rule: of equal scores, the one with the later chat ranks first. Chats are later in the order in which they are
 noted, which in a trace is the order of the file, also within one minute or second of its clock.
@@ -13,8 +15,11 @@ from __future__ import annotations
 import math
 from collections.abc import MutableSequence, Sequence
 
-RECENT, FREQUENT, FRECENCY, RANDOM, ALL = range(5)
-POLICY_NUMBERS = {"recent": RECENT, "frequent": FREQUENT, "frecency": FRECENCY, "random": RANDOM, "all": ALL}
+RECENT, FREQUENT, FRECENCY, RANDOM, ALL, ONLINE_FIRST = range(6)
+POLICY_NUMBERS = {
+    "recent": RECENT, "frequent": FREQUENT, "frecency": FRECENCY, "random": RANDOM, "all": ALL,
+    "online_first": ONLINE_FIRST,
+}
 
 NOBODY = -1
 """Marks the places of a user that no contact has taken yet."""
@@ -32,7 +37,7 @@ def raised_score(policy: int, score: float, half_lives: float) -> float:
 
     Frequent counts the chats. Frecency is log2(sum of 2**(t / half_life) over the chats at times t): it orders as the
     sum of 2**-((now - t) / half_life) does, whatever the time now, so that nothing need be recomputed as time goes by.
-    The others' scores stay: for recent (and for all) the tie rule alone decides.
+    The others' scores stay: for recent (and for all and online_first) the tie rule alone decides.
 
     >>> raised_score(FREQUENT, 2.0, 7.0)
     3.0
@@ -99,6 +104,21 @@ def note_chat(
     scores[place] = raised_score(policy, scores[place], half_lives)
     promote(contacts, scores, start, place)
     return rank
+
+
+def block_of(policy: int, is_contact: bool, is_online: bool) -> int:
+    """The block of the list in which somebody stands; in each, contacts by rank, or friends without a chat by luck.
+
+    >>> [block_of(ONLINE_FIRST, *person) for person in ((True, True), (False, True), (True, False), (False, False))]
+    [0, 1, 2, 3]
+    >>> block_of(RECENT, True, False), block_of(RECENT, False, True), block_of(RANDOM, False, True)
+    (0, 1, 0)
+    """
+    if policy == RANDOM:
+        return 0
+    if policy == ONLINE_FIRST and not is_online:
+        return 2 + (not is_contact)
+    return int(not is_contact)
 
 
 def is_listed(policy: int, rank: int, limit: float) -> bool:

@@ -23,6 +23,9 @@ SINGLE, CLUSTER, SHARDED = range(3)
 TOPOLOGY_NUMBERS = {"single": SINGLE, "cluster": CLUSTER, "sharded": SHARDED}
 
 GLOBAL_CHANNEL = 0
+"""With channels of rooms, it carries what gateways cannot have subscribed to yet: first messages of new rooms."""
+
+PRESENCE_CHANNELS = 1 << 40
 
 
 def user_channel(user: int) -> int:
@@ -42,6 +45,15 @@ def server_channel(gateway: int) -> int:
     4
     """
     return 3 * gateway + 3
+
+
+def presence_channel(user: int) -> int:
+    """The channel on which changes of a user's presence are told to the gateways of those who watch.
+
+    >>> presence_channel(7) > user_channel(10**9)
+    True
+    """
+    return PRESENCE_CHANNELS + user
 
 
 def passes_broker(routing: int) -> bool:

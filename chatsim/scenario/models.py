@@ -65,6 +65,15 @@ class Sessions(Frozen):
         0.8, "daily rhythm: rate = mean (1 + amplitude cos(2 pi (hour - peak_hour) / 24))", "assumption", ge=0, le=1
     )
     peak_hour: float = of(20.0, "hour of the day at which the rate peaks", "assumption", ge=0, lt=24)
+    activity_sigma: float = of(
+        0.0, "spread of users' session rates around per_day, sigma of a log-normal; those with more friends come more often; 0: all alike",
+        ge=0, le=3,
+    )
+    join_days: float = of(0.0, "users join evenly over the first days of the run, and have no sessions before; 0: all are there from the start", ge=0, le=10_000)
+    fade_days: float = of(
+        0.0, "interest fades: half of all sessions a user ever has fall into so many days from joining, the rate being "
+        "per_day / (1 + age / fade_days)^2; 0: it does not fade", ge=0, le=10_000,
+    )
 
 
 class Conversations(Frozen):
@@ -81,6 +90,10 @@ class Conversations(Frozen):
         1.36, "openings go to the partner of recency rank k with weight k^-exponent", "measured", "CollegeMsg, openings", ge=0, le=5
     )
     length_mean: float = of(1.7, "messages per conversation, mean of a geometric", "measured", "CollegeMsg, 30-minute gap", ge=1)
+    burst_sigma: float = of(
+        0.0, "openings come in bursts: time connected between two of a user, sigma of a log-normal; 0: exponential, as chance has it",
+        ge=0, le=4,
+    )
     reply_share: float = of(0.6, "chance that the next message of a conversation comes from the other side", "assumption", ge=0, le=1)
     reply_s_median: float = of(20.0, "time between messages of a conversation, median of a log-normal", "assumption", gt=0)
     reply_sigma: float = of(1.2, "the same, sigma of the logarithm", "assumption", ge=0, le=4)
@@ -96,6 +109,38 @@ class Groups(Frozen):
     size_median: float = of(8.0, "members of a group, median of a log-normal", "assumption", ge=3)
     size_sigma: float = of(0.8, "members of a group, sigma of the logarithm", "assumption", ge=0, le=3)
     size_max: int = of(1000, "most members of a group", "assumption", ge=3)
+
+
+class Relations(Frozen):
+    """Friendships that end while the run goes on."""
+
+    ends_per_day: float = of(0.0, "ties to friends or partners that a user ends per day", ge=0, le=1000)
+    block_share: float = of(
+        0.5, "share of these in which the other one is blocked: only the other may no longer write", "assumption", ge=0, le=1
+    )
+
+
+class Intruders(Frozen):
+    """Users who try to get into rooms in which they have no business."""
+
+    share: float = of(0.0, "share of users who are intruders", ge=0, le=1)
+    tries_per_hour: float = of(6.0, "rooms an intruder tries per hour connected", "assumption", ge=0, le=3600)
+
+
+class Spam(Frozen):
+    """Users who flood: while connected they write to one partner, or room of theirs, after the other."""
+
+    share: float = of(0.0, "share of users who are spammers", ge=0, le=1)
+    messages_per_s: float = of(5.0, "messages of a spammer per second connected", "assumption", gt=0, le=1000)
+
+
+class Reconnect(Frozen):
+    """A share of those connected loses the connection and comes back."""
+
+    share: float = of(0.0, "share of the sessions that are cut", ge=0, le=1)
+    at_s: float = of(60.0, "time of the first cut", ge=0)
+    spread_s: float = of(60.0, "the cuts are spread evenly over this time", ge=0)
+    away_s: float = of(5.0, "time after which a session that was cut starts again", "assumption", gt=0)
 
 
 class Workload(Frozen):
@@ -116,6 +161,10 @@ class Workload(Frozen):
     sessions: Sessions = Sessions()
     conversations: Conversations = Conversations()
     groups: Groups = Groups()
+    relations: Relations = Relations()
+    intruders: Intruders = Intruders()
+    spam: Spam = Spam()
+    reconnect: Reconnect = Reconnect()
 
     @model_validator(mode="after")
     def _duration_given(self) -> Self:
@@ -137,9 +186,27 @@ class Design(Frozen):
 
     routing: Routing = of("room", "how a message finds the gateways of its audience")
     gateways: int = of(4, "gateways", ge=1, le=100_000)
-    placement: Literal["round_robin", "least_connections", "sticky"] = of(
-        "round_robin", "how the balancer places sessions on gateways; 'sticky' hashes the user"
+    placement: Literal["round_robin", "least_connections", "sticky", "returning"] = of(
+        "round_robin",
+        "how the balancer places sessions on gateways; 'sticky' hashes the user, 'returning' takes the user's last gateway",
     )
+    rooms: Literal["pair", "personal", "group"] = of(
+        "pair",
+        "where a private message is broadcast: in the room of the 'pair'; in the 'personal' room of its recipient, which "
+        "everybody is in who has written there; or in the smallest 'group' that both are in (or their pair room)",
+    )
+    rooms_created: Literal["before", "first_message"] = of(
+        "before", "pair rooms exist from the start, or from the first message of the pair on"
+    )
+    leave: Literal["disconnect", "idle"] = of(
+        "disconnect", "when a session leaves a room that it came into by writing: at its end, or after idling"
+    )
+    leave_idle_s: float = of(1800.0, "leave = 'idle': time without a message of its own", "assumption", gt=0)
+    membership: Literal["memory", "broker"] = of(
+        "memory", "who is in a room is kept in the memory of gateways, or in sets of the broker that are asked per message"
+    )
+    own_devices: bool = of(False, "the sender's other sessions get a copy")
+    receipts: bool = of(False, "a session that gets a message says so, and its sender is told")
     local_shortcut: bool = of(
         False, "the sender's gateway serves its own sessions at once and ignores its own push (as Socket.IO does)"
     )
@@ -148,8 +215,9 @@ class Design(Frozen):
         "before", "a message is stored before it is routed, at the same time, after it, or never"
     )
     store_in: Literal["database", "broker"] = of("database", "where messages are stored and missed ones are read from")
-    offline: Literal["store", "drop"] = of(
-        "store", "members with no session: 'store' keeps the message for their next login, 'drop' loses it"
+    offline: Literal["store", "drop", "push"] = of(
+        "store",
+        "members with no session: 'store' keeps the message for their next login, 'push' also notifies them, 'drop' loses it",
     )
 
     @model_validator(mode="after")
@@ -158,10 +226,18 @@ class Design(Frozen):
             raise ValueError(f"gateways = {self.gateways}: routing = 'in_process' is one process, so 1 is needed")
         if self.mesh_directory and self.routing != "mesh":
             raise ValueError(f"mesh_directory = true: needs routing = 'mesh', but routing = '{self.routing}'")
-        if self.offline == "store" and self.store == "never":
-            raise ValueError("offline = 'store': nothing is stored with store = 'never'; 'drop' is allowed")
+        if self.offline != "drop" and self.store == "never":
+            raise ValueError(f"offline = '{self.offline}': nothing is stored with store = 'never'; 'drop' is allowed")
         if self.store_in == "broker" and self.routing in ("in_process", "mesh"):
             raise ValueError(f"store_in = 'broker': routing = '{self.routing}' has no broker; 'database' is allowed")
+        if self.membership == "broker" and self.routing in ("in_process", "mesh"):
+            raise ValueError(f"membership = 'broker': routing = '{self.routing}' has no broker; 'memory' is allowed")
+        asks_for_members = self.routing in ("user", "global_per_recipient", "directory")
+        if self.rooms == "personal" and asks_for_members and self.membership == "memory":
+            raise ValueError(
+                f"membership = 'memory': with rooms = 'personal' and routing = '{self.routing}' a gateway must know who is in "
+                "a room on other gateways; 'broker' is allowed"
+            )
         return self
 
 
@@ -171,6 +247,80 @@ class Limits(Frozen):
     messages_per_s: float = of(0.0, "messages that one user may send in the long run; 0 sets no limit", ge=0)
     burst: int = of(1, "messages that one user may send at once after a silence", ge=1)
     message_max_bytes: int = of(0, "largest message; 0 sets no limit", ge=0)
+
+
+class Access(Frozen):
+    """Who may write to whom, and who may come into a room."""
+
+    policy: Literal["open", "friends", "scopes"] = of(
+        "open",
+        "'open': nobody is asked; 'friends': the database says who is a friend or partner; 'scopes': a signed token names "
+        "the rooms and people",
+    )
+    check: Literal["connect", "message"] = of("message", "rights are looked at once, when a session connects, or at every message")
+    token_life_s: float = of(3600.0, "scopes: a token is renewed after this time", "assumption", gt=0)
+    signature: Literal["hs256", "rs256"] = of("hs256", "how tokens are signed")
+    cache_s: float = of(0.0, "friends: a gateway trusts an answer of the database for this long; 0 asks every time", ge=0)
+    client_joins: bool = of(False, "a client may ask to join a room; otherwise such requests are refused")
+
+
+class FriendList(Frozen):
+    """Which friends a client shows and loads when it connects. Contacts are those with whom a message was exchanged."""
+
+    policy: Literal["none", "all", "recent", "frequent", "frecency", "online_first", "random"] = of(
+        "none", "which friends come first: 'recent' by last chat, ...; 'none' loads no list"
+    )
+    limit: int = of(15, "friends that are loaded; 'all' knows no limit", ge=1)
+    half_life_s: float = of(3600.0, "frecency: time in which a chat loses half its weight", "measured", "CollegeMsg: ties with recent at 1 h", ge=0.001)
+    kept: Literal["login", "live"] = of("live", "the list stays as it was loaded, or follows each chat")
+    opening_gap_s: float = of(1800.0, "a conversation opens after a silence of the pair; only then is the list looked at", "measured", "CollegeMsg, 30-minute gap", ge=0)
+    search_share: float = of(0.7, "chance that somebody who is not listed is searched for", "assumption", ge=0, le=1)
+    other_share: float = of(0.1, "chance that somebody listed is written to instead; the rest give up", "assumption", ge=0, le=1)
+    entry_bytes: float = of(200.0, "one friend on the wire and in the memory of the gateway", "assumption", ge=0)
+
+    @model_validator(mode="after")
+    def _shares_fit(self) -> Self:
+        if self.search_share + self.other_share > 1:
+            raise ValueError(
+                f"other_share = {self.other_share:g}: with search_share = {self.search_share:g} at most "
+                f"{1 - self.search_share:g} is allowed"
+            )
+        return self
+
+
+class Presence(Frozen):
+    """Who sees that a user is online, and how."""
+
+    show_to: Literal["none", "rooms", "friends", "list", "all"] = of(
+        "none", "who is shown a user's presence: members of shared rooms, friends, those who have the user on their list, or all"
+    )
+    how: Literal["push", "pull"] = of(
+        "push", "each change is pushed to those online, or they ask when they log in and open a conversation"
+    )
+    key_life_s: float = of(60.0, "lifetime of a presence key; 0 sets none: a key that is never deleted stays", "published", "go-chat", ge=0)
+    refresh_s: float = of(55.0, "a session that lives refreshes its user's key this often", "published", "go-chat", gt=0)
+    notice_bytes: float = of(64.0, "one change of presence on the wire", "assumption", ge=0)
+
+    @model_validator(mode="after")
+    def _refreshed_in_time(self) -> Self:
+        if self.key_life_s and self.refresh_s >= self.key_life_s:
+            raise ValueError(f"refresh_s = {self.refresh_s:g}: less than key_life_s = {self.key_life_s:g} is needed")
+        return self
+
+
+class Push(Frozen):
+    """Notifications of users without a session (design.offline = 'push')."""
+
+    after_min: float = of(5.0, "minutes after which a push is due, unless a session of the user starts first", "published",
+                          "75 % of inattentive spells end within 5 min (Dingler & Pielot 2015)", ge=0)
+    latency_s_median: float = of(15.0, "provider to device, median of a log-normal", "derived", "GCM: 40 % within 10 s (Globecom 2014)", gt=0)
+    latency_sigma: float = of(1.6, "the same, sigma of the logarithm", "derived", "the same", ge=0, le=4)
+    quota_per_min: int = of(600_000, "pushes that the provider takes per minute; 0 sets no limit", "published", "FCM", ge=0)
+    retry_s: float = of(1.0, "a refused push is tried again after this time, twice as long each time, at most 60 s", "assumption", gt=0)
+    return_share: float = of(0.3, "chance that a push brings its user back", "assumption", ge=0, le=1)
+    return_s_median: float = of(30.0, "from the push on the device to the session, median of a log-normal", "assumption", gt=0)
+    return_sigma: float = of(1.0, "the same, sigma of the logarithm", "assumption", ge=0, le=4)
+    session_s: float = of(120.0, "length of a session that a push has brought", "assumption", gt=0)
 
 
 # --------------------------------------------------------------------------- stations
@@ -204,7 +354,9 @@ class GatewayCosts(StationCosts):
     write_us: float = of(12.5, "write one message to one session", "measured", "own run, node ws 12-13 us", ge=0)
     handshake_us: float = of(300.0, "WebSocket handshake", "measured", "own run, node ws without TLS", ge=0)
     tls_us: float = of(100.0, "TLS handshake", "measured", "own run, ECDSA P-256 primitives", ge=0)
-    token_us: float = of(61.0, "check of the token", "measured", "own run, PyJWT HS256", ge=0)
+    token_us: float = of(61.0, "check of a token signed with HS256", "measured", "own run, PyJWT HS256", ge=0)
+    token_rs256_us: float = of(164.0, "check of a token signed with RS256", "measured", "own run, PyJWT RS256", ge=0)
+    friend_us: float = of(0.5, "put one friend of a list into the welcome", "assumption", ge=0)
     close_us: float = of(20.0, "close of a session", "assumption", ge=0)
     connection_bytes: float = of(8000.0, "memory per session", "measured", "own run, node ws idle", ge=0)
     base_bytes: float = of(60e6, "memory of an empty gateway", "assumption", ge=0)
@@ -232,6 +384,10 @@ class BrokerCosts(StationCosts):
     update_us: float = of(0.45, "one change of the session registry", "measured", "own run, redis 7.0.15: SADD or SREM, pipelined", ge=0)
     history_us: float = of(2.2, "store one message in the history", "measured", "own run, redis 7.0.15: RPUSH of 256 B and LTRIM to 100", ge=0)
     recover_us: float = of(5.9, "read the missed messages of one user", "published", "Centrifugo benchmarks", ge=0)
+    history_max: int = of(0, "messages that the history of a room keeps; 0 sets no limit", ge=0)
+    presence_us: float = of(3.3, "write one presence key, with its lifetime", "published", "Centrifugo benchmarks", ge=0)
+    list_us: float = of(2.0, "read a ranked friend list, fixed part", "derived", "own run: ZREVRANGE of 500 59 us, of 15 3.7 us", ge=0)
+    list_entry_us: float = of(0.114, "the same, per friend", "derived", "own run: ZREVRANGE of 500 59 us, of 15 3.7 us", ge=0)
 
     @model_validator(mode="after")
     def _nodes_fit(self) -> Self:
@@ -248,6 +404,10 @@ class DatabaseCosts(StationCosts):
     service: Literal["fixed", "exponential"] = of("exponential", "the cost of an item as given, or exponential with that mean", "assumption")
     insert_us: float = of(2000.0, "store one message", "assumption", "one blog (db.t3.large 490 rows/s): weak; the tail is an assumption", ge=0)
     read_us: float = of(1000.0, "read the missed messages of one user", "assumption", ge=0)
+    friends_us: float = of(1000.0, "read a user's friends, fixed part", "assumption", ge=0)
+    friend_us: float = of(5.0, "the same, per friend", "assumption", ge=0)
+    relation_us: float = of(300.0, "look up whether two users are friends", "assumption", ge=0)
+    search_us: float = of(3000.0, "search for a user by name", "assumption", ge=0)
 
 
 class Network(Frozen):
@@ -262,6 +422,8 @@ class Network(Frozen):
     database_rtt_ms: float = of(0.15, "gateway to database and back", "published", "same zone, several blogs", ge=0)
     downlink_bytes_per_s: float = of(1.25e6, "rate at which one session drains its outbound queue", "assumption", gt=0)
     outbound_max_bytes: float = of(1e6, "outbound queue of one session on its gateway; beyond it outbound_policy acts", "assumption", gt=0)
+    silent_share: float = of(0.0, "share of sessions that vanish without a word to their gateway", ge=0, le=1)
+    notice_s: float = of(45.0, "time after which a gateway notices that; 0: never", "published", "Socket.IO: ping 25 s + timeout 20 s", ge=0)
     outbound_policy: Literal["close", "drop"] = of(
         "close", "a full outbound queue closes the session (as the hub does) or drops the message"
     )
@@ -286,11 +448,23 @@ class Scenario(Frozen):
     workload: Workload = Workload()
     design: Design = Design()
     limits: Limits = Limits()
+    access: Access = Access()
+    friend_list: FriendList = FriendList()
+    presence: Presence = Presence()
+    push: Push = Push()
     gateway: GatewayCosts = GatewayCosts()
     broker: BrokerCosts = BrokerCosts()
     database: DatabaseCosts = DatabaseCosts()
     network: Network = Network()
     hosts: Annotated[tuple[Host, ...], Strict(False)] = of((), "stations placed together; by default each has cores of its own")
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> Self:
+        if self.presence.show_to == "list" and self.friend_list.policy == "none":
+            raise ValueError("presence.show_to = 'list': needs a list, but friend_list.policy = 'none'")
+        if self.presence.show_to != "none" and self.presence.how == "pull" and not self.has_broker:
+            raise ValueError(f"presence.how = 'pull': routing = '{self.design.routing}' has no broker to ask; 'push' is allowed")
+        return self
 
     @model_validator(mode="after")
     def _hosts_known(self) -> Self:

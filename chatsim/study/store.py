@@ -17,12 +17,29 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from chatsim.engine.outcome import Cause, Fate, Outcome, SessionFate, Work
+from chatsim.engine.outcome import Cause, Fate, IntrusionFate, Outcome, PushFate, SessionFate, Work
 from chatsim.scenario import Scenario, to_toml
 
-RAW = ("messages", "deliveries", "sessions", "ticks", "subscriptions")
+RAW = (
+    "messages",
+    "deliveries",
+    "sessions",
+    "ticks",
+    "subscriptions",
+    "presence",
+    "pulls",
+    "pushes",
+    "intrusions",
+    "endings",
+)
 PACKAGES = ("chatsim", "simpy", "numpy", "scipy", "pandas", "pyarrow", "networkx", "pydantic", "matplotlib", "joblib")
-NAMES: dict[str, type[IntEnum]] = {"messages": Fate, "deliveries": Fate, "sessions": SessionFate}
+NAMES: dict[str, type[IntEnum]] = {
+    "messages": Fate,
+    "deliveries": Fate,
+    "sessions": SessionFate,
+    "pushes": PushFate,
+    "intrusions": IntrusionFate,
+}
 OPTIONS: dict[str, Any] = {"compression": "zstd", "compression_level": 3, "version": "2.6"}
 
 

@@ -16,12 +16,20 @@ import numpy as np
 from chatsim.scenario.models import Conversations, Workload
 from chatsim.world.draws import Purpose, lognormal, uniform
 from chatsim.world.partners import Partners
-from chatsim.world.sessions import DAY_S, length_s_mean, poisson_process, rate_at
+from chatsim.world.sessions import (
+    DAY_S,
+    activity_levels,
+    joined_s,
+    length_s_mean,
+    points_while_connected,
+    rate_at,
+)
 from chatsim.world.tables import Floats, Ints, Longs, SessionTable
 
 LEAD_MAX_S = 1800.0
 LEAD_REPLIES = 10.0
 RANKS_MAX = 5000
+ACTIVITIES = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,17 +71,20 @@ def converse(
     rate_per_s = opening_rate_per_s(workload, groups)
     openings = _openings(workload, sessions, rate_per_s, seed, replication)
     row = np.dtype([("time_s", np.float64), ("sender", np.int32), ("peer", np.int64)])
-    told = np.fromiter(_Teller(workload, sessions, partners, groups).tell(openings), row)
+    joined = joined_s(workload, seed, replication)
+    told = np.fromiter(_Teller(workload, sessions, partners, groups, joined).tell(openings), row)
     return Spoken(told["time_s"].copy(), told["sender"].copy(), told["peer"].copy())
 
 
-def message_sizes(workload: Workload, sender: Ints, seed: int, replication: int) -> Ints:
+def message_sizes(
+    workload: Workload, sender: Ints, seed: int, replication: int, purpose: Purpose = Purpose.MESSAGE_SIZE
+) -> Ints:
     """Sizes in bytes, log-normal, at least 1; keyed by the sender and the number of its message."""
     order = np.argsort(sender, kind="stable")
     ordinal = np.empty(len(sender), np.int64)
     ordinal[order] = np.arange(len(sender)) - np.searchsorted(sender[order], sender[order])
     drawn = lognormal(
-        seed, replication, Purpose.MESSAGE_SIZE, sender, ordinal,
+        seed, replication, purpose, sender, ordinal,
         workload.message_bytes_median, workload.message_bytes_sigma,
     )
     return np.rint(np.clip(drawn, 1, 2**31 - 1)).astype(np.int32)
@@ -122,9 +133,14 @@ def _length_mean(talk: Conversations, same_on: float, first_reply: Floats, later
 
 
 def _connected_share(workload: Workload) -> Floats:
-    """Share of users connected, by time of day: 1 - exp(-rate x mean length), as in M/G/infinity per user."""
+    """Share of users connected, by activity and time of day: 1 - exp(-rate x mean length), as in M/G/infinity per user.
+
+    It is that of users who have just joined: their interest has not faded.
+    """
     time_s = (np.arange(288) + 0.5) * DAY_S / 288
-    return -np.expm1(-rate_at(workload, time_s) * length_s_mean(workload.sessions))
+    load = rate_at(workload, time_s) * length_s_mean(workload.sessions)
+    sigma = workload.sessions.activity_sigma
+    return -np.expm1(-np.outer(activity_levels(sigma, ACTIVITIES if sigma else 1), load).ravel())
 
 
 def _still_connected_share(workload: Workload) -> float:
@@ -168,22 +184,14 @@ def _openings(
 def _opening_times(
     workload: Workload, sessions: SessionTable, rate_per_s: float, seed: int, replication: int
 ) -> tuple[Floats, Longs, Longs]:
-    """(time_s, user, ordinal) ordered by (user, time): a Poisson process over the time each user is connected."""
-    rows = np.flatnonzero(sessions.device == 0)
-    rows = rows[np.lexsort((sessions.start_s[rows], sessions.user[rows]))]
-    user = sessions.user[rows]
-    lead = _lead_s(workload.conversations)
-    start = np.clip(sessions.start_s[rows], -lead, workload.duration_s)
-    length = np.clip(sessions.end_s[rows], -lead, workload.duration_s) - start
-    passed = np.concatenate([[0.0], np.cumsum(length)])
-    first = np.searchsorted(user, np.arange(workload.users + 1))
-    connected = passed[first[1:]] - passed[first[:-1]]
-    opener, ordinal, point = poisson_process(connected * rate_per_s, Purpose.OPENING_GAP, seed, replication)
-    position = passed[first[opener]] + point / rate_per_s
-    row = np.searchsorted(passed, position, side="right") - 1
-    row = np.clip(row, first[opener], first[opener + 1] - 1)
-    into = np.clip(position - passed[row], 0.0, length[row])
-    return start[row] + into, opener, ordinal
+    """(time_s, user, ordinal) ordered by (user, time): a Poisson process over the time each user is connected, or with
+    ``burst_sigma`` a bursty one."""
+    span_s = (-_lead_s(workload.conversations), workload.duration_s)
+    time_s, opener, ordinal, _ = points_while_connected(
+        sessions, workload.users, span_s, rate_per_s, Purpose.OPENING_GAP, seed, replication,
+        workload.conversations.burst_sigma,
+    )
+    return time_s, opener, ordinal
 
 
 def _lead_s(talk: Conversations) -> float:
@@ -202,10 +210,12 @@ class _Teller:
     """Tells conversations in the order of time: who has written with whom, and how recently, changes as it goes."""
 
     def __init__(
-        self, workload: Workload, sessions: SessionTable, partners: Partners, groups: tuple[Longs, Ints]
+        self, workload: Workload, sessions: SessionTable, partners: Partners, groups: tuple[Longs, Ints],
+        joined_s: Floats,
     ) -> None:
         self.talk = workload.conversations
         self.duration_s = workload.duration_s
+        self.joined_s: list[float] = joined_s.tolist()
         self.partners = partners
         self.recent: dict[int, list[int]] = {}
         self.next_in_queue: dict[int, int] = {}
@@ -245,7 +255,7 @@ class _Teller:
                     yield then, sender, peer
                 if step + 2 < lengths[earlier]:
                     heapq.heappush(due, (then + delay[draw + 1], earlier, step + 1, sender, peer))
-            found = self._target(user, to_group, to_new, target) if user >= 0 else None
+            found = self._target(time, user, to_group, to_new, target) if user >= 0 else None
             if found is None:
                 continue
             self._remember(user, found)
@@ -254,7 +264,7 @@ class _Teller:
             if lengths[opening] > 1:
                 heapq.heappush(due, (time + delay[first_steps[opening]], opening, 0, user, found))
 
-    def _target(self, user: int, to_group: float, to_new: float, target: float) -> int | None:
+    def _target(self, time: float, user: int, to_group: float, to_new: float, target: float) -> int | None:
         """Whom an opening goes to: a user, or -1 - group; None where the user has nobody to write to."""
         first, end = self.own_group_start[user], self.own_group_start[user + 1]
         if to_group < self.talk.group_share and end > first:
@@ -262,7 +272,7 @@ class _Teller:
         recent = self._recent(user)
         known = len(recent)
         if not known or to_new < self.talk.new_partner_share / (1 + known / self.talk.new_partner_scale):
-            friend = self._new_partner(user)
+            friend = self._new_partner(user, time)
             if friend is not None:
                 return friend
         if known:
@@ -300,16 +310,20 @@ class _Teller:
             recent = self.recent[user] = partners.known[part][::-1].tolist()
         return recent
 
-    def _new_partner(self, user: int) -> int | None:
-        """The first friend in the user's queue that is no partner yet."""
+    def _new_partner(self, user: int, time: float) -> int | None:
+        """The first friend in the user's queue that has joined and is no partner yet."""
         recent, queue = self._recent(user), self.partners.queue
         first, end = int(self.partners.queue_start[user]), int(self.partners.queue_start[user + 1])
+        waiting = -1
         for place in range(self.next_in_queue.get(user, first), end):
             friend = int(queue[place])
             if friend not in recent:
-                self.next_in_queue[user] = place
-                return friend
-        self.next_in_queue[user] = end
+                if waiting < 0:
+                    waiting = place
+                if self.joined_s[friend] <= time:
+                    self.next_in_queue[user] = waiting
+                    return friend
+        self.next_in_queue[user] = waiting if waiting >= 0 else end
         return None
 
     def _remember(self, sender: int, peer: int) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from chatsim.scenario.errors import InputError
@@ -11,10 +13,23 @@ from chatsim.world.groups import build_groups
 from chatsim.world.pairs import Keys, pair_keys, users_of
 from chatsim.world.partners import build_partners, known_pairs
 from chatsim.world.population import build_friends
-from chatsim.world.sessions import DAY_S, build_sessions, covering_session, lead_s
-from chatsim.world.tables import GROUP, PAIR, Ints, Longs, MessageTable, Rooms, World
+from chatsim.world.sessions import DAY_S, build_sessions, covering_session, lead_s, length_s_mean
+from chatsim.world.spam import refuse_too_much_spam
+from chatsim.world.tables import (
+    GROUP,
+    PAIR,
+    ROWS_MAX,
+    Contacts,
+    Ints,
+    Longs,
+    MessageTable,
+    Rooms,
+    World,
+    no_endings,
+    no_intrusions,
+)
+from chatsim.world.trouble import with_trouble
 
-ROWS_MAX = 50_000_000
 TIES_MAX = 1_000_000_000
 """About 20 GB while the graph is built: 190 million take 4 GB."""
 
@@ -33,28 +48,34 @@ def build_world(scenario: Scenario, replication: int = 0) -> World:
     if workload.trace:
         from chatsim.world.trace import import_trace
 
-        return import_trace(workload, scenario.seed, replication)
-    _refuse_too_large(workload)
-    return _model_world(workload, scenario.seed, replication)
+        world = import_trace(workload, scenario.seed, replication)
+    else:
+        _refuse_too_large(workload)
+        world = _model_world(workload, scenario.seed, replication)
+    return with_trouble(world, workload)
 
 
 def _model_world(workload: Workload, seed: int, replication: int) -> World:
     friends = build_friends(workload, seed, replication)
     groups = build_groups(workload, friends, seed, replication)
-    sessions = build_sessions(workload, seed, replication)
+    sessions = build_sessions(workload, seed, replication, friends)
     partners = build_partners(friends, workload.conversations.known_partners_mean, seed, replication)
     spoken = converse(workload, sessions, partners, groups, seed, replication)
     rooms, room = rooms_of(known_pairs(partners), spoken, groups)
     messages = MessageTable(
         spoken.time_s, spoken.sender, covering_session(sessions, spoken.sender, spoken.time_s).astype(np.int32), room,
-        message_sizes(workload, spoken.sender, seed, replication),
+        message_sizes(workload, spoken.sender, seed, replication), np.zeros(len(room), bool),
     )
-    return World(workload.users, workload.duration_s, seed, replication, friends, rooms, sessions, messages)
+    contacts = Contacts(partners.known_start, partners.known)
+    return World(
+        workload.users, workload.duration_s, seed, replication, friends, rooms, sessions, messages,
+        contacts, no_endings(), no_intrusions(),
+    )
 
 
 def rooms_of(known: Keys, spoken: Spoken, groups: tuple[Longs, Ints]) -> tuple[Rooms, Ints]:
     """All rooms, and the room of each message: a room per pair that has written (before the run, or in it), in the
-    order of the pairs, then the groups."""
+    order of the pairs, then the groups. Pairs of ``known``, and groups, have written before the run."""
     private = spoken.peer >= 0
     sender, peer = spoken.sender[private], spoken.peer[private]
     written = pair_keys(np.minimum(sender, peer), np.maximum(sender, peer))
@@ -66,7 +87,9 @@ def rooms_of(known: Keys, spoken: Spoken, groups: tuple[Longs, Ints]) -> tuple[R
     kind = np.repeat(np.array([PAIR, GROUP], np.uint8), [len(pairs), len(groups[0]) - 1])
     start = np.concatenate([2 * np.arange(len(pairs), dtype=np.int64), 2 * len(pairs) + groups[0]])
     paired = np.stack([first, second], axis=1).astype(np.int32).ravel()
-    return Rooms(kind, start, np.concatenate([paired, groups[1]])), room
+    before = np.ones(len(kind), bool)
+    before[: len(pairs)] = np.isin(pairs, known, assume_unique=True)
+    return Rooms(kind, start, np.concatenate([paired, groups[1]]), before), room
 
 
 def _refuse_too_large(workload: Workload) -> None:
@@ -82,6 +105,11 @@ def _refuse_too_large(workload: Workload) -> None:
                 f"workload.duration_s = {workload.duration_s:g} with {workload.users:,} users: about {count:.2g} "
                 f"{what}; at most {ROWS_MAX:,} are allowed ('estimate' takes any number)"
             )
+    spam, sessions = workload.spam, workload.sessions
+    connected_share = -math.expm1(-sessions.per_day / DAY_S * length_s_mean(sessions))
+    refuse_too_much_spam(
+        workload, spam.share * workload.users * spam.messages_per_s * workload.duration_s * connected_share
+    )
     ties = workload.users * min(workload.friends.degree_mean, workload.users - 1)
     if ties > TIES_MAX and not workload.friends.file:
         raise InputError(

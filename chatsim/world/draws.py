@@ -43,6 +43,8 @@ class Purpose(IntEnum):
     SECOND_DEVICE = 22
     SECOND_DEVICE_START = 23
     SECOND_DEVICE_END = 24
+    JOIN = 25
+    FIRST_OPENING = 26
     OPENING_GAP = 30
     OPENING_GROUP = 31
     OPENING_NEW = 32
@@ -53,12 +55,30 @@ class Purpose(IntEnum):
     REPLY_MEMBER = 37
     MESSAGE_SIZE = 38
     LOAD_TEST = 39
+    ENDING_GAP = 40
+    ENDING_OTHER = 41
+    ENDING_BLOCKS = 42
+    INTRUDER = 43
+    INTRUSION_GAP = 44
+    INTRUSION_VICTIM = 45
+    INTRUSION_ROOM = 46
+    SPAMMER = 47
+    SPAM_GAP = 48
+    SPAM_ROOM = 49
     UPLINK = 50
     DOWNLINK = 51
     LINK = 52
     SERVICE = 53
     PLACEMENT = 54
     FRIEND_LIST = 55
+    DETOUR = 56
+    RETURN = 57
+    RETURN_DELAY = 58
+    PUSH_LATENCY = 59
+    SILENT = 60
+    DISTRACTION = 61
+    SPAM_SIZE = 70
+    CUT_ORDER = 71
 
 
 def philox4x32(counter: npt.ArrayLike, key: tuple[int, int]) -> Words:

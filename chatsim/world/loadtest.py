@@ -8,7 +8,7 @@ import numpy as np
 
 from chatsim.scenario.errors import InputError
 from chatsim.world.draws import Purpose, exponential
-from chatsim.world.tables import Floats, Longs, MessageTable, SessionTable, World
+from chatsim.world.tables import EndingTable, Floats, IntrusionTable, Longs, MessageTable, SessionTable, World
 
 BEFORE_S = 1.0
 AFTER_S = 2.0
@@ -20,7 +20,8 @@ def load_test(world: World, rate_per_s: float, messages: int) -> World:
     The sessions are those of the trace's busiest moment, open from 1 s before the test until after its end, 2 s after
     the last message. The messages are the trace's own whose sender is among them, in order, from the start again where
     there are too few. Where none is, all users who write or are written to get a session instead. Gaps are the same
-    draws for every rate, scaled: common random numbers along a saturation curve. Raises InputError where the trace has
+    draws for every rate, scaled: common random numbers along a saturation curve. Ties end, and intruders who have a
+    session try, at the times of the trace. Raises InputError where the trace has
     no message, and where the rate or the number is not positive.
     """
     if not rate_per_s > 0 or not np.isfinite(rate_per_s):
@@ -42,9 +43,26 @@ def load_test(world: World, rate_per_s: float, messages: int) -> World:
     source = eligible[np.arange(messages) % len(eligible)]
     sender = world.messages.sender[source]
     table = MessageTable(
-        time_s, sender, first[sender].astype(np.int32), world.messages.room[source], world.messages.size_bytes[source]
+        time_s, sender, first[sender].astype(np.int32), world.messages.room[source], world.messages.size_bytes[source],
+        world.messages.spam[source],
     )
-    return replace(world, duration_s=duration_s, sessions=sessions, messages=table)
+    return replace(
+        world, duration_s=duration_s, sessions=sessions, messages=table,
+        endings=_endings_until(world.endings, duration_s),
+        intrusions=_intrusions_until(world.intrusions, first, duration_s),
+    )
+
+
+def _endings_until(endings: EndingTable, end_s: float) -> EndingTable:
+    kept = endings.time_s < end_s
+    return EndingTable(endings.time_s[kept], endings.user[kept], endings.other[kept], endings.blocks[kept])
+
+
+def _intrusions_until(table: IntrusionTable, first: Longs, end_s: float) -> IntrusionTable:
+    """Tries before ``end_s`` of those who have a session; ``first`` is each user's, or -1."""
+    kept = (table.time_s < end_s) & (first[table.user] >= 0)
+    user = table.user[kept]
+    return IntrusionTable(table.time_s[kept], user, first[user].astype(np.int32), table.victim[kept], table.draw[kept])
 
 
 def _busiest(sessions: SessionTable) -> Longs:

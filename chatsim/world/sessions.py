@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from chatsim.scenario.models import Sessions, Workload
 from chatsim.world.draws import Purpose, exponential, lognormal, uniform
-from chatsim.world.tables import Floats, Ints, Longs, SessionTable
+from chatsim.world.tables import Floats, Friends, Ints, Longs, SessionTable
 
 DAY_S = 86400.0
 LEAD_MAX_S = 7 * DAY_S
@@ -20,15 +20,18 @@ GRID_S = 10.0
 GAPS_AT_ONCE = 2_000_000
 
 
-def build_sessions(workload: Workload, seed: int, replication: int) -> SessionTable:
+def build_sessions(
+    workload: Workload, seed: int, replication: int, friends: Friends | None = None
+) -> SessionTable:
     """Sessions of all users that overlap the run, in the order of a SessionTable.
 
     Starts are a Poisson process per user with the daily rhythm of ``workload.sessions``, lengths are log-normal. The
     process runs for a lead time before 0, so that the run starts in its steady state: sessions under way then have
     start_s < 0. Sessions of one device that overlap are one. A second device connects and leaves within a tenth of the
-    session's length of the first.
+    session's length of the first. Users differ in their rates by :func:`activity_of` their ``friends``, come from
+    :func:`joined_s` on, and less and less often after that (see ``fade_days``).
     """
-    user, start, end = _first_device(workload, seed, replication)
+    user, start, end = _first_device(workload, activity_of(workload, friends), seed, replication)
     twin_user, twin_start, twin_end = _second_device(workload.sessions, user, start, end, seed, replication)
     return session_table(
         np.concatenate([user, twin_user]), np.repeat([0, 1], [len(user), len(twin_user)]),
@@ -42,6 +45,38 @@ def session_table(user: Ints, device: npt.ArrayLike, start: Floats, end: Floats,
     during = np.flatnonzero((end > 0) & (start < duration_s))
     during = during[np.lexsort((devices[during], user[during], start[during]))]
     return SessionTable(user[during].astype(np.int32), devices[during], start[during], end[during])
+
+
+def activity_of(workload: Workload, friends: Friends | None) -> Floats:
+    """Each user's session rate as a multiple of ``per_day``: log-normal with mean 1, ascending with the number of friends
+    (of equal numbers, with that of the user)."""
+    rank = np.arange(workload.users)
+    if friends is not None:
+        rank[np.argsort(np.diff(friends.start), kind="stable")] = np.arange(workload.users)
+    activity = activity_levels(workload.sessions.activity_sigma, workload.users)[rank]
+    return activity
+
+
+def activity_levels(sigma: float, levels: int) -> Floats:
+    """Log-normal activities with mean 1, one in the middle of each of so many equal shares, ascending.
+
+    >>> activity_levels(0.0, 2).tolist()
+    [1.0, 1.0]
+    """
+    from scipy.special import ndtri
+
+    if sigma == 0:
+        return np.ones(levels)
+    drawn: Floats = np.exp(sigma * ndtri((np.arange(levels) + 0.5) / levels))
+    return drawn / drawn.mean()
+
+
+def joined_s(workload: Workload, seed: int, replication: int) -> Floats:
+    """When each user joins: evenly within ``join_days``; minus infinity where all are there from the start."""
+    if workload.sessions.join_days == 0:
+        return np.full(workload.users, -math.inf)
+    drawn = uniform(seed, replication, Purpose.JOIN, np.arange(workload.users), 0)
+    return drawn * workload.sessions.join_days * DAY_S
 
 
 def lead_s(sessions: Sessions) -> float:
@@ -67,12 +102,13 @@ def rate_at(workload: Workload, time_s: npt.ArrayLike) -> Floats:
 
 
 def poisson_process(
-    horizon: Floats, purpose: Purpose, seed: int, replication: int
+    horizon: Floats, purpose: Purpose, seed: int, replication: int, burst_sigma: float = 0.0
 ) -> tuple[Longs, Longs, Floats]:
     """Points of one unit-rate Poisson process per user, from 0 to the user's ``horizon``.
 
     Returns (user, ordinal, point), ordered by user, then by point. Gap k of user u is keyed (purpose, u, k): a longer
-    horizon adds points and moves none.
+    horizon adds points and moves none. With ``burst_sigma`` > 0 the gaps are log-normal with that sigma and mean 1; the
+    first is the rest of one that is under way (the process is in its steady state at 0), so that the rate is 1 too.
     """
     longest = float(horizon.max(initial=0.0))
     width = int(min(longest + 3 * math.sqrt(longest) + 4, 4096))
@@ -83,7 +119,7 @@ def poisson_process(
         active = active[horizon[active] > 0]
         at, ordinal = np.zeros(len(active)), 0
         while len(active):
-            gaps = exponential(seed, replication, purpose, active[:, None], ordinal + np.arange(width))
+            gaps = _gaps(seed, replication, purpose, active[:, None], ordinal + np.arange(width), burst_sigma)
             gaps[:, 0] += at
             np.cumsum(gaps, axis=1, out=gaps)
             row, column = np.nonzero(gaps < horizon[active][:, None])
@@ -95,6 +131,45 @@ def poisson_process(
     user, number, point = np.concatenate(users), np.concatenate(ordinals), np.concatenate(points)
     order = np.lexsort((number, user))
     return user[order], number[order], point[order]
+
+
+def _gaps(
+    seed: int, replication: int, purpose: Purpose, user: Longs, ordinal: Longs, burst_sigma: float
+) -> Floats:
+    """Gaps of mean 1, exponential or log-normal. The rest of a gap under way is a uniform part of a length-biased one."""
+    if burst_sigma == 0:
+        return exponential(seed, replication, purpose, user, ordinal)
+    half = burst_sigma**2 / 2
+    gaps = lognormal(seed, replication, purpose, user, ordinal, math.exp(-half), burst_sigma)
+    if ordinal[0] == 0:
+        gaps[:, 0] *= math.exp(2 * half) * uniform(seed, replication, Purpose.FIRST_OPENING, user[:, 0], 0)
+    return gaps
+
+
+def points_while_connected(
+    sessions: SessionTable, users: int, span_s: tuple[float, float], rate_per_s: npt.ArrayLike,
+    purpose: Purpose, seed: int, replication: int, burst_sigma: float = 0.0,
+) -> tuple[Floats, Longs, Longs, Longs]:
+    """A Poisson process per user over the time it is connected on device 0 within ``span_s`` (from, until).
+
+    ``rate_per_s`` is one for all, or one for each of the ``users``; 0 gives no points. Returns (time_s, user, ordinal,
+    row of the session), ordered by user, then by time. Gap k of user u is keyed (purpose, u, k). With ``burst_sigma``
+    the points come in bursts: see :func:`poisson_process`.
+    """
+    rate = np.broadcast_to(np.asarray(rate_per_s, float), users)
+    rows = np.flatnonzero(sessions.device == 0)
+    rows = rows[np.lexsort((sessions.start_s[rows], sessions.user[rows]))]
+    start = np.clip(sessions.start_s[rows], *span_s)
+    length = np.clip(sessions.end_s[rows], *span_s) - start
+    passed = np.concatenate([[0.0], np.cumsum(length)])
+    first = np.searchsorted(sessions.user[rows], np.arange(users + 1))
+    connected = passed[first[1:]] - passed[first[:-1]]
+    user, ordinal, point = poisson_process(connected * rate, purpose, seed, replication, burst_sigma)
+    position = passed[first[user]] + point / rate[user]
+    place = np.searchsorted(passed, position, side="right") - 1
+    place = np.clip(place, first[user], first[user + 1] - 1)
+    into = np.clip(position - passed[place], 0.0, length[place])
+    return np.minimum(start[place] + into, sessions.end_s[rows[place]]), user, ordinal, rows[place]
 
 
 def merge_overlapping(user: npt.NDArray[np.integer], start: Floats, end: Floats) -> tuple[Ints, Floats, Floats]:
@@ -114,20 +189,41 @@ def merge_overlapping(user: npt.NDArray[np.integer], start: Floats, end: Floats)
 
 def covering_session(sessions: SessionTable, user: Ints, time_s: Floats) -> Longs:
     """Row of the device-0 session of ``user`` that covers ``time_s``, -1 where there is none."""
-    rows = np.flatnonzero(sessions.device == 0)
-    rows = rows[np.lexsort((sessions.start_s[rows], sessions.user[rows]))]
+    rows, following = _following(sessions, user, time_s)
     if not len(rows):
         return np.full(len(user), -1, np.int64)
-    starts = np.sort(sessions.start_s[rows])
-    width = len(rows) + 1
-    keys = sessions.user[rows].astype(np.int64) * width + np.searchsorted(starts, sessions.start_s[rows], side="right")
-    wanted = user.astype(np.int64) * width + np.searchsorted(starts, time_s, side="right")
-    found = rows[np.maximum(np.searchsorted(keys, wanted, side="right") - 1, 0)]
+    found = rows[np.maximum(following - 1, 0)]
     covers = (sessions.user[found] == user) & (sessions.start_s[found] <= time_s) & (time_s <= sessions.end_s[found])
     return np.where(covers, found, -1)
 
 
-def _first_device(workload: Workload, seed: int, replication: int) -> tuple[Ints, Floats, Floats]:
+def covering_or_next_session(sessions: SessionTable, user: Ints, time_s: Floats) -> Longs:
+    """Row of the device-0 session of ``user`` that covers ``time_s``, else of its next one; -1 where there is none."""
+    rows, following = _following(sessions, user, time_s)
+    covering = covering_session(sessions, user, time_s)
+    if not len(rows):
+        return covering
+    then = rows[np.minimum(following, len(rows) - 1)]
+    comes = (following < len(rows)) & (sessions.user[then] == user)
+    return np.where(covering >= 0, covering, np.where(comes, then, -1))
+
+
+def _following(sessions: SessionTable, user: Ints, time_s: Floats) -> tuple[Longs, Longs]:
+    """Rows of device 0 by (user, start), and where among them the next session of ``user`` stands, or would."""
+    rows = np.flatnonzero(sessions.device == 0)
+    rows = rows[np.lexsort((sessions.start_s[rows], sessions.user[rows]))]
+    starts = np.sort(sessions.start_s[rows])
+    width = len(rows) + 1
+    keys = sessions.user[rows].astype(np.int64) * width + np.searchsorted(starts, sessions.start_s[rows], side="right")
+    wanted = user.astype(np.int64) * width + np.searchsorted(starts, time_s, side="right")
+    return rows, np.searchsorted(keys, wanted, side="right")
+
+
+def _first_device(
+    workload: Workload, activity: Floats, seed: int, replication: int
+) -> tuple[Ints, Floats, Floats]:
+    """Starts by inversion: on the clock of an average user who has just joined, of which the daily rhythm, the fading
+    of interest and the user's activity are changes of speed."""
     sessions = workload.sessions
     lead = lead_s(sessions)
     grid = np.linspace(0.0, DAY_S, int(DAY_S / GRID_S) + 1)
@@ -140,14 +236,36 @@ def _first_device(workload: Workload, seed: int, replication: int) -> tuple[Ints
         return until
 
     before, total = starts_until(np.array([-lead, workload.duration_s]))
-    horizon = np.full(workload.users, total - before)
+    fade = sessions.fade_days * float(passed[-1])
+    if sessions.join_days:
+        joined, before = starts_until(joined_s(workload, seed, replication)), np.float64(0)
+    else:
+        joined = np.zeros(workload.users)
+    horizon = activity * (_faded(np.maximum(total - joined, before), fade) - before)
     user, ordinal, point = poisson_process(horizon, Purpose.SESSION_GAP, seed, replication)
-    days, rest = np.divmod(point + before, passed[-1])
+    age = _unfaded(point / activity[user] + before, fade)
+    days, rest = np.divmod(joined[user] + age, passed[-1])
     start = days * DAY_S + np.interp(rest, passed, grid)
     length = lognormal(
         seed, replication, Purpose.SESSION_LENGTH, user, ordinal, sessions.length_s_median, sessions.length_sigma
     )
     return merge_overlapping(user, start, start + length)
+
+
+def _faded(age: Floats, fade: float) -> Floats:
+    """Integral of 2 ** -(age / fade), and of 1 before age 0 and where fade is 0."""
+    if not fade:
+        return age
+    late = np.maximum(age, 0.0)
+    return np.minimum(age, 0.0) - fade / math.log(2) * np.expm1(-math.log(2) / fade * late)
+
+
+def _unfaded(passed: Floats, fade: float) -> Floats:
+    """The age at which :func:`_faded` has that value."""
+    if not fade:
+        return passed
+    late = np.maximum(passed, 0.0)
+    return np.minimum(passed, 0.0) - fade / math.log(2) * np.log1p(-math.log(2) / fade * late)
 
 
 def _second_device(

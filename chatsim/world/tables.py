@@ -10,8 +10,12 @@ import numpy.typing as npt
 Ints = npt.NDArray[np.int32]
 Longs = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
 
 PAIR, GROUP = 0, 1
+
+ROWS_MAX = 50_000_000
+"""Most rows of a table that a world may have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,14 +29,26 @@ class Friends:
 
 @dataclass(frozen=True, slots=True)
 class Rooms:
-    """Members of room r are ``member[start[r]:start[r + 1]]``, ascending; ``kind[r]`` is PAIR or GROUP."""
+    """Members of room r are ``member[start[r]:start[r + 1]]``, ascending; ``kind[r]`` is PAIR or GROUP.
+
+    ``known[r]``: the room has been written in before the run.
+    """
 
     kind: npt.NDArray[np.uint8]
     start: Longs
     member: Ints
+    known: Bools
 
     def __len__(self) -> int:
         return len(self.kind)
+
+
+@dataclass(frozen=True, slots=True)
+class Contacts:
+    """Whom user u has written with before the run: ``contact[start[u]:start[u + 1]]``, latest first."""
+
+    start: Longs
+    contact: Ints
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +73,38 @@ class MessageTable:
     session: Ints
     room: Ints
     size_bytes: Ints
+    spam: Bools
+
+    def __len__(self) -> int:
+        return len(self.time_s)
+
+
+@dataclass(frozen=True, slots=True)
+class EndingTable:
+    """Ties that end, in the order of time: ``user`` ends the tie to ``other``, or with ``blocks`` only stops the other
+    from writing."""
+
+    time_s: Floats
+    user: Ints
+    other: Ints
+    blocks: Bools
+
+    def __len__(self) -> int:
+        return len(self.time_s)
+
+
+@dataclass(frozen=True, slots=True)
+class IntrusionTable:
+    """Tries to get into a room, in the order of time: ``user``, in ``session``, is after a room of ``victim``.
+
+    ``draw``, uniform in [0, 1), says which of the victim's rooms.
+    """
+
+    time_s: Floats
+    user: Ints
+    session: Ints
+    victim: Ints
+    draw: Floats
 
     def __len__(self) -> int:
         return len(self.time_s)
@@ -84,5 +132,24 @@ class World:
     rooms: Rooms
     sessions: SessionTable
     messages: MessageTable
+    contacts: Contacts
+    endings: EndingTable
+    intrusions: IntrusionTable
     report: TraceReport | None = None
     user_names: tuple[str, ...] | None = None
+
+
+def no_contacts(users: int) -> Contacts:
+    """Nobody has written with anybody before the run."""
+    return Contacts(np.zeros(users + 1, np.int64), np.empty(0, np.int32))
+
+
+def no_endings() -> EndingTable:
+    """No tie ends."""
+    return EndingTable(np.empty(0), np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0, bool))
+
+
+def no_intrusions() -> IntrusionTable:
+    """Nobody tries to get into a room."""
+    nobody = np.empty(0, np.int32)
+    return IntrusionTable(np.empty(0), nobody, nobody, nobody, np.empty(0))

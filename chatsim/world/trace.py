@@ -28,6 +28,9 @@ from chatsim.world.tables import (
     SessionTable,
     TraceReport,
     World,
+    no_contacts,
+    no_endings,
+    no_intrusions,
 )
 
 BYTES_MAX = 1_000_000_000
@@ -95,9 +98,12 @@ def import_trace(workload: Workload, seed: int, replication: int) -> World:
     sizes = message_sizes(workload, sender, seed, replication)
     sizes[log.size_bytes > 0] = log.size_bytes[log.size_bytes > 0]
     session = covering_session(sessions, sender, log.time_s).astype(np.int32)
-    messages = MessageTable(log.time_s, sender, session, room, sizes)
+    messages = MessageTable(log.time_s, sender, session, room, sizes, np.zeros(len(log), bool))
     friends = _friends(sender, recipient, len(names))
-    world = World(len(names), duration_s, seed, replication, friends, rooms, sessions, messages, user_names=names)
+    world = World(
+        len(names), duration_s, seed, replication, friends, rooms, sessions, messages,
+        no_contacts(len(names)), no_endings(), no_intrusions(), user_names=names,
+    )
     counts = [f"{read:,} rows read, {len(log):,} messages kept"]
     counts += [f"dropped {count:,}: {reason}" for reason, count in log.dropped.items()]
     lines = (f"trace {workload.trace}: {counts[0]}", *counts[1:], *_facts(workload, world, room_count, zero_s))
@@ -252,7 +258,7 @@ def _rooms(log: _Log, sender: Ints, recipient: Ints) -> tuple[Rooms, Ints, int]:
     ])
     kind = np.repeat(np.array([PAIR, GROUP], np.uint8), [len(pairs), len(names)])
     members = np.concatenate([np.stack([first, second], axis=1).ravel(), member]).astype(np.int32)
-    return Rooms(kind, start, members), room, len(names)
+    return Rooms(kind, start, members, np.zeros(len(kind), bool)), room, len(names)
 
 
 def _friends(sender: Ints, recipient: Ints, users: int) -> Friends:

@@ -1,0 +1,84 @@
+"""What a friend list did in a run: hits, searches and abandoned conversations against what loading it cost."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from chatsim.analysis.columns import floats, longs
+from chatsim.analysis.flow import memory, subscriptions
+from chatsim.analysis.presence import presence
+from chatsim.engine.outcome import Outcome, SessionFate, Work
+from chatsim.rules.detour import GIVE_UP, OTHER, SEARCH
+from chatsim.rules.ranking import POLICY_NUMBERS, is_listed
+
+LIMITS = (1, 2, 3, 5, 10, 15, 20, 30, 50)
+
+
+def friend_list(outcome: Outcome) -> pd.Series:
+    """A run's friend list in one row.
+
+    openings of conversations; hit_share of them with the partner on the list; searches, turned (somebody listed was
+    written to instead) and abandoned conversations; listed_mean: friends loaded per session; login_ms_p50 and
+    login_ms_p99 from the start of a session until it is online (those that start within the run); redis_ops and
+    database_ops: items of work there; list_reads: of these, for lists and the states of those on them; list_bytes: what
+    the lists weigh on the wire; peak_subscriptions; presence_notices; memory_bytes: the largest gateway.
+    """
+    opening = outcome.messages["opening"].astype(bool)
+    detour = longs(outcome.messages, "detour")
+    openings = int(opening.sum())
+    missed = int((detour[opening] != 0).sum())
+    login_ms = 1000 * _login_s(outcome)
+    listed = longs(outcome.sessions, "listed")[longs(outcome.sessions, "fate") != SessionFate.REFUSED]
+    broker = np.array([name.startswith("broker") for name in outcome.stations])
+    work = outcome.work
+    path = subscriptions(outcome)["subscriptions"]
+    return pd.Series(
+        {
+            "openings": openings,
+            "hit_share": 1 - missed / openings if openings else math.nan,
+            "searches": int((detour == SEARCH).sum()),
+            "turned": int((detour == OTHER).sum()),
+            "abandoned": int((detour == GIVE_UP).sum()),
+            "listed_mean": float(listed.mean()) if len(listed) else math.nan,
+            "login_ms_p50": float(np.quantile(login_ms, 0.5)) if len(login_ms) else math.nan,
+            "login_ms_p99": float(np.quantile(login_ms, 0.99)) if len(login_ms) else math.nan,
+            "redis_ops": int(work[broker].sum()),
+            "database_ops": int(work[[name == "database" for name in outcome.stations]].sum()),
+            "list_reads": int(work[:, (Work.LIST, Work.STATE)].sum()),
+            "list_bytes": float(listed.sum() * outcome.scenario.friend_list.entry_bytes),
+            "peak_subscriptions": int(path.max()) if len(path) else 0,
+            "presence_notices": int(presence(outcome)["notices"]),
+            "memory_bytes": float(memory(outcome)["memory_bytes"].max()),
+        },
+        dtype=object,
+    )
+
+
+def run_hit_curve(outcome: Outcome, k: Sequence[int] = LIMITS) -> pd.DataFrame:
+    """The hits of a run's list had its limit been another: the lists themselves do not depend on it.
+
+    One row per limit (the last one infinite) and set of private messages: k, of ("all", "openings"), hit_share, count.
+    Raises ValueError for a run that loads no list.
+    """
+    policy = outcome.scenario.friend_list.policy
+    if policy == "none":
+        raise ValueError("the run loads no friend list (friend_list.policy = 'none')")
+    rank = longs(outcome.messages, "listed_rank")
+    sets = {"all": rank >= 0, "openings": outcome.messages["opening"].astype(bool)}
+    rows = []
+    for limit in (*map(float, k), math.inf):
+        for name, chosen in sets.items():
+            hits = [is_listed(POLICY_NUMBERS[policy], one, limit) for one in rank[chosen].tolist()]
+            share = float(np.mean(hits)) if hits else math.nan
+            rows.append({"k": limit, "of": name, "hit_share": share, "count": len(hits)})
+    return pd.DataFrame(rows)
+
+
+def _login_s(outcome: Outcome) -> np.ndarray:
+    start_s, online_s = floats(outcome.sessions, "start_s"), floats(outcome.sessions, "online_s")
+    login_s = (online_s - start_s)[start_s > 0]
+    return login_s[np.isfinite(login_s)]
