@@ -16,7 +16,6 @@ from chatsim import __version__
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.figure import Figure
     from rich.console import Console
 
     from chatsim.engine.outcome import Outcome
@@ -404,7 +403,7 @@ class _Files:
 
 
     def finish_question(
-        self, scenario: Scenario, name: str, table: pd.DataFrame, draw: Callable[[pd.DataFrame], Figure]
+        self, scenario: Scenario, name: str, table: pd.DataFrame, draw: Callable[[pd.DataFrame], Any]
     ) -> None:
         """The answer to a question as table and chart, the scenario it began with, and last the provenance."""
         from chatsim.report import charts

@@ -40,8 +40,8 @@ def hit_curve(
     """How often the recipient was among the sender's first ``k`` contacts just before the message.
 
     ``policy`` ranks the contacts: "recent", "frequent", "frecency" (with ``half_life_s``), "random", "all" or
-    "online_first" (by the sessions of the trace); see :mod:`chatsim.rules.ranking`. A conversation opens where the pair has been silent
-    for longer than ``opening_gap_s``, or is new. One row per limit and set of messages:
+    "online_first" (by the sessions of the trace); see :mod:`chatsim.rules.ranking`. A conversation opens where the pair
+    has been silent for longer than ``opening_gap_s``, or is new. One row per limit and set of messages:
 
     - k: friends listed at most; a last one, infinite, for a list of all contacts;
     - of: "all" messages, "repeat" (the pair has written before, either way), "openings", "repeat openings";

@@ -34,9 +34,9 @@ def stations(outcome: Outcome, until_s: float | None = None) -> pd.DataFrame:
     """One row per station, over [0, until_s], by default the whole duration.
 
     Columns: station, tier, cores; utilisation (busy time / (cores x time)); work_utilisation (see the module); ticks,
-    items_per_tick; mean_wait_ms; mean_queue_items (Little's law: summed waits / time); largest_queue_items (just before
-    a tick); work_us (what the items of the whole run cost, without ticks and flushes); and the count of each kind of
-    work in the whole run.
+    items_per_tick; mean_wait_ms; longest_stay_ms (from the arrival of a tick's items, on average, to the end of the
+    tick); mean_queue_items (Little's law: summed waits / time); largest_queue_items (just before a tick); work_us (what
+    the items of the whole run cost, without ticks and flushes); and the count of each kind of work in the whole run.
     Items that no tick had taken by the end are in no wait.
     """
     duration_s = until_s or outcome.world.duration_s
@@ -51,6 +51,9 @@ def stations(outcome: Outcome, until_s: float | None = None) -> pd.DataFrame:
     waited_s = np.bincount(ticks.station[inside], ticks.waited_s[inside], minlength=n)
     largest = np.zeros(n)
     np.maximum.at(largest, ticks.station[inside], (ticks.items + ticks.waiting)[inside])
+    longest_s = np.zeros(n)
+    stay_s = np.nan_to_num(divided(ticks.waited_s, ticks.items)) + ticks.end_s - ticks.start_s
+    np.maximum.at(longest_s, ticks.station[inside], stay_s[inside])
     utilisation = busy_s / (cores * duration_s)
     item_us = outcome.item_us
     table = pd.DataFrame(
@@ -63,6 +66,7 @@ def stations(outcome: Outcome, until_s: float | None = None) -> pd.DataFrame:
             "ticks": count,
             "items_per_tick": divided(items, count),
             "mean_wait_ms": 1000 * divided(waited_s, items),
+            "longest_stay_ms": 1000 * longest_s,
             "mean_queue_items": waited_s / duration_s,
             "largest_queue_items": largest.astype(np.int64),
             "work_us": item_us,
@@ -95,6 +99,7 @@ def tiers(outcome: Outcome, until_s: float | None = None) -> pd.DataFrame:
                 "busiest_work_utilisation": float(part["work_utilisation"].max()),
                 "ticks": ticks,
                 "items_per_tick": float(items.sum()) / ticks if ticks else math.nan,
+                "longest_stay_ms": float(part["longest_stay_ms"].max()),
                 "mean_queue_items": float(part["mean_queue_items"].sum()),
                 "largest_queue_items": int(part["largest_queue_items"].max()),
                 **{work.name.lower(): int(part[work.name.lower()].sum()) for work in Work},

@@ -46,8 +46,6 @@ class Access:
         self._holding: dict[Session, None] = {}
         self._old_rights: dict[Session, list[int]] = {}
         self._holders: dict[int, int] = {}
-        friends = stage.world.friends
-        self._friend, self._start = friends.friend, friends.start
 
     def verdict(self, message: int) -> Cause:
         """What the sender's session may do by what it brings itself; what the database says comes later."""
@@ -137,4 +135,4 @@ class Access:
     def _knows(self, user: int, other: int) -> bool:
         if (user, other) in self.ended_s:
             return False
-        return other in self._friend[self._start[user] : self._start[user + 1]].tolist()
+        return other in self.stage.rooms.friends(user)

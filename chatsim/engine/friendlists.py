@@ -57,8 +57,7 @@ class FriendLists:
         """How many friends and contacts a session's user has when it starts: the list before its limit."""
         if session.number < len(self._size):
             return self._size[session.number]
-        start = self.stage.world.friends.start
-        return int(start[session.user + 1] - start[session.user])
+        return len(self.stage.rooms.friends(session.user))
 
     def length(self, session: Session) -> int:
         """How many friends a session loads."""

@@ -26,37 +26,28 @@ from chatsim.engine.asking import ask_presence, search
 from chatsim.engine.clock import happen
 from chatsim.engine.entering import enter, intrude, takes_out
 from chatsim.engine.friendlists import FriendLists
-from chatsim.engine.jobs import FanOut, LookUp, Publish, Receive, Store, Sync
+from chatsim.engine.jobs import Receive, Sync
 from chatsim.engine.outcome import Cause, Fate, SessionFate, Work
 from chatsim.engine.presence import Presence
 from chatsim.engine.pushes import Pushes
 from chatsim.engine.receipts import acknowledge
-from chatsim.engine.stage import Gateway, Session, Stage, Story
+from chatsim.engine.routes import Routes
+from chatsim.engine.stage import Gateway, Session, Story
 from chatsim.engine.station import Request, Station, Task
 from chatsim.rules.detour import GIVE_UP, SEARCH
 from chatsim.rules.rooms import PERSONAL_ROOMS
 from chatsim.rules.routing import (
     DIRECTORY,
-    GLOBAL,
     GLOBAL_CHANNEL,
-    IN_PROCESS,
-    MESH,
     ROOM,
-    USER,
     keeps_registry,
-    passes_broker,
-    publish_node,
-    publishes_per_recipient,
-    room_channel,
-    server_channel,
     standing_channel,
-    user_channel,
 )
 from chatsim.scenario import Scenario
 from chatsim.world.tables import World
 
 
-class Journey(Stage):
+class Journey(Routes):
     """One run of a scenario. ``clock`` is a SimPy environment: add processes of your own before :meth:`run`.
 
     >>> from chatsim.scenario import load_scenario
@@ -134,9 +125,8 @@ class Journey(Stage):
             reply = Task(self.clock, costs.parse_us)
             requests.append((self.node_of_user(session.user), Request(gateway, Work.MEMBERS, cost_us, reply)))
         if self.access.reads_friends:
-            friends, database = self.world.friends, self.scenario.database
-            degree = int(friends.start[session.user + 1] - friends.start[session.user])
-            cost_us = database.friends_us + database.friend_us * degree
+            database = self.scenario.database
+            cost_us = database.friends_us + database.friend_us * len(self.rooms.friends(session.user))
             reply = Task(self.clock, costs.parse_us)
             requests.append((self.database, Request(gateway, Work.RELATION, cost_us, reply)))
         if self.lists.loads:
@@ -251,10 +241,10 @@ class Journey(Stage):
         """A message that was taken goes to the store and on to its audience."""
         store = self.design.store
         if store == "before":
-            storing = self._store(message, gateway, routes=True)
+            storing = self.storing(message, gateway, routes=True)
             yield from self.ask(gateway, self.store_of(message), storing, storing.reply)
         elif store == "beside":
-            gateway.send(self.store_of(message), self._store(message, gateway, routes=False))
+            gateway.send(self.store_of(message), self.storing(message, gateway, routes=False))
         if self.routing == DIRECTORY:
             yield from self.route_by_directory(message, gateway)
         else:
@@ -262,7 +252,7 @@ class Journey(Stage):
         self.notes.routed_s[message] = self.clock.now
         if store == "after":
             yield self.does(gateway, Work.COMMAND, self.scenario.gateway.command_us)
-            gateway.send(self.store_of(message), self._store(message, gateway, routes=False))
+            gateway.send(self.store_of(message), self.storing(message, gateway, routes=False))
         if self.lists.loads:
             self.lists.noted(message, gateway)
 
@@ -343,8 +333,8 @@ class Journey(Stage):
         store = self.design.store
         commands = int(store in ("before", "beside")) + self.lists.moves(message)
         if store != "before":
-            commands += self._commands(message, gateway)
-        job = Receive(self, message, commands, self._places(commands))
+            commands += self.commands_for(message, gateway)
+        job = Receive(self, message, commands, self.places(commands))
         gateway.take(job)
         yield job
         gateway.work[Work.RECEIVE] += 1
@@ -361,37 +351,6 @@ class Journey(Stage):
         """The sender of a refused message is told."""
         arrival_s = self._arrival_s(session, self.clock.now, 0, 1.0)
         self.clock.at(arrival_s, self._told, (session, message))
-
-    def route(self, message: int, gateway: Gateway) -> None:
-        """The message goes to where its audience is."""
-        if self.routing in (IN_PROCESS, MESH) or self.shortcut:
-            self.fan_out_here(message, gateway)
-        if self.routing == MESH:
-            for peer in self._peers(message, gateway):
-                self.notes.pushes[message] += 1
-                gateway.send(peer, FanOut(self, message, -1, pushed=True))
-        elif passes_broker(self.routing):
-            for channel, recipient in self._channels(message):
-                node = self.nodes[publish_node(channel, self.topology, len(self.nodes))]
-                gateway.send(node, Publish(self, message, channel, recipient))
-
-    def route_by_directory(self, message: int, gateway: Gateway) -> Story:
-        """The directory says which gateways hold the recipients; each of them gets one PUBLISH."""
-        node = self.node_of_room(message)
-        reply = Task(self.clock)
-        look_up = LookUp(self, tuple(self.hearers(message)), gateway, reply)
-        yield from self.ask(gateway, node, look_up, reply)
-        if self.shortcut:
-            self.fan_out_here(message, gateway)
-        for holder in look_up.holders:
-            channel = server_channel(holder)
-            node = self.nodes[publish_node(channel, self.topology, len(self.nodes))]
-            gateway.work[Work.COMMAND] += 1
-            gateway.send(node, Publish(self, message, channel, -1))
-
-    def fan_out_here(self, message: int, gateway: Gateway) -> None:
-        """The sender's own gateway serves its own sessions."""
-        gateway.take(FanOut(self, message, -1, pushed=False))
 
     def write(self, message: int, session: Session, leaves_s: float, factor: float) -> None:
         """A gateway writes a message to a session at ``leaves_s``; a full outbound queue closes it or drops what comes.
@@ -502,50 +461,6 @@ class Journey(Stage):
             session.closed = True
             self._gone(session, SessionFate.CLOSED)
             self.clock.process(self.goodbye(session, 0.0))
-
-    def _store(self, message: int, gateway: Gateway, routes: bool) -> Store:
-        costs = self.scenario.gateway
-        commands = self._commands(message, gateway) if routes else 0
-        gateway.work[Work.COMMAND] += commands
-        reply = Task(self.clock, costs.parse_us + costs.command_us * commands, self._places(commands))
-        return Store(self, message, gateway, reply)
-
-    def _commands(self, message: int, gateway: Gateway) -> int:
-        """How many commands the gateway writes to route a message."""
-        if self.routing == IN_PROCESS:
-            return 0
-        if self.routing == MESH:
-            return len(self._peers(message, gateway))
-        if publishes_per_recipient(self.routing):
-            return len(self.hearers(message))
-        return 1
-
-    def _places(self, commands: int) -> tuple[str, ...]:
-        return tuple(f"command {number}" for number in range(commands)) if self.scenario.gateway.flush_us else ()
-
-    def _channels(self, message: int) -> list[tuple[int, int]]:
-        """The channels on which a message is published, each with its recipient (-1: the whole room)."""
-        if publishes_per_recipient(self.routing):
-            return [
-                (user_channel(user) if self.routing == USER else standing_channel(self.routing, 0), user)
-                for user in self.hearers(message)
-            ]
-        if self.routing == GLOBAL:
-            return [(standing_channel(GLOBAL, 0), -1)]
-        room = self.rooms.room[message]
-        if self.creates_rooms and self.founding.get(room) == message:
-            return [(GLOBAL_CHANNEL, -1)]
-        return [(room_channel(room), -1)]
-
-    def _peers(self, message: int, gateway: Gateway) -> list[Gateway]:
-        others = [peer for peer in self.gateways if peer is not gateway]
-        room = self.rooms.room[message]
-        if self.design.mesh_directory and self.founding.get(room) == message:
-            members = self.rooms.members(room)
-            return [peer for peer in others if any(user in peer.local for user in members)]
-        if self.design.mesh_directory:
-            return [peer for peer in others if room in peer.members]
-        return others
 
     def _start(self) -> None:
         """The state at time 0: gateways subscribed, sessions that began before the run online."""

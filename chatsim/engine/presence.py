@@ -73,7 +73,6 @@ class Presence:
         self.watches = self.pushes and is_watched(self.shown_to)
         self.sessions: dict[int, int] = {}
         self.shown: dict[int, float] = {}
-        self._friends = stage.world.friends
 
     def standing(self, session: Session) -> None:
         """A session is online when the run starts."""
@@ -172,7 +171,7 @@ class Presence:
         if self.shown_to == ALL:
             return self.stage.world.users
         if self.shown_to == FRIENDS:
-            return int(self._friends.start[user + 1] - self._friends.start[user])
+            return len(self.stage.rooms.friends(user))
         if self.shown_to == ROOMS:
             return len(self._neighbours(user))
         return len({session.user for gateway in self.stage.gateways for session in gateway.watchers.get(user, ())})
@@ -236,10 +235,7 @@ class Presence:
 
     def _watched_by(self, session: Session) -> list[int]:
         if self.shown_to == FRIENDS:
-            friends: list[int] = self._friends.friend[
-                self._friends.start[session.user] : self._friends.start[session.user + 1]
-            ].tolist()
-            return friends
+            return self.stage.rooms.friends(session.user)
         return self.lists.listed(session)
 
     def _is_watched(self, user: int, session: Session) -> bool:

@@ -38,6 +38,7 @@ class Rooms:
             for room in np.flatnonzero((world.rooms.kind == PAIR) & ~world.rooms.known).tolist():
                 self.exists[room] = False
         self._rooms_of, self._rooms_start = self._by_user()
+        self._partners: dict[int, list[int]] = {}
         self._pair_room: dict[tuple[int, int], int] = {}
 
     def of_user(self, user: int) -> list[tuple[int, int]]:
@@ -64,6 +65,19 @@ class Rooms:
         if not self.is_pair[room]:
             return -1
         return self.member[self.start[room]] + self.member[self.start[room] + 1] - self.sender[message]
+
+    def friends(self, user: int) -> list[int]:
+        """A user's friends; where nobody has any, as in the world of a log, those with whom it shares a pair room."""
+        graph = self._world.friends
+        if len(graph.friend):
+            own: list[int] = graph.friend[graph.start[user] : graph.start[user + 1]].tolist()
+            return own
+        if not self._partners:
+            pairs = np.flatnonzero(self._world.rooms.kind == PAIR).tolist()
+            for one, other in (self.members(room) for room in pairs):
+                self._partners.setdefault(one, []).append(other)
+                self._partners.setdefault(other, []).append(one)
+        return self._partners.get(user, [])
 
     def place(self, message: int, user: int) -> int:
         """A user's place in the room that a message is meant for, or NO_PLACE."""

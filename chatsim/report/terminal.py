@@ -111,7 +111,43 @@ def show_result(result: Result, out: Console) -> None:
         if not math.isnan(float(row[figure])):
             table.add_row(words, _with_interval(row, figure, factor), unit)
     out.print(table)
-    _say(out, [f"{result.scenario.name}: {result.verdicts[result.scenario.name]}."])
+    _show_chat(result, out)
+    _say(out, [f"{result.scenario.name}: {result.verdicts[result.scenario.name]}.", _longest_stays(result.tiers)])
+
+
+def _longest_stays(tiers: pd.DataFrame) -> str:
+    """Which tier fell behind, if only for a while."""
+    longest = tiers.groupby("tier", sort=False)["longest_stay_ms"].max().sort_values(ascending=False)
+    return f"Longest stay of items at a station: {', '.join(f'{tier} {number(wait)} ms' for tier, wait in longest.items())}."
+
+
+UNITS = {"s": ("s", 1.0), "ms": ("ms", 1.0), "share": ("%", 100.0), "bytes": ("bytes", 1.0)}
+
+
+def _show_chat(result: Result, out: Console) -> None:
+    """What the chat logic that is switched on did, part by part: the mean over replications."""
+    for part, rows in result.chat.groupby("part", sort=False):
+        title = f"{str(part).capitalize()}{_replications(result)}"
+        table = table_of(title, ["figure", "value", "unit"], left=("figure", "unit"))
+        for figure, value in rows.groupby("figure", sort=False)["value"].mean().items():
+            words, unit, factor = _read(str(figure))
+            scaled = factor * float(value)
+            table.add_row(words, number(int(scaled) if scaled.is_integer() else scaled), unit)
+        out.print(table)
+
+
+def _read(figure: str) -> tuple[str, str, float]:
+    """A figure's name as words, its unit, and the factor that its value takes.
+
+    >>> _read("ghost_user_s"), _read("hit_share"), _read("login_ms_p99"), _read("ghosts_at_end")
+    (('ghost user', 's', 1.0), ('hit', '%', 100.0), ('login p99', 'ms', 1.0), ('ghosts at end', '', 1.0))
+    """
+    words = figure.split("_")
+    for unit, (shown, factor) in UNITS.items():
+        if unit in words[1:]:
+            place = words.index(unit, 1)
+            return " ".join([*words[:place], *words[place + 1 :]]), shown, factor
+    return " ".join(words), "", 1.0
 
 
 def show_comparison(comparison: Comparison, out: Console) -> None:

@@ -309,7 +309,7 @@ class Presence(Frozen):
 
 
 class Push(Frozen):
-    """Notifications of users without a session (design.offline = 'push')."""
+    """Notifications of users without a session, where design.offline says 'push'."""
 
     after_min: float = of(5.0, "minutes after which a push is due, unless a session of the user starts first", "published",
                           "75 % of inattentive spells end within 5 min (Dingler & Pielot 2015)", ge=0)

@@ -22,7 +22,8 @@ class Runs:
 
     ``summary`` has one row per design: means over the replications and, from two on, the half width of each mean's
     95 % Student t interval; ``overloaded`` where any replication was. ``runs`` has one row per design and replication.
-    ``latency``, ``fates`` and ``tiers`` are the tables of :mod:`chatsim.analysis` with design and replication in front.
+    ``latency``, ``fates``, ``tiers`` and ``chat`` are the tables of :mod:`chatsim.analysis` with design and replication
+    in front.
     ``verdicts`` says in a sentence for each design whether it kept up. ``outcomes`` are those of the first replication.
     """
 
@@ -34,6 +35,7 @@ class Runs:
     latency: pd.DataFrame
     fates: pd.DataFrame
     tiers: pd.DataFrame
+    chat: pd.DataFrame
     verdicts: dict[str, str]
     trace: tuple[str, ...]
 
@@ -45,6 +47,7 @@ class Runs:
             "latency": self.latency,
             "fates": self.fates,
             "tiers": self.tiers,
+            "chat": self.chat,
         }
 
     def _repr_html_(self) -> str:

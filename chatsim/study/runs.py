@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from chatsim.analysis import fates, latency, overload, paired, summary, tiers
+from chatsim.analysis import chat, fates, latency, overload, paired, summary, tiers
 from chatsim.engine import simulate
 from chatsim.engine.outcome import Outcome
 from chatsim.scenario import InputError, Scenario
@@ -170,7 +170,7 @@ class _Gathered:
     def __init__(self) -> None:
         self.first: dict[str, Outcome] = {}
         self.base: Outcome | None = None
-        self.parts: dict[str, list[pd.DataFrame]] = {"runs": [], "latency": [], "fates": [], "tiers": []}
+        self.parts: dict[str, list[pd.DataFrame]] = {"runs": [], "latency": [], "fates": [], "tiers": [], "chat": []}
         self.pairs: list[dict[str, Any]] = []
         self.verdicts: dict[str, str] = {}
         self.trace: tuple[str, ...] = ()
@@ -193,6 +193,7 @@ class _Gathered:
         self.parts["latency"].append(_labelled(_latencies(outcome), label))
         self.parts["fates"].append(_labelled(fates(outcome), label))
         self.parts["tiers"].append(_labelled(tiers(outcome), label))
+        self.parts["chat"].append(_labelled(chat(outcome), label))
 
     def paired(self) -> pd.DataFrame:
         """One row per replication and design but the first."""

@@ -189,7 +189,7 @@ def _opening_times(
     span_s = (-_lead_s(workload.conversations), workload.duration_s)
     time_s, opener, ordinal, _ = points_while_connected(
         sessions, workload.users, span_s, rate_per_s, Purpose.OPENING_GAP, seed, replication,
-        workload.conversations.burst_sigma,
+        workload.conversations.burst_sigma, "whole" if workload.sessions.join_days else "rest",
     )
     return time_s, opener, ordinal
 
@@ -218,6 +218,8 @@ class _Teller:
         self.joined_s: list[float] = joined_s.tolist()
         self.partners = partners
         self.recent: dict[int, list[int]] = {}
+        import os
+        self.answer=float(os.environ.get("ANS","1"));self.waiting: dict[int,set[int]]={}
         self.next_in_queue: dict[int, int] = {}
         weights = np.arange(1.0, RANKS_MAX + 1) ** -self.talk.recency_exponent
         self.rank_weight = [0.0, *np.cumsum(weights).tolist()]
@@ -277,6 +279,8 @@ class _Teller:
                 return friend
         if known:
             ranks = min(known, RANKS_MAX)
+            if self.answer != 1.0:
+                return self._chosen(user, recent, ranks, target)
             return recent[-bisect_left(self.rank_weight, target * self.rank_weight[ranks], 1, ranks)]
         return -1 - self.own_group[first + int(target * (end - first))] if end > first else None
 
@@ -295,6 +299,18 @@ class _Teller:
             if member != last and self._connected(member, time):
                 return member, peer
         return -1, peer
+
+    def _chosen(self, user: int, recent: list[int], ranks: int, target: float) -> int:
+        waiting = self.waiting.get(user)
+        if not waiting:
+            return recent[-bisect_left(self.rank_weight, target * self.rank_weight[ranks], 1, ranks)]
+        cum=[];tot=0.0
+        rw=self.rank_weight
+        for k in range(1,ranks+1):
+            w=rw[k]-rw[k-1]
+            if recent[-k] in waiting: w*=self.answer
+            tot+=w;cum.append(tot)
+        return recent[-1-bisect_left(cum,target*tot,0,ranks-1)]
 
     def _connected(self, user: int, time: float) -> bool:
         first = self.session_first[user]
@@ -330,6 +346,9 @@ class _Teller:
         """Moves both to the front of each other's lists. Modifies ``recent``."""
         if peer < 0:
             return
+        if self.answer != 1.0:
+            self.waiting.setdefault(peer,set()).add(sender)
+            self.waiting.setdefault(sender,set()).discard(peer)
         for user, other in ((sender, peer), (peer, sender)):
             recent = self._recent(user)
             if not recent or recent[-1] != other:

@@ -50,7 +50,7 @@ class PrivateMessages:
 class FriendLists:
     """What the lists say of each message of the trace, and how long they are for each session.
 
-    - opening: the message opens a conversation: its pair has been silent for longer than the gap, or has not written yet;
+    - opening: the message opens a conversation: its pair is new in the trace, or was silent for longer than the gap;
     - conversation: the number of the conversation that it belongs to, -1 for messages to groups and for spam;
     - recipient: of a private message (spam as well), else -1;
     - rank: the place of the recipient, from 1, on the sender's list, 0 on none however long; 0 for groups and spam;

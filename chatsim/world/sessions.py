@@ -102,7 +102,7 @@ def rate_at(workload: Workload, time_s: npt.ArrayLike) -> Floats:
 
 
 def poisson_process(
-    horizon: Floats, purpose: Purpose, seed: int, replication: int, burst_sigma: float = 0.0
+    horizon: Floats, purpose: Purpose, seed: int, replication: int, burst_sigma: float = 0.0, first: str = "rest"
 ) -> tuple[Longs, Longs, Floats]:
     """Points of one unit-rate Poisson process per user, from 0 to the user's ``horizon``.
 
@@ -119,7 +119,7 @@ def poisson_process(
         active = active[horizon[active] > 0]
         at, ordinal = np.zeros(len(active)), 0
         while len(active):
-            gaps = _gaps(seed, replication, purpose, active[:, None], ordinal + np.arange(width), burst_sigma)
+            gaps = _gaps(seed, replication, purpose, active[:, None], ordinal + np.arange(width), burst_sigma, first)
             gaps[:, 0] += at
             np.cumsum(gaps, axis=1, out=gaps)
             row, column = np.nonzero(gaps < horizon[active][:, None])
@@ -134,21 +134,25 @@ def poisson_process(
 
 
 def _gaps(
-    seed: int, replication: int, purpose: Purpose, user: Longs, ordinal: Longs, burst_sigma: float
+    seed: int, replication: int, purpose: Purpose, user: Longs, ordinal: Longs, burst_sigma: float,
+    first: str,
 ) -> Floats:
     """Gaps of mean 1, exponential or log-normal. The rest of a gap under way is a uniform part of a length-biased one."""
-    if burst_sigma == 0:
-        return exponential(seed, replication, purpose, user, ordinal)
     half = burst_sigma**2 / 2
-    gaps = lognormal(seed, replication, purpose, user, ordinal, math.exp(-half), burst_sigma)
-    if ordinal[0] == 0:
+    if burst_sigma == 0:
+        gaps = exponential(seed, replication, purpose, user, ordinal)
+    else:
+        gaps = lognormal(seed, replication, purpose, user, ordinal, math.exp(-half), burst_sigma)
+    if ordinal[0] == 0 and first == "none":
+        gaps[:, 0] = 0.0
+    elif ordinal[0] == 0 and first == "rest" and burst_sigma > 0:
         gaps[:, 0] *= math.exp(2 * half) * uniform(seed, replication, Purpose.FIRST_OPENING, user[:, 0], 0)
     return gaps
 
 
 def points_while_connected(
     sessions: SessionTable, users: int, span_s: tuple[float, float], rate_per_s: npt.ArrayLike,
-    purpose: Purpose, seed: int, replication: int, burst_sigma: float = 0.0,
+    purpose: Purpose, seed: int, replication: int, burst_sigma: float = 0.0, first: str = "rest",
 ) -> tuple[Floats, Longs, Longs, Longs]:
     """A Poisson process per user over the time it is connected on device 0 within ``span_s`` (from, until).
 
@@ -162,12 +166,12 @@ def points_while_connected(
     start = np.clip(sessions.start_s[rows], *span_s)
     length = np.clip(sessions.end_s[rows], *span_s) - start
     passed = np.concatenate([[0.0], np.cumsum(length)])
-    first = np.searchsorted(sessions.user[rows], np.arange(users + 1))
-    connected = passed[first[1:]] - passed[first[:-1]]
-    user, ordinal, point = poisson_process(connected * rate, purpose, seed, replication, burst_sigma)
-    position = passed[first[user]] + point / rate[user]
+    first_row = np.searchsorted(sessions.user[rows], np.arange(users + 1))
+    connected = passed[first_row[1:]] - passed[first_row[:-1]]
+    user, ordinal, point = poisson_process(connected * rate, purpose, seed, replication, burst_sigma, first)
+    position = passed[first_row[user]] + point / rate[user]
     place = np.searchsorted(passed, position, side="right") - 1
-    place = np.clip(place, first[user], first[user + 1] - 1)
+    place = np.clip(place, first_row[user], first_row[user + 1] - 1)
     into = np.clip(position - passed[place], 0.0, length[place])
     return np.minimum(start[place] + into, sessions.end_s[rows[place]]), user, ordinal, rows[place]
 
@@ -242,7 +246,7 @@ def _first_device(
     else:
         joined = np.zeros(workload.users)
     horizon = activity * (_faded(np.maximum(total - joined, before), fade) - before)
-    user, ordinal, point = poisson_process(horizon, Purpose.SESSION_GAP, seed, replication)
+    user, ordinal, point = poisson_process(horizon, Purpose.SESSION_GAP, seed, replication, first="none" if sessions.join_days else "rest")
     age = _unfaded(point / activity[user] + before, fade)
     days, rest = np.divmod(joined[user] + age, passed[-1])
     start = days * DAY_S + np.interp(rest, passed, grid)

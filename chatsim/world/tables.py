@@ -139,6 +139,11 @@ class World:
     user_names: tuple[str, ...] | None = None
 
 
+def no_friends(users: int) -> Friends:
+    """Nobody has friends."""
+    return Friends(np.zeros(users + 1, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32))
+
+
 def no_contacts(users: int) -> Contacts:
     """Nobody has written with anybody before the run."""
     return Contacts(np.zeros(users + 1, np.int64), np.empty(0, np.int32))

@@ -20,7 +20,6 @@ from chatsim.world.tables import (
     GROUP,
     PAIR,
     Floats,
-    Friends,
     Ints,
     Longs,
     MessageTable,
@@ -30,6 +29,7 @@ from chatsim.world.tables import (
     World,
     no_contacts,
     no_endings,
+    no_friends,
     no_intrusions,
 )
 
@@ -66,8 +66,8 @@ def import_trace(workload: Workload, seed: int, replication: int) -> World:
     """The world in a message log (``workload.trace``: 'collegemsg', or a CSV, CSV.gz or Parquet file).
 
     Columns: ``time`` (ISO, or epoch seconds), ``sender``, ``recipient`` or ``room`` (or both, one of them empty in each
-    row) and, if there, ``bytes``. The first message kept is at 0. A room's members are all who ever write in it;
-    friends are all who ever wrote to each other, their strength is the number of messages. Sessions come from
+    row) and, if there, ``bytes``. The first message kept is at 0. A room's members are all who ever write in it. A log
+    says nothing of friends: nobody has any, and who has written to whom before it is not known. Sessions come from
     ``workload.trace_sessions`` (columns ``user``, ``start``, ``end``), or are inferred: from ``session_lead_s`` before
     the first of a user's messages until ``session_tail_s`` after the last, a new one after ``idle_gap_s`` of silence.
     What is dropped, and why, stands in ``report``. Raises InputError, which names the line.
@@ -99,9 +99,8 @@ def import_trace(workload: Workload, seed: int, replication: int) -> World:
     sizes[log.size_bytes > 0] = log.size_bytes[log.size_bytes > 0]
     session = covering_session(sessions, sender, log.time_s).astype(np.int32)
     messages = MessageTable(log.time_s, sender, session, room, sizes, np.zeros(len(log), bool))
-    friends = _friends(sender, recipient, len(names))
     world = World(
-        len(names), duration_s, seed, replication, friends, rooms, sessions, messages,
+        len(names), duration_s, seed, replication, no_friends(len(names)), rooms, sessions, messages,
         no_contacts(len(names)), no_endings(), no_intrusions(), user_names=names,
     )
     counts = [f"{read:,} rows read, {len(log):,} messages kept"]
@@ -259,16 +258,6 @@ def _rooms(log: _Log, sender: Ints, recipient: Ints) -> tuple[Rooms, Ints, int]:
     kind = np.repeat(np.array([PAIR, GROUP], np.uint8), [len(pairs), len(names)])
     members = np.concatenate([np.stack([first, second], axis=1).ravel(), member]).astype(np.int32)
     return Rooms(kind, start, members, np.zeros(len(kind), bool)), room, len(names)
-
-
-def _friends(sender: Ints, recipient: Ints, users: int) -> Friends:
-    """Who wrote to each other, in both directions; the strength is the number of messages."""
-    private = recipient >= 0
-    writer, reader = sender[private], recipient[private]
-    keys, count = np.unique(np.concatenate([pair_keys(writer, reader), pair_keys(reader, writer)]), return_counts=True)
-    user, friend = users_of(keys)
-    start = np.searchsorted(user, np.arange(users + 1)).astype(np.int64)
-    return Friends(start, friend.astype(np.int32), count.astype(np.float32))
 
 
 def _facts(workload: Workload, world: World, rooms: int, zero_s: float) -> list[str]:

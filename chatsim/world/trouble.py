@@ -98,7 +98,10 @@ def _victims(world: World, user: Longs, ordinal: Longs) -> Longs:
 
 
 def _has_other_room(user: Longs, other: Longs, start: Longs, room: Ints, inside: Keys) -> Bools:
-    """Whether ``other`` is in a room that ``user`` is not in (nobody is to themselves); ``inside`` are all (room, member), ascending."""
+    """Whether ``other`` is in a room that ``user`` is not in; ``inside`` are all (room, member), ascending.
+
+    Nobody is in such a room who is the user.
+    """
     rooms = np.diff(start)[other]
     row = np.repeat(np.arange(len(other)), rooms)
     place = np.arange(len(row)) - np.repeat(np.cumsum(rooms) - rooms, rooms)
