@@ -44,7 +44,7 @@ CHANGES = {
     "two nodes of one": ("broker.nodes=2", "broker.nodes = 2: topology = 'single' is one node, so 1 is needed"),
     "a hub of several": ("design.routing=in_process", "design.gateways = 4: routing = 'in_process' is one process, so 1 is needed"),
     "mean below median": ("workload.friends.degree_mean=1", "workload.friends.degree_mean = 1: at least degree_median = 99 is needed"),
-    "stores what is never stored": ("design.store=never", "offline = 'store': nothing is stored with store = 'never'"),
+    "stores what is never stored": ("design.store=never", "offline = 'push': nothing is stored with store = 'never'"),
     "hosts as a number": ("hosts=3", "hosts = 3: a list is needed"),
     "unknown station": ("hosts=[{name='a',stations=['gatway-0']}]", "hosts: station 'gatway-0' of host 'a' does not exist; did you mean 'gateway-0'?"),
     "a station twice": ("hosts=[{name='a',stations=['database']},{name='b',stations=['data*']}]", "hosts: station 'database' is on 'a' and on 'b': one is allowed"),

@@ -287,6 +287,10 @@ def figures(asked: Demand) -> dict[str, float]:
     }
 
 
+COUNTED = ("presence.show_to=none",)
+"""Without what the estimate says that it leaves out."""
+
+
 def standing_run(scenario: Scenario, rate_per_s: float) -> tuple[World, Outcome]:
     """A run with constant sessions and so without logins."""
     world = load_test(build_world(scenario), rate_per_s, messages=400)
@@ -297,7 +301,7 @@ def standing_run(scenario: Scenario, rate_per_s: float) -> tuple[World, Outcome]
 def test_work_of_a_run_is_what_the_estimate_counts(preset: str) -> None:
     """Placement is drawn once per session, so that 300 sessions' gateways stray from the mean: 12 %."""
     changes = ["workload.users=3000", "workload.duration_s=60", "workload.sessions.second_device_share=0"]
-    scenario = load_scenario(preset, changes)
+    scenario = load_scenario(preset, [*changes, *COUNTED])
     world, outcome = standing_run(scenario, 200.0)
     work = estimate(scenario, demand_of_world(world, scenario)).work
     done = outcome.work.sum(axis=0) / len(world.messages)
@@ -317,7 +321,7 @@ def test_work_of_a_run_is_what_the_estimate_counts(preset: str) -> None:
 @pytest.mark.parametrize("preset", preset_names())
 def test_busy_time_of_a_run_lies_between_the_bounds(preset: str) -> None:
     """At a low load: the idle bound itself where items of one message never meet; 2 % where chance places sessions."""
-    scenario = load_scenario(preset, ["workload.users=3000", "workload.duration_s=60", "database.service='fixed'"])
+    scenario = load_scenario(preset, ["workload.users=3000", "workload.duration_s=60", "database.service='fixed'", *COUNTED])
     world, outcome = standing_run(scenario, 20.0)
     span = float(world.messages.time_s[-1])
     asked = replace(demand_of_world(world, scenario), messages_per_s=len(world.messages) / span)
@@ -392,3 +396,17 @@ def test_a_trace_is_counted(tmp_path: Any) -> None:
     assert asked.messages_per_s == pytest.approx(36 / 3600)
     assert asked.audience.recipients == 1
     assert asked.audience.online == 0
+
+
+def test_the_estimate_says_what_it_leaves_out() -> None:
+    assert estimate(load_scenario("room-channel")).left_out == ()
+    asked = ["friend_list.policy=recent", "access.policy=scopes", "design.receipts=true", "limits.messages_per_s=1"]
+    left = estimate(load_scenario("go-chat", asked)).left_out
+    assert left == (
+        "limits of users",
+        "receipts",
+        "pushes and the sessions they bring",
+        "access.policy = 'scopes'",
+        "friend lists",
+        "presence",
+    )

@@ -259,7 +259,8 @@ def show_estimate(needs: Estimate, out: Console) -> None:
     for fact in needs.facts():
         facts.add_row(fact["quantity"], number(fact["value"]), fact["unit"])
     out.print(facts)
-    _say(out, [needs.verdict])
+    without = f"Not counted, but in a run: {', '.join(needs.left_out)}."
+    _say(out, [needs.verdict, *([without] if needs.left_out else [])])
 
 
 def show_friend_lists(curves: pd.DataFrame, verdict: str, out: Console) -> None:

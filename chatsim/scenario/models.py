@@ -69,10 +69,12 @@ class Sessions(Frozen):
         0.0, "spread of users' session rates around per_day, sigma of a log-normal; those with more friends come more often; 0: all alike",
         ge=0, le=3,
     )
-    join_days: float = of(0.0, "users join evenly over the first days of the run, and have no sessions before; 0: all are there from the start", ge=0, le=10_000)
+    join_days: float = of(
+        0.0, "users join evenly over so many first days of the run, with a first session then; 0: all are there from the start", ge=0, le=10_000
+    )
     fade_days: float = of(
-        0.0, "interest fades: half of all sessions a user ever has fall into so many days from joining, the rate being "
-        "per_day / (1 + age / fade_days)^2; 0: it does not fade", ge=0, le=10_000,
+        0.0, "interest fades: session rates halve in so many days, from when a user joins or from the start of the run; 0: they stay",
+        ge=0, le=10_000,
     )
 
 
@@ -89,6 +91,7 @@ class Conversations(Frozen):
     recency_exponent: float = of(
         1.36, "openings go to the partner of recency rank k with weight k^-exponent", "measured", "CollegeMsg, openings", ge=0, le=5
     )
+    answer_weight: float = of(1.0, "a partner whose message waits for an answer is so many times as likely as its recency rank has it", ge=0, le=1000)
     length_mean: float = of(1.7, "messages per conversation, mean of a geometric", "measured", "CollegeMsg, 30-minute gap", ge=1)
     burst_sigma: float = of(
         0.0, "openings come in bursts: time connected between two of a user, sigma of a log-normal; 0: exponential, as chance has it",

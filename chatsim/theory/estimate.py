@@ -60,7 +60,7 @@ class Tier:
 class Estimate:
     """What a scenario asks for and what it has, in its busiest hour.
 
-    ``work`` is per message; memory is per gateway; ``local_ms`` and ``remote_ms`` are means of a delivery in an empty
+    ``left_out`` names what the scenario asks for beyond this. ``work`` is per message; memory is per gateway; ``local_ms`` and ``remote_ms`` are means of a delivery in an empty
     system (``remote_ms`` None with one gateway). More users are taken to behave alike: rates grow with their number,
     the audience of a message stays.
     """
@@ -79,6 +79,7 @@ class Estimate:
     peer_bytes_per_s: float
     local_ms: float
     remote_ms: float | None
+    left_out: tuple[str, ...]
 
     @property
     def binding(self) -> Tier:
@@ -140,6 +141,30 @@ class Estimate:
                 "verdict": self.verdict}
 
 
+def left_out(scenario: Scenario) -> tuple[str, ...]:
+    """What a scenario asks for that the estimate does not count: a run does.
+
+    >>> left_out(Scenario())
+    ()
+    """
+    design, access, workload = scenario.design, scenario.access, scenario.workload
+    asked = {
+        "limits of users": scenario.limits.messages_per_s > 0 or scenario.limits.message_max_bytes > 0,
+        f"design.rooms = '{design.rooms}'": design.rooms != "pair",
+        "rooms created by their first message": design.rooms_created != "before",
+        "membership kept in the broker": design.membership == "broker",
+        "copies for the sender's devices": design.own_devices,
+        "receipts": design.receipts,
+        "pushes and the sessions they bring": design.offline == "push",
+        f"access.policy = '{access.policy}'": access.policy != "open",
+        "friend lists": scenario.friend_list.policy != "none",
+        "presence": scenario.presence.show_to != "none",
+        "spam": workload.spam.share > 0,
+        "sessions that are cut": workload.reconnect.share > 0,
+    }
+    return tuple(name for name, there in asked.items() if there)
+
+
 def estimate(scenario: Scenario, asked: Demand | None = None) -> Estimate:
     """The needs of a scenario in its busiest hour, in milliseconds, for any number of users.
 
@@ -167,7 +192,7 @@ def estimate(scenario: Scenario, asked: Demand | None = None) -> Estimate:
         uplink_bytes_per_s=rate * size, downlink_bytes_per_s=rate * asked.audience.sessions * size,
         broker_in_bytes_per_s=through_broker * rate * size * (work.publishes + history),
         broker_out_bytes_per_s=through_broker * rate * size * work.pushes,
-        peer_bytes_per_s=rate * size * work.peer_sends, local_ms=local_ms, remote_ms=remote_ms,
+        peer_bytes_per_s=rate * size * work.peer_sends, local_ms=local_ms, remote_ms=remote_ms, left_out=left_out(scenario),
     )
 
 

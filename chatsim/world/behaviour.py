@@ -6,6 +6,7 @@ What happens to one user is drawn up front, in arrays; one loop in the order of 
 from __future__ import annotations
 
 import heapq
+import itertools
 import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from chatsim.world.draws import Purpose, lognormal, uniform
 from chatsim.world.partners import Partners
 from chatsim.world.sessions import (
     DAY_S,
+    Gaps,
     activity_levels,
     joined_s,
     length_s_mean,
@@ -64,9 +66,10 @@ def converse(
     """The messages of a run, in order of time, each written while its sender has a session on device 0.
 
     Conversations that began before 0 and go on are told from a lead time on. A user's openings are a Poisson process
-    over its time connected, at the rate that gives ``messages_per_day`` in the long run (see
-    :func:`opening_rate_per_s`). An opening goes to a group with ``group_share``, else to a friend never written to
-    with chance ``p / (1 + partners / scale)``, else to the partner of recency rank k with weight k ** -exponent.
+    over its time connected (with ``burst_sigma`` a bursty one), at the rate that gives ``messages_per_day`` in the long
+    run where interest does not fade (see :func:`opening_rate_per_s`). An opening goes to a group with ``group_share``,
+    else to a friend never written to, who has joined, with chance ``p / (1 + partners / scale)``, else to the partner
+    of recency rank k with weight k ** -exponent, times ``answer_weight`` where its last message waits for an answer.
     """
     rate_per_s = opening_rate_per_s(workload, groups)
     openings = _openings(workload, sessions, rate_per_s, seed, replication)
@@ -184,12 +187,12 @@ def _openings(
 def _opening_times(
     workload: Workload, sessions: SessionTable, rate_per_s: float, seed: int, replication: int
 ) -> tuple[Floats, Longs, Longs]:
-    """(time_s, user, ordinal) ordered by (user, time): a Poisson process over the time each user is connected, or with
-    ``burst_sigma`` a bursty one."""
+    """(time_s, user, ordinal) ordered by (user, time): a process over the time each user is connected, under way at
+    the start of the run, or from when the user joins."""
     span_s = (-_lead_s(workload.conversations), workload.duration_s)
     time_s, opener, ordinal, _ = points_while_connected(
         sessions, workload.users, span_s, rate_per_s, Purpose.OPENING_GAP, seed, replication,
-        workload.conversations.burst_sigma, "whole" if workload.sessions.join_days else "rest",
+        Gaps(workload.conversations.burst_sigma, "whole" if workload.sessions.join_days else "rest"),
     )
     return time_s, opener, ordinal
 
@@ -218,8 +221,7 @@ class _Teller:
         self.joined_s: list[float] = joined_s.tolist()
         self.partners = partners
         self.recent: dict[int, list[int]] = {}
-        import os
-        self.answer=float(os.environ.get("ANS","1"));self.waiting: dict[int,set[int]]={}
+        self.waiting: dict[int, set[int]] = {}
         self.next_in_queue: dict[int, int] = {}
         weights = np.arange(1.0, RANKS_MAX + 1) ** -self.talk.recency_exponent
         self.rank_weight = [0.0, *np.cumsum(weights).tolist()]
@@ -278,10 +280,7 @@ class _Teller:
             if friend is not None:
                 return friend
         if known:
-            ranks = min(known, RANKS_MAX)
-            if self.answer != 1.0:
-                return self._chosen(user, recent, ranks, target)
-            return recent[-bisect_left(self.rank_weight, target * self.rank_weight[ranks], 1, ranks)]
+            return self._old_partner(user, recent, target)
         return -1 - self.own_group[first + int(target * (end - first))] if end > first else None
 
     def _next(self, time: float, last: int, peer: int, side: float, chance: float) -> tuple[int, int]:
@@ -300,18 +299,6 @@ class _Teller:
                 return member, peer
         return -1, peer
 
-    def _chosen(self, user: int, recent: list[int], ranks: int, target: float) -> int:
-        waiting = self.waiting.get(user)
-        if not waiting:
-            return recent[-bisect_left(self.rank_weight, target * self.rank_weight[ranks], 1, ranks)]
-        cum=[];tot=0.0
-        rw=self.rank_weight
-        for k in range(1,ranks+1):
-            w=rw[k]-rw[k-1]
-            if recent[-k] in waiting: w*=self.answer
-            tot+=w;cum.append(tot)
-        return recent[-1-bisect_left(cum,target*tot,0,ranks-1)]
-
     def _connected(self, user: int, time: float) -> bool:
         first = self.session_first[user]
         row = bisect_right(self.session_start, time, first, self.session_first[user + 1]) - 1
@@ -326,29 +313,45 @@ class _Teller:
             recent = self.recent[user] = partners.known[part][::-1].tolist()
         return recent
 
+    def _old_partner(self, user: int, recent: list[int], target: float) -> int:
+        """A partner by recency rank; one whose message waits for an answer is ``answer_weight`` times as likely."""
+        upto, ranks = self.rank_weight, min(len(recent), RANKS_MAX)
+        waiting = self.waiting.get(user)
+        if not waiting:
+            return recent[-bisect_left(upto, target * upto[ranks], 1, ranks)]
+        more = self.talk.answer_weight - 1.0
+        extra = itertools.accumulate(
+            more * (upto[rank] - upto[rank - 1]) if recent[-rank] in waiting else 0.0 for rank in range(1, ranks + 1)
+        )
+        weights = [plain + added for plain, added in zip(upto[1:ranks + 1], extra, strict=True)]
+        return recent[-1 - bisect_left(weights, target * weights[-1], 0, ranks - 1)]
+
     def _new_partner(self, user: int, time: float) -> int | None:
         """The first friend in the user's queue that has joined and is no partner yet."""
         recent, queue = self._recent(user), self.partners.queue
         first, end = int(self.partners.queue_start[user]), int(self.partners.queue_start[user + 1])
-        waiting = -1
+        skipped = end
         for place in range(self.next_in_queue.get(user, first), end):
             friend = int(queue[place])
-            if friend not in recent:
-                if waiting < 0:
-                    waiting = place
-                if self.joined_s[friend] <= time:
-                    self.next_in_queue[user] = waiting
-                    return friend
-        self.next_in_queue[user] = waiting if waiting >= 0 else end
+            if friend in recent:
+                continue
+            skipped = min(skipped, place)
+            if self.joined_s[friend] <= time:
+                self.next_in_queue[user] = skipped
+                return friend
+        self.next_in_queue[user] = skipped
         return None
 
     def _remember(self, sender: int, peer: int) -> None:
-        """Moves both to the front of each other's lists. Modifies ``recent``."""
+        """Moves both to the front of each other's lists; the recipient now owes an answer, where that counts.
+
+        Modifies ``recent`` and ``waiting``.
+        """
         if peer < 0:
             return
-        if self.answer != 1.0:
-            self.waiting.setdefault(peer,set()).add(sender)
-            self.waiting.setdefault(sender,set()).discard(peer)
+        if self.talk.answer_weight != 1:
+            self.waiting.setdefault(peer, set()).add(sender)
+            self.waiting.setdefault(sender, set()).discard(peer)
         for user, other in ((sender, peer), (peer, sender)):
             recent = self._recent(user)
             if not recent or recent[-1] != other:

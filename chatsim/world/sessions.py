@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -20,16 +22,67 @@ GRID_S = 10.0
 GAPS_AT_ONCE = 2_000_000
 
 
-def build_sessions(
-    workload: Workload, seed: int, replication: int, friends: Friends | None = None
-) -> SessionTable:
+@dataclass(frozen=True, slots=True)
+class Gaps:
+    """Gaps of mean 1 between the points of a process: exponential, or with ``sigma`` > 0 log-normal, in bursts.
+
+    The first is the "rest" of one that is under way (the process is in its steady state at 0, and has rate 1 from there
+    on), a "whole" one, or "none": a point at 0.
+    """
+
+    sigma: float = 0.0
+    first: Literal["rest", "whole", "none"] = "rest"
+
+    def draw(self, user: Longs, ordinal: Longs, purpose: Purpose, seed: int, replication: int) -> Floats:
+        """The gaps of each user (rows) with these numbers (columns), keyed (purpose, user, number)."""
+        if self.sigma == 0:
+            gaps = exponential(seed, replication, purpose, user[:, None], ordinal)
+        else:
+            median = math.exp(-self.sigma**2 / 2)
+            gaps = lognormal(seed, replication, purpose, user[:, None], ordinal, median, self.sigma)
+        if ordinal[0] == 0 and self.first == "none":
+            gaps[:, 0] = 0.0
+        elif ordinal[0] == 0 and self.first == "rest" and self.sigma > 0:
+            # A uniform part of a length-biased gap, which is log-normal with a median of exp(sigma**2) times as much.
+            gaps[:, 0] *= math.exp(self.sigma**2) * uniform(seed, replication, Purpose.FIRST_OPENING, user, 0)
+        return gaps
+
+
+STEADY = Gaps()
+
+
+class DayClock:
+    """Time as the daily rhythm has it: session starts that an average user, whose interest does not fade, has made."""
+
+    def __init__(self, workload: Workload) -> None:
+        self.grid_s = np.linspace(0.0, DAY_S, int(DAY_S / GRID_S) + 1)
+        rate = rate_at(workload, self.grid_s)
+        self.passed = np.concatenate([[0.0], np.cumsum((rate[1:] + rate[:-1]) / 2 * GRID_S)])
+        self.per_day = float(self.passed[-1])
+
+    def starts_until(self, time_s: Floats) -> Floats:
+        """Starts from 0 until a time, negative before 0."""
+        days, rest = np.divmod(time_s, DAY_S)
+        until: Floats = days * self.per_day + np.interp(rest, self.grid_s, self.passed)
+        return until
+
+    def time_s(self, starts: Floats) -> Floats:
+        """The time by which so many starts have been made."""
+        days, rest = np.divmod(starts, self.per_day)
+        time: Floats = days * DAY_S + np.interp(rest, self.passed, self.grid_s)
+        return time
+
+
+def build_sessions(workload: Workload, seed: int, replication: int, friends: Friends) -> SessionTable:
     """Sessions of all users that overlap the run, in the order of a SessionTable.
 
     Starts are a Poisson process per user with the daily rhythm of ``workload.sessions``, lengths are log-normal. The
     process runs for a lead time before 0, so that the run starts in its steady state: sessions under way then have
     start_s < 0. Sessions of one device that overlap are one. A second device connects and leaves within a tenth of the
-    session's length of the first. Users differ in their rates by :func:`activity_of` their ``friends``, come from
-    :func:`joined_s` on, and less and less often after that (see ``fade_days``).
+    session's length of the first.
+
+    Users differ in their rates by :func:`activity_of`. With ``join_days`` a user's first session starts when it joins
+    (see :func:`joined_s`); with ``fade_days`` the rate halves in so many days from then, or from the start of the run.
     """
     user, start, end = _first_device(workload, activity_of(workload, friends), seed, replication)
     twin_user, twin_start, twin_end = _second_device(workload.sessions, user, start, end, seed, replication)
@@ -47,13 +100,13 @@ def session_table(user: Ints, device: npt.ArrayLike, start: Floats, end: Floats,
     return SessionTable(user[during].astype(np.int32), devices[during], start[during], end[during])
 
 
-def activity_of(workload: Workload, friends: Friends | None) -> Floats:
-    """Each user's session rate as a multiple of ``per_day``: log-normal with mean 1, ascending with the number of friends
-    (of equal numbers, with that of the user)."""
-    rank = np.arange(workload.users)
-    if friends is not None:
-        rank[np.argsort(np.diff(friends.start), kind="stable")] = np.arange(workload.users)
-    activity = activity_levels(workload.sessions.activity_sigma, workload.users)[rank]
+def activity_of(workload: Workload, friends: Friends) -> Floats:
+    """Each user's session rate as a multiple of ``per_day``: log-normal with mean 1, ascending with the number of
+    friends (of equal numbers, with that of the user)."""
+    activity = np.empty(workload.users)
+    activity[np.argsort(np.diff(friends.start), kind="stable")] = activity_levels(
+        workload.sessions.activity_sigma, workload.users
+    )
     return activity
 
 
@@ -68,15 +121,18 @@ def activity_levels(sigma: float, levels: int) -> Floats:
     if sigma == 0:
         return np.ones(levels)
     drawn: Floats = np.exp(sigma * ndtri((np.arange(levels) + 0.5) / levels))
-    return drawn / drawn.mean()
+    drawn /= drawn.mean()
+    return drawn
 
 
 def joined_s(workload: Workload, seed: int, replication: int) -> Floats:
-    """When each user joins: evenly within ``join_days``; minus infinity where all are there from the start."""
+    """When each user joins: evenly within ``join_days``, but for the rhythm of the day; minus infinity where all are
+    there from the start."""
     if workload.sessions.join_days == 0:
         return np.full(workload.users, -math.inf)
+    clock = DayClock(workload)
     drawn = uniform(seed, replication, Purpose.JOIN, np.arange(workload.users), 0)
-    return drawn * workload.sessions.join_days * DAY_S
+    return clock.time_s(drawn * workload.sessions.join_days * clock.per_day)
 
 
 def lead_s(sessions: Sessions) -> float:
@@ -102,13 +158,12 @@ def rate_at(workload: Workload, time_s: npt.ArrayLike) -> Floats:
 
 
 def poisson_process(
-    horizon: Floats, purpose: Purpose, seed: int, replication: int, burst_sigma: float = 0.0, first: str = "rest"
+    horizon: Floats, purpose: Purpose, seed: int, replication: int, gaps_of: Gaps = STEADY
 ) -> tuple[Longs, Longs, Floats]:
     """Points of one unit-rate Poisson process per user, from 0 to the user's ``horizon``.
 
     Returns (user, ordinal, point), ordered by user, then by point. Gap k of user u is keyed (purpose, u, k): a longer
-    horizon adds points and moves none. With ``burst_sigma`` > 0 the gaps are log-normal with that sigma and mean 1; the
-    first is the rest of one that is under way (the process is in its steady state at 0), so that the rate is 1 too.
+    horizon adds points and moves none. Other gaps than exponential ones make it another process of that rate.
     """
     longest = float(horizon.max(initial=0.0))
     width = int(min(longest + 3 * math.sqrt(longest) + 4, 4096))
@@ -119,7 +174,7 @@ def poisson_process(
         active = active[horizon[active] > 0]
         at, ordinal = np.zeros(len(active)), 0
         while len(active):
-            gaps = _gaps(seed, replication, purpose, active[:, None], ordinal + np.arange(width), burst_sigma, first)
+            gaps = gaps_of.draw(active, ordinal + np.arange(width), purpose, seed, replication)
             gaps[:, 0] += at
             np.cumsum(gaps, axis=1, out=gaps)
             row, column = np.nonzero(gaps < horizon[active][:, None])
@@ -133,32 +188,15 @@ def poisson_process(
     return user[order], number[order], point[order]
 
 
-def _gaps(
-    seed: int, replication: int, purpose: Purpose, user: Longs, ordinal: Longs, burst_sigma: float,
-    first: str,
-) -> Floats:
-    """Gaps of mean 1, exponential or log-normal. The rest of a gap under way is a uniform part of a length-biased one."""
-    half = burst_sigma**2 / 2
-    if burst_sigma == 0:
-        gaps = exponential(seed, replication, purpose, user, ordinal)
-    else:
-        gaps = lognormal(seed, replication, purpose, user, ordinal, math.exp(-half), burst_sigma)
-    if ordinal[0] == 0 and first == "none":
-        gaps[:, 0] = 0.0
-    elif ordinal[0] == 0 and first == "rest" and burst_sigma > 0:
-        gaps[:, 0] *= math.exp(2 * half) * uniform(seed, replication, Purpose.FIRST_OPENING, user[:, 0], 0)
-    return gaps
-
-
 def points_while_connected(
     sessions: SessionTable, users: int, span_s: tuple[float, float], rate_per_s: npt.ArrayLike,
-    purpose: Purpose, seed: int, replication: int, burst_sigma: float = 0.0, first: str = "rest",
+    purpose: Purpose, seed: int, replication: int, gaps_of: Gaps = STEADY,
 ) -> tuple[Floats, Longs, Longs, Longs]:
     """A Poisson process per user over the time it is connected on device 0 within ``span_s`` (from, until).
 
     ``rate_per_s`` is one for all, or one for each of the ``users``; 0 gives no points. Returns (time_s, user, ordinal,
-    row of the session), ordered by user, then by time. Gap k of user u is keyed (purpose, u, k). With ``burst_sigma``
-    the points come in bursts: see :func:`poisson_process`.
+    row of the session), ordered by user, then by time. Gap k of user u is keyed (purpose, u, k), and is exponential
+    unless ``gaps_of`` says otherwise.
     """
     rate = np.broadcast_to(np.asarray(rate_per_s, float), users)
     rows = np.flatnonzero(sessions.device == 0)
@@ -168,7 +206,7 @@ def points_while_connected(
     passed = np.concatenate([[0.0], np.cumsum(length)])
     first_row = np.searchsorted(sessions.user[rows], np.arange(users + 1))
     connected = passed[first_row[1:]] - passed[first_row[:-1]]
-    user, ordinal, point = poisson_process(connected * rate, purpose, seed, replication, burst_sigma, first)
+    user, ordinal, point = poisson_process(connected * rate, purpose, seed, replication, gaps_of)
     position = passed[first_row[user]] + point / rate[user]
     place = np.searchsorted(passed, position, side="right") - 1
     place = np.clip(place, first_row[user], first_row[user + 1] - 1)
@@ -228,28 +266,15 @@ def _first_device(
 ) -> tuple[Ints, Floats, Floats]:
     """Starts by inversion: on the clock of an average user who has just joined, of which the daily rhythm, the fading
     of interest and the user's activity are changes of speed."""
-    sessions = workload.sessions
-    lead = lead_s(sessions)
-    grid = np.linspace(0.0, DAY_S, int(DAY_S / GRID_S) + 1)
-    rate = rate_at(workload, grid)
-    passed = np.concatenate([[0.0], np.cumsum((rate[1:] + rate[:-1]) / 2 * GRID_S)])
-
-    def starts_until(time_s: Floats) -> Floats:
-        days, rest = np.divmod(time_s, DAY_S)
-        until: Floats = days * passed[-1] + np.interp(rest, grid, passed)
-        return until
-
-    before, total = starts_until(np.array([-lead, workload.duration_s]))
-    fade = sessions.fade_days * float(passed[-1])
+    sessions, clock = workload.sessions, DayClock(workload)
+    before, total = clock.starts_until(np.array([-lead_s(sessions), workload.duration_s]))
+    fade, gaps_of = sessions.fade_days * clock.per_day, STEADY
+    joined = np.zeros(workload.users)
     if sessions.join_days:
-        joined, before = starts_until(joined_s(workload, seed, replication)), np.float64(0)
-    else:
-        joined = np.zeros(workload.users)
+        joined, before, gaps_of = clock.starts_until(joined_s(workload, seed, replication)), 0.0, Gaps(first="none")
     horizon = activity * (_faded(np.maximum(total - joined, before), fade) - before)
-    user, ordinal, point = poisson_process(horizon, Purpose.SESSION_GAP, seed, replication, first="none" if sessions.join_days else "rest")
-    age = _unfaded(point / activity[user] + before, fade)
-    days, rest = np.divmod(joined[user] + age, passed[-1])
-    start = days * DAY_S + np.interp(rest, passed, grid)
+    user, ordinal, point = poisson_process(horizon, Purpose.SESSION_GAP, seed, replication, gaps_of)
+    start = clock.time_s(joined[user] + _unfaded(point / activity[user] + before, fade))
     length = lognormal(
         seed, replication, Purpose.SESSION_LENGTH, user, ordinal, sessions.length_s_median, sessions.length_sigma
     )
