@@ -83,7 +83,8 @@ def audit(scenario: Scenario, world: World, notes: Notes, deliveries: Columns, m
     1. Every message x recipient has an end. 2. Every session that was online from before a message was taken until
     after its last carrier was done has a row for it. 3. No session gets a message twice. 4. Times go forward.
     5. Independent counts agree: pushes sent and read, messages taken, written and discarded. 6. No station has more
-    ticks going on than cores.
+    ticks going on than cores. 7. A user is shown online and gone by turns; pushes, tries and ends of ties go forward in
+    time; each session beyond the trace was brought by one push.
     """
     messages = notes.messages(world, meant)
     _check_every_pair_ends(world, deliveries, meant)
@@ -92,6 +93,7 @@ def audit(scenario: Scenario, world: World, notes: Notes, deliveries: Columns, m
     _check_times(messages, deliveries)
     _check_counts(scenario, notes, messages, deliveries)
     _check_ticks(scenario, notes)
+    _check_chat(world, notes)
 
 
 def pairs_of(world: World, meant: Longs) -> tuple[Longs, npt.NDArray[np.int32]]:
@@ -272,6 +274,28 @@ def _check_counts(scenario: Scenario, notes: Notes, messages: Columns, deliverie
             raise AuditError(f"{what}: one count says {one}, the other {other}")
     if (reads > messages["pushes"]).any():
         raise AuditError("a gateway read a push that nobody sent")
+
+
+def _check_chat(world: World, notes: Notes) -> None:
+    changes, pushes = notes.presence.table(), notes.pushed.table()
+    order = np.argsort(changes["user"], kind="stable")
+    user, change = changes["user"][order], changes["change"][order]
+    first = user != np.roll(user, 1) if len(np.unique(user)) > 1 else np.arange(len(user)) == 0
+    wrong = change != np.where(first, 1, -np.roll(change, 1))
+    if wrong.any():
+        raise AuditError(f"user {user[np.flatnonzero(wrong)[0]]} is shown online, or gone, twice in a row")
+    forward = (
+        ("pushes", pushes["due_s"], pushes["sent_s"]),
+        ("pushes", pushes["sent_s"], pushes["arrived_s"]),
+        ("tries", world.intrusions.time_s, np.array(notes.decided_s)),
+        ("ends of ties", world.endings.time_s, np.array(notes.effective_s)),
+    )
+    for what, earlier, later in forward:
+        if (later < earlier).any():
+            raise AuditError(f"{what} go back in time")
+    brought = pushes["session"][pushes["session"] >= 0]
+    if len(np.unique(brought)) < len(brought) or len(brought) != len(notes.caused):
+        raise AuditError(f"{len(brought)} pushes have brought {len(notes.caused)} sessions")
 
 
 def _check_ticks(scenario: Scenario, notes: Notes) -> None:

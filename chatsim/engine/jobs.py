@@ -147,16 +147,18 @@ class FanOut(Job):
             nobody = not here
         else:
             members = station.members.get(room, {})
-            if room == rooms.meant[message]:
-                self.targets = list(members.items())
-            else:
-                self.targets = [(session, rooms.place(message, session.user)) for session in members]
             nobody = not members
+            if room == rooms.meant[message]:
+                self.targets = [(session, place) for session, place in members.items() if session.user != sender]
+            else:
+                others = [session for session in members if session.user != sender]
+                self.targets = [(session, rooms.place(message, session.user)) for session in others]
+            if stage.own_devices:
+                position = rooms.place(message, sender)
+                self.targets += [(session, position) for session in members if session.user == sender]
         if stage.own_devices:
             own = stage.session_of(message)
             self.targets = [target for target in self.targets if target[0] is not own]
-        else:
-            self.targets = [target for target in self.targets if target[0].user != sender]
         if nobody and self.pushed:
             station.work[Work.DISCARD] += 1
             stage.notes.discards[self.message] += 1

@@ -72,6 +72,9 @@ class Journey(Routes):
         self.presence = Presence(self, self.lists)
         self.pushes = Pushes(self, self.comes_back)
         self.message_us = self.access.message_us
+        self.receipts = self.design.receipts
+        personal = self.rooms.kind == PERSONAL_ROOMS
+        self.asks_more = self.access.asks or personal or self.creates_rooms or self.asks_members
         self._start()
 
     def run(self, progress: Callable[[float], None] | None = None) -> None:
@@ -231,7 +234,10 @@ class Journey(Routes):
             return
         self.notes.under_way[message] += 1
         self.notes.gateway[message] = session.gateway.number
-        if (yield from self.receive(message, session.gateway)) and (yield from self.may_pass(message, session)):
+        passes = yield from self.receive(message, session.gateway)
+        if passes and self.asks_more:
+            passes = yield from self.may_pass(message, session)
+        if passes:
             yield from self.carry(message, session.gateway)
         else:
             self.tell(session, message)
@@ -430,7 +436,7 @@ class Journey(Routes):
 
     def _received(self, row: int, message: int, session: Session) -> None:
         self.notes.row_time_s[row] = self.clock._now
-        if self.design.receipts and self._is_for(message, session.user):
+        if self.receipts and self._is_for(message, session.user):
             self.clock.process(acknowledge(self, message, session, row))
         if self.keeps_missed:
             box = self.inbox.get(session.user)

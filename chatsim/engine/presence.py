@@ -95,7 +95,7 @@ class Presence:
         """A session more of a user counts; the first one changes what is shown."""
         user = session.user
         self.sessions[user] = self.sessions.get(user, 0) + 1
-        if self._write(user):
+        if self.sessions[user] > 0 and self._write(user):
             self._changed(user, +1, session.gateway)
 
     def refresh(self, session: Session) -> Story:
@@ -111,7 +111,7 @@ class Presence:
                 return
 
             def act(gateway: Gateway = gateway) -> None:
-                if self.sessions.get(session.user) and self._write(session.user):
+                if self.sessions.get(session.user, 0) > 0 and self._write(session.user):
                     self._changed(session.user, +1, gateway)
 
             cost_us = stage.scenario.broker.presence_us
@@ -126,10 +126,13 @@ class Presence:
         return Request(session.gateway, Work.PRESENCE, self.stage.scenario.broker.presence_us, act=act)
 
     def went(self, session: Session) -> None:
-        """A session less of a user counts; without any, the user is shown no longer."""
+        """A session less of a user counts; without any, the user is shown no longer.
+
+        With several cores a gateway may say so before it has said that the session came.
+        """
         user = session.user
-        self.sessions[user] -= 1
-        if not self.sessions[user] and self.shown.pop(user, None) is not None:
+        self.sessions[user] = self.sessions.get(user, 0) - 1
+        if self.sessions[user] <= 0 and self.shown.pop(user, None) is not None:
             self._changed(user, -1, session.gateway)
 
     def is_shown(self, user: int) -> bool:

@@ -37,8 +37,8 @@ def list_limits(
 ) -> pd.DataFrame:
     """One run for each length of the friend list, "all" for every friend, on the same trace.
 
-    A scenario that loads no list gets a recent one; one that shows no presence shows it to those who have a user on
-    their list. One row per limit: limit, and the figures of :func:`chatsim.analysis.lists.friend_list`. Raises
+    A scenario that loads no list gets a recent one. Presence is pushed to those who have a user on their list, so that
+    what the length of lists does to its traffic is seen. One row per limit: limit, and the figures of :func:`chatsim.analysis.lists.friend_list`. Raises
     InputError for a limit that is none.
     """
     designs = [_with_limit(scenario, limit) for limit in dict.fromkeys(limits)]
@@ -96,8 +96,7 @@ def _with_limit(scenario: Scenario, limit: str) -> Scenario:
         listing["policy"] = "recent" if listing["policy"] == ALL else listing["policy"]
     else:
         raise InputError(f"--limits {limit}: a whole number from 1 on, or 'all', is needed{nearest(limit, [ALL])}")
-    if table["presence"]["show_to"] == "none":
-        table["presence"]["show_to"] = "list"
+    table["presence"].update(show_to="list", how="push")
     return validate(table)
 
 

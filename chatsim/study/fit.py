@@ -1,0 +1,417 @@
+"""The behaviour model with the parameters of a real log: same figures, but any number of users, for as long as wanted.
+
+What a log says outright (the rhythm of its day, how fast people answer) is taken from it. The other keys are searched:
+model worlds are built, their marginals held to the log's, and the keys moved by damped least squares. The hit curve of
+friend lists is no part of this: the model has to foretell it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.optimize import brentq
+from scipy.special import expit, logit, ndtri
+
+from chatsim.analysis.friendlists import LIMITS, OPENING_GAP_S, hit_curve
+from chatsim.analysis.marginals import (
+    FIGURES,
+    clock_step_s,
+    contacts_known,
+    marginals,
+    since_last_of_pair,
+)
+from chatsim.scenario import InputError, Scenario
+from chatsim.study.spread import Progress
+from chatsim.world import World, build_world
+from chatsim.world.contacts import PrivateMessages, private_messages
+
+Vector = np.ndarray[tuple[int], np.dtype[np.float64]]
+Table = dict[str, Any]
+
+DAY_S = 86400.0
+MESSAGES_MIN, USERS_MIN = 1000, 20
+REPLICATIONS = (1, 2)
+"""Each trial is the mean of these; replication 0, which users get, is kept for the table."""
+ROUNDS = 9
+STEP = 0.15
+DAMPING = 2.0
+DIGITS = 3
+FRIENDS_PER_PARTNER = 8.0
+SCALE_MAX = 1000.0
+FADE_MAX = 100.0
+"""Times the length of the log: interest that fades so slowly does not fade."""
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A key of the workload that is searched, between limits; ``by``: the figures that it moves most.
+
+    The search moves the logarithm of (value - low) where there is no upper limit, the log-odds between the limits
+    where there is one.
+    """
+
+    path: str
+    low: float
+    high: float
+    by: str
+
+    def free(self, value: float) -> float:
+        """The value as a number without limits."""
+        if math.isinf(self.high):
+            return math.log(max(value - self.low, 1e-9))
+        share = (value - self.low) / (self.high - self.low)
+        return float(logit(min(max(share, 0.01), 0.99)))
+
+    def bound(self, number: float) -> float:
+        """The value of a number without limits."""
+        if math.isinf(self.high):
+            return self.low + math.exp(min(max(number, -20.0), 50.0))
+        return self.low + (self.high - self.low) * float(expit(number))
+
+
+INF = math.inf
+SEARCHED = (
+    Key("friends.degree_median", 0.0, INF, "spread of partners"),
+    Key("sessions.per_day", 0.0, INF, "gaps, bouts of writing"),
+    Key("sessions.length_s_median", 0.0, INF, "quick replies, gaps"),
+    Key("sessions.activity_sigma", 0.0, 3.0, "share of the top senders"),
+    Key("sessions.join_days", 0.0, INF, "when users appear"),
+    Key("sessions.fade_days", 0.0, INF, "when half is written"),
+    Key("conversations.messages_per_day", 0.0, INF, "messages"),
+    Key("conversations.new_partner_share", 0.0, 1.0, "first of their pair"),
+    Key("conversations.recency_exponent", 0.0, 5.0, "recency exponent"),
+    Key("conversations.answer_weight", 0.0, INF, "openings that answer"),
+    Key("conversations.burst_sigma", 0.0, 4.0, "burstiness, gaps"),
+    Key("conversations.length_mean", 1.0, INF, "length of conversations"),
+    Key("conversations.reply_share", 0.0, 1.0, "quick replies, turns"),
+)
+
+TOLERANCES = {
+    "messages": 0.05, "first_ever_share": 0.02, "conversation_length_mean": 0.05, "recency_exponent": 0.04,
+    "quick_reply_share": 0.07, "answer_share": 0.1, "turn_share": 0.25, "senders": 0.25,
+    "partners_mean": 0.08, "partners_median": 0.13, "partners_p90": 0.13, "partners_p99": 0.13, "partners_max": 0.25,
+    "top_senders_share": 0.13, "sent_per_active_day_mean": 0.2, "burstiness": 0.2, "bouts": 0.4,
+    "gap_s_p50": 0.13, "gap_s_p90": 0.1, "gap_s_p99": 0.13, "half_written_days": 0.2, "half_seen_days": 0.2,
+}
+"""The figures that are fitted, and the relative deviation of each that weighs as much as that of another."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """A fitted model. ``workload``: its keys, by part; ``table``: figure, meaning, unit, real, model, difference (in
+    percent, of shares in points), fitted; ``worlds``: model worlds that were built."""
+
+    workload: Table
+    table: pd.DataFrame
+    scenario: Scenario
+    worlds: int
+
+
+def fit(trace: World, start_hour: float = 0.0, seed: int = 1, progress: Progress | None = None) -> Fitted:
+    """The workload, of the behaviour model, whose worlds have the marginals of a trace: as many users, as long a run.
+
+    ``start_hour`` is the hour of the day at which the trace starts. The model's times are rounded down to the clock of
+    the trace before they are compared. The table compares replication 0, which was not fitted to, and besides the
+    marginals says how often a recent list of K friends holds the partner when a conversation opens. The same trace and
+    seed give the same result. Raises InputError where the trace has too few private messages or people.
+    """
+    real = _figures_of_log(trace)
+    search = _Search(trace, real, _outright(trace, real, start_hour), seed, progress)
+    best = search.run(_starting_point(trace, real))
+    workload = search.workload(best)
+    scenario = _scenario(workload, seed)
+    model = build_world(scenario)
+    table = _compared(real, marginals(model, clock_step_s(trace)), _hits(trace), _hits(model))
+    return Fitted(workload, table, scenario, search.worlds + 1)
+
+
+def _figures_of_log(trace: World) -> dict[str, float]:
+    real = marginals(trace)
+    messages, people = int(real["messages"]), int(real["users_active"])
+    if messages < MESSAGES_MIN or people < USERS_MIN:
+        raise InputError(
+            f"{messages:,} private messages of {people:,} users: at least {MESSAGES_MIN:,} of {USERS_MIN} are needed "
+            "to fit the model"
+        )
+    if not trace.messages.time_s[-1] > trace.messages.time_s[0]:
+        raise InputError("all messages are of one moment: a log that lasts is needed to fit the model")
+    return real
+
+
+# --------------------------------------------------------------------------- what a log says outright
+
+
+def _outright(trace: World, real: Mapping[str, float], start_hour: float) -> Table:
+    private, clock_s = private_messages(trace), clock_step_s(trace)
+    amplitude = min(max(real["hour_peak_ratio"] - 1.0, 0.0), 1.0)
+    reply_s_median, reply_sigma = reply_delays(private, trace.users, clock_s)
+    users = int(real["users_active"])
+    return {
+        "users": users,
+        "duration_s": trace.duration_s,
+        "start_hour": start_hour % 24,
+        "friends": {"degree_mean": min(FRIENDS_PER_PARTNER * real["partners_mean"], users - 1.0)},
+        "sessions": {"day_amplitude": amplitude, "peak_hour": (start_hour + peak_s(private.time_s) / 3600) % 24},
+        "conversations": {
+            "group_share": 0.0, "known_partners_mean": 0.0, "new_partner_scale": new_partner_scale(private, trace.users),
+            "reply_s_median": reply_s_median, "reply_sigma": reply_sigma,
+        },
+        "groups": {"per_user": 0.0},
+    }
+
+
+def peak_s(time_s: Vector) -> float:
+    """When the rhythm of a day's messages peaks, after its start: the phase of the first harmonic.
+
+    >>> round(peak_s(np.array([0.0, 21600.0, 21600.0, 43200.0])), 6)
+    21600.0
+    """
+    turn = np.angle(np.exp(2j * math.pi * time_s / DAY_S).mean()) / (2 * math.pi)
+    return float(turn % 1.0) * DAY_S
+
+
+def reply_delays(private: PrivateMessages, users: int, clock_s: float) -> tuple[float, float]:
+    """(median in s, sigma of the logarithm) of the time between messages of a conversation, by log mean and deviation.
+
+    On a coarse clock a delay of n ticks stands for n and a half.
+    """
+    silent_s, _ = since_last_of_pair(private, private.time_s, users)
+    delay_s = silent_s[silent_s <= OPENING_GAP_S] + clock_s / 2
+    logs = np.log(np.maximum(delay_s, 1e-3))
+    return (float(np.exp(logs.mean())), float(min(logs.std(), 4.0))) if len(logs) else (60.0, 1.0)
+
+
+def new_partner_scale(private: PrivateMessages, users: int) -> float:
+    """The list at which the share p / (1 + n / scale) of openings to new partners has halved, n being known already.
+
+    1 / share is linear in n: a line through decades of n, weighted by the openings in each; at most 1,000.
+    """
+    silent_s, _ = since_last_of_pair(private, private.time_s, users)
+    known = contacts_known(private, users)
+    opens, new = silent_s > OPENING_GAP_S, np.isinf(silent_s)
+    chosen = opens & (known > 0)
+    group = np.floor(4 * np.log2(known[chosen])).astype(np.int64) if chosen.any() else np.empty(0, np.int64)
+    count = np.bincount(group)
+    fresh = np.bincount(group, weights=new[chosen])
+    size = np.bincount(group, weights=known[chosen])
+    rows = fresh > 0
+    if rows.sum() < 2:
+        return SCALE_MAX
+    slope, level = np.polyfit(size[rows] / count[rows], count[rows] / fresh[rows], 1, w=np.sqrt(fresh[rows]))
+    return float(min(level / slope, SCALE_MAX)) if slope > 0 and level > 0 else SCALE_MAX
+
+
+# --------------------------------------------------------------------------- where the search starts
+
+
+def _starting_point(trace: World, real: Mapping[str, float]) -> dict[str, float]:
+    days = trace.duration_s / DAY_S
+    join = min(1.8 * real["half_seen_days"], days) + 1e-3
+    fade = fade_days(real["half_written_days"], join, days)
+    present = lived_days(fade, join, days)
+    users = real["users_active"]
+    new = real["first_ever_share"] * real["conversation_length_mean"]
+    degree = min(FRIENDS_PER_PARTNER * real["partners_mean"], users - 1)
+    return {
+        "friends.degree_median": 0.3 * degree,
+        "sessions.per_day": 4.0 * real["bouts"] / users / present,
+        "sessions.length_s_median": 900.0,
+        "sessions.activity_sigma": min(max(float(ndtri(real["top_senders_share"]) - ndtri(0.1)), 0.2), 2.5),
+        "sessions.join_days": join,
+        "sessions.fade_days": fade,
+        "conversations.messages_per_day": real["messages"] / users / present,
+        "conversations.new_partner_share": min(0.8 * new, 0.9),
+        "conversations.recency_exponent": min(1.3 * _or(real["recency_exponent"], 1.0), 4.0),
+        "conversations.answer_weight": 3.0,
+        "conversations.burst_sigma": 1.5,
+        "conversations.length_mean": 1.0 + 2.5 * max(real["conversation_length_mean"] - 1.0, 0.01),
+        "conversations.reply_share": 0.85,
+    }
+
+
+def lived_days(fade: float, join: float, days: float) -> float:
+    """Days of full interest that a user has by the end of a run of so many days: the mean over users, who join evenly
+    in the first ``join`` days and whose interest halves in ``fade``."""
+    return float(_lived(np.array([days]), fade, join)[0])
+
+
+def fade_days(half_written: float, join: float, days: float) -> float:
+    """The time in which interest must halve so that half of all is written by then; the most where it grows later."""
+    def early(log_fade: float) -> float:
+        until = _lived(np.array([half_written, days]), math.exp(log_fade), join)
+        return float(until[0] / until[1]) - 0.5
+
+    low, high = math.log(days / 1000), math.log(FADE_MAX * days)
+    if early(high) >= 0 or early(low) <= 0:
+        return FADE_MAX * days if early(high) >= 0 else days / 1000
+    return math.exp(brentq(early, low, high))
+
+
+def _lived(until: Vector, fade: float, join: float) -> Vector:
+    """Integral over time and over users, who join evenly in ``join`` days, of 2 ** -(age / fade)."""
+    rate = math.log(2) / fade
+    joining = np.minimum(until, join)
+    late = np.exp(-rate * (until - joining)) - np.exp(-rate * until)
+    lived: Vector = (joining - late / rate) / (rate * join)
+    return lived
+
+
+def _or(value: float, instead: float) -> float:
+    return instead if math.isnan(value) else value
+
+
+# --------------------------------------------------------------------------- the search
+
+
+class _Search:
+    """Damped least squares (Levenberg 1944, Marquardt 1963) over the keys, from differences, renewed by each trial
+    (Broyden 1965)."""
+
+    def __init__(
+        self, trace: World, real: Mapping[str, float], outright: Table, seed: int, progress: Progress | None
+    ) -> None:
+        self.clock_s = clock_step_s(trace)
+        self.outright, self.seed, self.progress = outright, seed, progress
+        self.fitted = [name for name in TOLERANCES if real[name] > 0]
+        self.real = self._measures(real)
+        self.worlds = 0
+
+    def run(self, start: Mapping[str, float]) -> Vector:
+        """The best point found, as numbers without limits."""
+        best = np.array([key.free(start[key.path]) for key in SEARCHED])
+        off = self._off(best)
+        slopes = np.empty((len(off), len(best)))
+        for column in range(len(best)):
+            moved = best.copy()
+            moved[column] += STEP if SEARCHED[column].high == INF or best[column] < 0 else -STEP
+            slopes[:, column] = (self._off(moved) - off) / (moved[column] - best[column])
+        damping = DAMPING
+        for _ in range(ROUNDS):
+            step = -np.linalg.solve(slopes.T @ slopes + damping * np.eye(len(best)), slopes.T @ off)
+            step = np.clip(step, -0.5, 0.5)
+            now = self._off(best + step)
+            slopes += np.outer(now - off - slopes @ step, step) / (step @ step)
+            if now @ now < off @ off:
+                best, off, damping = best + step, now, damping / 3
+            else:
+                damping *= 4
+        return best
+
+    def workload(self, point: Vector) -> Table:
+        """The keys at a point, rounded, with those that the log says outright."""
+        made = {name: dict(part) if isinstance(part, dict) else part for name, part in self.outright.items()}
+        for key, number in zip(SEARCHED, point.tolist(), strict=True):
+            part, name = key.path.split(".")
+            made[part][name] = key.bound(number)
+        made["friends"]["degree_median"] = min(made["friends"]["degree_median"], made["friends"]["degree_mean"])
+        for name in ("friends", "sessions", "conversations"):
+            made[name] = {key: _rounded(value) for key, value in made[name].items()}
+        made["start_hour"] = round(made["start_hour"], 2) % 24
+        return made
+
+    def _off(self, point: Vector) -> Vector:
+        """How far the figures of a point are off, in tolerances: the mean of the replications."""
+        scenario = _scenario(self.workload(point), self.seed)
+        trials = []
+        for replication in REPLICATIONS:
+            if self.progress:
+                total = (1 + len(SEARCHED) + ROUNDS) * len(REPLICATIONS)
+                self.progress(self.worlds, total, f"{self.worlds + 1} of {total} worlds")
+            world = build_world(scenario, replication)
+            self.worlds += 1
+            trials.append(self._measures(marginals(world, self.clock_s)) if len(world.messages) else 0 * self.real)
+        tolerances = np.array([TOLERANCES[name] for name in self.fitted])
+        off: Vector = (np.mean(trials, axis=0) - self.real) / tolerances
+        return off
+
+    def _measures(self, figures: Mapping[str, float]) -> Vector:
+        """Figures as logarithms, which differ by about as much as the figures do in proportion."""
+        return np.array([self._measure(name, figures[name]) for name in self.fitted])
+
+    def _measure(self, name: str, value: float) -> float:
+        value = _or(value, 0.0)
+        if name == "burstiness":  # of the coefficient of variation, which it is a function of
+            return math.log((1 + value) / (1 - value))
+        floor = {"share": 1e-3, "s": self.clock_s or 1.0}.get(FIGURES[name].unit, 1e-6)
+        return math.log(max(value, 0.0) + floor)
+
+
+def _scenario(workload: Table, seed: int) -> Scenario:
+    from chatsim.scenario.load import validate
+
+    return validate({"name": "fitted", "seed": seed, "workload": workload}, "the fitted workload")
+
+
+def _rounded(value: float) -> float:
+    """Three digits that count, so that the file says what was compared."""
+    return float(f"{value:.{DIGITS}g}")
+
+
+# --------------------------------------------------------------------------- what comes out
+
+
+def _hits(world: World) -> dict[str, float]:
+    """How often a recent list of K friends holds the partner when a conversation opens."""
+    curve = hit_curve(world, "recent", LIMITS)
+    openings = curve[curve["of"] == "openings"]
+    return {
+        f"hit@{'all' if math.isinf(k) else int(k)}": share
+        for k, share in zip(openings["k"], openings["hit_share"], strict=True)
+    }
+
+
+def _compared(
+    real: Mapping[str, float], model: Mapping[str, float], real_hits: Mapping[str, float], hits: Mapping[str, float]
+) -> pd.DataFrame:
+    rows = [
+        (name, FIGURES[name].meaning, FIGURES[name].unit, real[name], model[name], name in TOLERANCES)
+        for name in FIGURES
+    ]
+    rows += [
+        (name, f"opening: partner on a list of {name[4:]}", "share", real_hits[name], hits[name], False)
+        for name in real_hits
+    ]
+    table = pd.DataFrame(rows, columns=["figure", "meaning", "unit", "real", "model", "fitted"])
+    apart = table["model"] - table["real"]
+    relative = apart / table["real"].where(table["real"] != 0)
+    table.insert(5, "difference", 100 * np.where(table["unit"] == "share", apart, relative))
+    return table
+
+
+def workload_file(fitted: Fitted, name: str, source: str, command: str) -> str:
+    """The text of a workload file with the fitted keys, which ``--workload`` takes; each says where it comes from."""
+    users = fitted.workload["users"]
+    lines = [
+        f"# Made by: {command}",
+        "# The behaviour model with the marginals of a log. 'measured': read off the log; 'fitted': found by search, so",
+        "# that the model's worlds have the log's figures (named behind it); the rest are defaults of the model.",
+        f"name = {_toml(name)}",
+        f"about = {_toml(f'{users:,} users who behave like those of {source}, by the behaviour model')}",
+    ]
+    searched = {key.path: key.by for key in SEARCHED}
+    said = {"group_share": "choice: private messages alone", "per_user": "choice: private messages alone",
+            "known_partners_mean": "choice: a log starts from nothing",
+            "degree_mean": f"choice: {FRIENDS_PER_PARTNER:g} friends per partner, so that they do not run out"}
+    for part, keys in (("", fitted.workload), *fitted.workload.items()):
+        if not isinstance(keys, dict):
+            continue
+        lines += ["", f"[workload{'.' if part else ''}{part}]"]
+        for key, value in keys.items():
+            if isinstance(value, dict):
+                continue
+            by = searched.get(f"{part}.{key}")
+            lines.append(f"{key} = {value!r}  # {f'fitted: {by}' if by else said.get(key, 'measured')}")
+    return "\n".join(lines) + "\n"
+
+
+def _toml(text: str) -> str:
+    import json
+
+    return json.dumps(text, ensure_ascii=False)
+
+
