@@ -282,6 +282,46 @@ def friends(
     _say_where(out)
 
 
+@app.command()
+def fit(
+    trace: Annotated[
+        str,
+        typer.Argument(
+            metavar="TRACE",
+            help="'collegemsg', a log (CSV, CSV.gz, Parquet) with time, sender, recipient, or a workload or scenario.",
+        ),
+    ],
+    sets: Sets = None,
+    seed: Seed = None,
+    out: Annotated[
+        str | None, typer.Option("--out", metavar="FILE.toml", help="Write the fitted model as a workload file.")
+    ] = None,
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """Fit the behaviour model to a log, and write it as a workload for --workload."""
+    asked = _whose_trace(trace, sets or [], seed)
+    from chatsim.report import terminal
+    from chatsim.study import fit as fitting
+
+    target = None if out is None else fitting.free_file(out, force)
+    with terminal.progress("fit") as progress:
+        fitted = fitting.fit(asked, progress)
+    if target is not None:
+        said = ["fit", trace, *(f"--set {change}" for change in sets or ()), f"--seed {asked.seed} --out {target.name}"]
+        fitting.write_whole(target, fitting.workload_file(fitted, target.stem, f"chatsim {' '.join(said)}"))
+    if as_json:
+        figures = {"trace": fitted.source, "workload": fitted.workload, "figures": _records(fitted.table)}
+        _print_json({"chatsim": __version__, "seed": asked.seed, **figures})
+        return
+    console = terminal.console()
+    for line in fitted.trace:
+        console.print(line, markup=False)
+    terminal.show_fit(fitted, console)
+    if out is not None:
+        print(f"{out} is written. Next: chatsim run go-chat --workload {out}")
+
+
 @app.command("friend-limit")
 def friend_limit(
     scenario: Source,
@@ -455,6 +495,17 @@ def _load(source: str, sets: list[str] | None, seed: int | None, workload: str |
 
     changes = [*(sets or []), *([] if seed is None else [f"seed={seed}"])]
     return load_scenario(source, changes, workload)
+
+
+def _whose_trace(trace: str, sets: list[str], seed: int | None) -> Scenario:
+    """The scenario of a shipped workload or design, a TOML file, or a message log, all of which is taken."""
+    from chatsim.scenario import preset_names
+
+    if trace in preset_names("workloads"):
+        return _load("go-chat", sets, seed, trace)
+    if trace in preset_names() or trace.endswith(".toml"):
+        return _load(trace, sets, seed, None)
+    return _load("go-chat", [f"workload.trace={json.dumps(trace)}", "workload.duration_s=0.0", *sets], seed, None)
 
 
 def _expanded(sources: list[str]) -> list[str]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from chatsim.analysis.columns import floats, longs
+from chatsim.analysis.columns import Floats, Longs, floats, longs
 from chatsim.analysis.flow import memory, subscriptions
 from chatsim.analysis.presence import presence
 from chatsim.engine.outcome import Outcome, SessionFate, Work
@@ -21,16 +21,17 @@ LIMITS = (1, 2, 3, 5, 10, 15, 20, 30, 50)
 def friend_list(outcome: Outcome) -> pd.Series:
     """A run's friend list in one row.
 
-    openings of conversations; hit_share of them with the partner on the list; searches, turned (somebody listed was
-    written to instead) and abandoned conversations; listed_mean: friends loaded per session; login_ms_p50 and
-    login_ms_p99 from the start of a session until it is online (those that start within the run); redis_ops and
-    database_ops: items of work there; list_reads: of these, for lists and the states of those on them; list_bytes: what
-    the lists weigh on the wire; peak_subscriptions; presence_notices; memory_bytes: the largest gateway.
+    openings of conversations; hit_share of them with the partner on the list, whether or not the writer was connected
+    (NaN where no list is loaded); searches, turned (somebody listed was written to instead) and abandoned
+    conversations; listed_mean: friends loaded per session; login_ms_p50 and login_ms_p99 from the start of a session
+    until it is online (those that start within the run); redis_ops and database_ops: items of work there; list_reads:
+    of these, for lists and the states of those on them; list_bytes: what the lists weigh on the wire;
+    peak_subscriptions; presence_notices; memory_bytes: the largest gateway.
     """
+    asked = outcome.scenario.friend_list
     opening = outcome.messages["opening"].astype(bool)
     detour = longs(outcome.messages, "detour")
-    openings = int(opening.sum())
-    missed = int((detour[opening] != 0).sum())
+    rank = longs(outcome.messages, "listed_rank")[opening]
     login_ms = 1000 * _login_s(outcome)
     listed = longs(outcome.sessions, "listed")[longs(outcome.sessions, "fate") != SessionFate.REFUSED]
     broker = np.array([name.startswith("broker") for name in outcome.stations])
@@ -38,8 +39,8 @@ def friend_list(outcome: Outcome) -> pd.Series:
     path = subscriptions(outcome)["subscriptions"]
     return pd.Series(
         {
-            "openings": openings,
-            "hit_share": 1 - missed / openings if openings else math.nan,
+            "openings": len(rank),
+            "hit_share": math.nan if asked.policy == "none" else _hit_share(asked.policy, rank, asked.limit),
             "searches": int((detour == SEARCH).sum()),
             "turned": int((detour == OTHER).sum()),
             "abandoned": int((detour == GIVE_UP).sum()),
@@ -49,7 +50,7 @@ def friend_list(outcome: Outcome) -> pd.Series:
             "redis_ops": int(work[broker].sum()),
             "database_ops": int(work[[name == "database" for name in outcome.stations]].sum()),
             "list_reads": int(work[:, (Work.LIST, Work.STATE)].sum()),
-            "list_bytes": float(listed.sum() * outcome.scenario.friend_list.entry_bytes),
+            "list_bytes": float(listed.sum() * asked.entry_bytes),
             "peak_subscriptions": int(path.max()) if len(path) else 0,
             "presence_notices": int(presence(outcome)["notices"]),
             "memory_bytes": float(memory(outcome)["memory_bytes"].max()),
@@ -72,13 +73,18 @@ def run_hit_curve(outcome: Outcome, k: Sequence[int] = LIMITS) -> pd.DataFrame:
     rows = []
     for limit in (*map(float, k), math.inf):
         for name, chosen in sets.items():
-            hits = [is_listed(POLICY_NUMBERS[policy], one, limit) for one in rank[chosen].tolist()]
-            share = float(np.mean(hits)) if hits else math.nan
-            rows.append({"k": limit, "of": name, "hit_share": share, "count": len(hits)})
+            share = _hit_share(policy, rank[chosen], limit)
+            rows.append({"k": limit, "of": name, "hit_share": share, "count": int(chosen.sum())})
     return pd.DataFrame(rows)
 
 
-def _login_s(outcome: Outcome) -> np.ndarray:
+def _hit_share(policy: str, rank: Longs, limit: float) -> float:
+    hits = [is_listed(POLICY_NUMBERS[policy], one, limit) for one in rank.tolist()]
+    return float(np.mean(hits)) if hits else math.nan
+
+
+def _login_s(outcome: Outcome) -> Floats:
     start_s, online_s = floats(outcome.sessions, "start_s"), floats(outcome.sessions, "online_s")
     login_s = (online_s - start_s)[start_s > 0]
-    return login_s[np.isfinite(login_s)]
+    known_s: Floats = login_s[np.isfinite(login_s)]
+    return known_s

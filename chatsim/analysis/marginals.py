@@ -19,7 +19,7 @@ from chatsim.world.contacts import PrivateMessages, contact_ranks, private_messa
 from chatsim.world.tables import World
 
 HOUR_S, DAY_S = 3600.0, 86400.0
-QUICK_S = 600.0
+QUICK_S, SHORT_S = 600.0, 120.0
 TOP_SHARE = 0.1
 CLOCK_STEPS_S = (HOUR_S, 60.0, 1.0)
 EXPONENT_MAX = 5.0
@@ -50,6 +50,7 @@ FIGURES = {
     "conversation_length_p99": Figure("messages per conversation, p99", "messages"),
     "partners_mean": Figure("partners per active user, mean", "users"),
     "partners_median": Figure("partners per active user, median", "users"),
+    "partners_geometric_mean": Figure("partners per active user, geometric mean", "users"),
     "partners_p90": Figure("partners per active user, p90", "users"),
     "partners_p99": Figure("partners per active user, p99", "users"),
     "partners_max": Figure("partners per active user, most", "users"),
@@ -57,6 +58,7 @@ FIGURES = {
     "sent_per_active_day_mean": Figure("sent on a day with any, mean", "messages"),
     "sent_per_active_day_p90": Figure("sent on a day with any, p90", "messages"),
     "burstiness": Figure("burstiness of gaps between a sender's", ""),
+    "short_gap_share": Figure("sent within 2 min of the sender's last", "share"),
     "gap_s_p10": Figure("gap between a sender's messages, p10", "s"),
     "gap_s_p50": Figure("gap between a sender's messages, median", "s"),
     "gap_s_p90": Figure("gap between a sender's messages, p90", "s"),
@@ -78,7 +80,7 @@ def marginals(world: World, clock_s: float | None = None) -> dict[str, float]:
       the same of the openings of known pairs;
     - the recency exponent is the most likely one of weights rank ** -x over the contacts, at openings of known pairs;
     - burstiness is (sd - mean) / (sd + mean) of the gaps between messages, those of all senders together;
-    - a sender who has been silent for more than 30 min begins a new bout of writing;
+    - gaps of less than 2 min are short; a sender who has been silent for more than 30 min begins a new bout of writing;
     - hours and days are counted from the start of the run.
 
     Raises InputError where the world has no private message.
@@ -93,9 +95,9 @@ def marginals(world: World, clock_s: float | None = None) -> dict[str, float]:
     day = (time_s // DAY_S).astype(np.int64)
     per_day = np.unique(_cells(private.sender, day, int(day.max()) + 1), return_counts=True)[1]
     hours = np.bincount((time_s % DAY_S // HOUR_S).astype(np.int64), minlength=24)
-    days = world.duration_s / DAY_S
+    partners, days = partners_per_user(private, world.users), world.duration_s / DAY_S
     figures = {
-        "users_active": len(partners_per_user(private, world.users)),
+        "users_active": len(partners),
         "senders": int((sent > 0).sum()),
         "messages": len(time_s),
         "messages_per_day": len(time_s) / days if days else math.nan,
@@ -103,10 +105,12 @@ def marginals(world: World, clock_s: float | None = None) -> dict[str, float]:
         "half_seen_days": float(np.median(first_seen_s(private, time_s, world.users))) / DAY_S,
         "quick_reply_share": float(replies_within(private, time_s, world.users, QUICK_S).mean()),
         **_of_conversations(world, private, time_s),
-        **_spread("partners", partners_per_user(private, world.users), ("mean", "median", "p90", "p99", "max")),
+        **_spread("partners", partners, ("mean", "median", "p90", "p99", "max")),
+        "partners_geometric_mean": float(np.exp(np.log(partners).mean())),
         "top_senders_share": top_share(sent),
         **_spread("sent_per_active_day", per_day, ("mean", "p90")),
         "burstiness": burstiness(gap_s),
+        "short_gap_share": _mean(gap_s < SHORT_S),
         **_spread("gap_s", gap_s, ("p10", "p50", "p90", "p99")),
         "bouts": int((sent > 0).sum()) + int((gap_s > OPENING_GAP_S).sum()),
         "hour_peak_ratio": float(hours.max() / hours.mean()),

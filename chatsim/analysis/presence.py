@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from chatsim.analysis.columns import Floats, Longs, floats, longs
-from chatsim.engine.outcome import Outcome, Work
+from chatsim.engine.outcome import Cause, Outcome, Work
 
 Intervals = tuple[Longs, Floats, Floats]
 
@@ -21,19 +21,16 @@ def presence(outcome: Outcome) -> pd.Series:
     pulls, and wrong_pulls that were answered wrongly;
     ghost_user_s: user-seconds shown online while offline; hidden_user_s: offline while online; each also as a share of
     the time shown, and of the time online; ghosts_at_end: users shown online at the end who are not;
-    write_share: notices among all that gateways write to sessions; push_share: among all that brokers push;
-    byte_share: of the bytes written to sessions.
+    write_share: notices among all that gateways write to sessions, messages, receipts and refusals; push_share: among
+    all that brokers push (in a mesh, that gateways push); byte_share: of the bytes of these notices and of messages.
     """
     table, work = outcome.presence, outcome.work
     notices = int(longs(table, "notices").sum())
     shown, online = _shown(outcome), _online(outcome)
     both_s = _overlap_s(shown, online)
     shown_s, online_s = _total_s(shown), _total_s(online)
-    writes, pushes = int(work[:, Work.WRITE].sum()), int(work[:, Work.PUSH].sum())
     notice_pushes = int(longs(table, "pushes").sum())
     notice_bytes = notices * outcome.scenario.presence.notice_bytes
-    written = np.isfinite(floats(outcome.deliveries, "written_s"))
-    size = floats(outcome.messages, "size_bytes")[longs(outcome.deliveries, "message")[written]]
     return pd.Series(
         {
             "changes": len(table["time_s"]),
@@ -49,12 +46,25 @@ def presence(outcome: Outcome) -> pd.Series:
             "ghost_share": _ratio(shown_s - both_s, shown_s),
             "hidden_share": _ratio(online_s - both_s, online_s),
             "ghosts_at_end": _ghosts_at_end(outcome, shown, online),
-            "write_share": _ratio(notices, notices + writes),
-            "push_share": _ratio(notice_pushes, notice_pushes + pushes),
-            "byte_share": _ratio(notice_bytes, notice_bytes + float(size.sum())),
+            "write_share": _ratio(notices, int(work[:, (Work.WRITE, Work.NOTICE, Work.REFUSAL)].sum())),
+            "push_share": _ratio(notice_pushes, _pushes(outcome, notice_pushes)),
+            "byte_share": _ratio(notice_bytes, notice_bytes + _message_bytes(outcome)),
         },
         dtype=object,
     )
+
+
+def _pushes(outcome: Outcome, notice_pushes: int) -> int:
+    """All pushes. Those of receipts are counted by brokers alone, with those of presence."""
+    notices = max(notice_pushes, int(outcome.work[:, Work.NOTICE_PUSH].sum()))
+    return int(longs(outcome.messages, "pushes").sum()) + notices
+
+
+def _message_bytes(outcome: Outcome) -> float:
+    """Bytes of messages that gateways wrote to sessions."""
+    table = outcome.deliveries
+    written = np.isfinite(floats(table, "written_s")) & (longs(table, "cause") != Cause.OUTBOUND_FULL)
+    return float(floats(outcome.messages, "size_bytes")[longs(table, "message")[written]].sum())
 
 
 def _shown(outcome: Outcome) -> Intervals:
@@ -105,9 +115,13 @@ def _overlap_s(one: Intervals, other: Intervals) -> float:
 
 
 def _ghosts_at_end(outcome: Outcome, shown: Intervals, online: Intervals) -> int:
-    duration_s = outcome.world.duration_s
-    there = set(online[0][online[2] >= duration_s].tolist())
-    return len(set(shown[0][shown[2] >= duration_s].tolist()) - there)
+    end_s = outcome.world.duration_s
+
+    def standing(intervals: Intervals) -> set[int]:
+        user, start_s, stop_s = intervals
+        return set(user[(start_s < end_s) & (stop_s >= end_s)].tolist())
+
+    return len(standing(shown) - standing(online))
 
 
 def _ratio(part: float, whole: float) -> float:

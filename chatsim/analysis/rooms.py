@@ -7,27 +7,28 @@ import math
 import numpy as np
 import pandas as pd
 
-from chatsim.analysis.columns import Bools, floats, longs
+from chatsim.analysis.columns import Bools, Floats, floats, longs
 from chatsim.engine.outcome import Cause, Fate, IntrusionFate, Outcome, Work
 
 
 def overheard(outcome: Outcome) -> pd.DataFrame:
     """Every delivery to somebody for whom the message was not meant: who saw what.
 
-    Columns: message, sender, listener, session, time_s, intruder (the listener had got into a room as an intruder).
+    Columns: message, sender, listener, session, time_s, intruder (this session had tried to get into a room as an
+    intruder before, and had got in).
     """
     table = outcome.deliveries
     rows = np.flatnonzero(longs(table, "fate") == Fate.OVERHEARD)
     message = longs(table, "message")[rows]
-    listener = longs(table, "recipient")[rows]
+    session, time_s = longs(table, "session")[rows], floats(table, "time_s")[rows]
     return pd.DataFrame(
         {
             "message": message,
             "sender": longs(outcome.messages, "sender")[message],
-            "listener": listener,
-            "session": longs(table, "session")[rows],
-            "time_s": floats(table, "time_s")[rows],
-            "intruder": np.isin(listener, _entered(outcome)),
+            "listener": longs(table, "recipient")[rows],
+            "session": session,
+            "time_s": time_s,
+            "intruder": time_s >= _intruded_s(outcome)[session],
         }
     )
 
@@ -81,9 +82,13 @@ def _private(outcome: Outcome) -> Bools:
     return private
 
 
-def _entered(outcome: Outcome) -> np.ndarray:
+def _intruded_s(outcome: Outcome) -> Floats:
+    """When each session began to get into the first room as an intruder; infinite for the others."""
     table = outcome.intrusions
-    return np.unique(longs(table, "user")[longs(table, "fate") == IntrusionFate.ENTERED])
+    entered = longs(table, "fate") == IntrusionFate.ENTERED
+    since_s = np.full(len(outcome.sessions["user"]), np.inf)
+    np.minimum.at(since_s, longs(table, "session")[entered], floats(table, "time_s")[entered])
+    return since_s
 
 
 def _crossed(outcome: Outcome, taken: Bools) -> Bools:

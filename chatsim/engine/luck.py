@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import numpy.typing as npt
 
 from chatsim.scenario import Scenario
 from chatsim.world.draws import Purpose, exponential, normal, uniform
@@ -41,6 +42,8 @@ class Luck:
         self._silent: list[bool] = silent.tolist()
         self._network = network
         self._again: dict[int, int] = {}
+        self._users = world.users
+        self._of_users: dict[tuple[Purpose, int], npt.NDArray[np.float64]] = {}
         self._messages = len(every)
         self._blocks: dict[int, tuple[list[float], list[int]]] = {}
         self._service: dict[tuple[int, int], list[float]] = {}
@@ -61,8 +64,17 @@ class Luck:
         """The one-way delay of the next session of a user that the trace does not have."""
         number = self._again.get(user, 0)
         self._again[user] = number + 1
-        spread = float(normal(self._seed, self._replication, Purpose.RETURN, np.array([user]), number)[0])
+        spread = self.of_user(Purpose.LINK_AGAIN, user, number)
         return self._network.client_ms_median * 1e-3 * math.exp(self._network.client_sigma * spread)
+
+    def of_user(self, purpose: Purpose, user: int, number: int) -> float:
+        """What is drawn for the ``number``-th time something happens to a user: uniform for RETURN, else normal."""
+        drawn = self._of_users.get((purpose, number))
+        if drawn is None:
+            users = np.arange(self._users)
+            draw = uniform if purpose == Purpose.RETURN else normal
+            drawn = self._of_users[purpose, number] = draw(self._seed, self._replication, purpose, users, number)
+        return float(drawn[user])
 
     def service(self, purpose: int, entity: int) -> float:
         """An exponential factor of mean 1 for what one message (or one login) costs at a tier."""

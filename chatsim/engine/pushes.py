@@ -6,13 +6,12 @@ import math
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from simpy.events import Event
 
 from chatsim.engine.notes import NEVER
 from chatsim.engine.outcome import PushFate, Work
 from chatsim.rules.offline import MINUTE_S, is_due, is_taken, retry_after_s
-from chatsim.world.draws import Purpose, normal, uniform
+from chatsim.world.draws import Purpose
 
 if TYPE_CHECKING:
     from chatsim.engine.stage import Stage
@@ -67,7 +66,7 @@ class Pushes:
             table["fate"][row] = PushFate.WASTED
             return
         table["fate"][row] = PushFate.IGNORED
-        if self._draw(Purpose.RETURN, user, number) >= self.asked.return_share:
+        if self.stage.luck.of_user(Purpose.RETURN, user, number) >= self.asked.return_share:
             return
         delay_s = self._lognormal(
             Purpose.RETURN_DELAY, user, number, self.asked.return_s_median, self.asked.return_sigma
@@ -86,11 +85,5 @@ class Pushes:
         self._taken += taken
         return taken
 
-    def _draw(self, purpose: Purpose, user: int, number: int) -> float:
-        world = self.stage.world
-        return float(uniform(world.seed, world.replication, purpose, np.array([user]), number)[0])
-
     def _lognormal(self, purpose: Purpose, user: int, number: int, median_s: float, sigma: float) -> float:
-        world = self.stage.world
-        spread = float(normal(world.seed, world.replication, purpose, np.array([user]), number)[0])
-        return median_s * math.exp(sigma * spread)
+        return median_s * math.exp(sigma * self.stage.luck.of_user(purpose, user, number))

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from chatsim.report.style import INK, mark, new_figure, styled
+from chatsim.report.style import number as short
 from chatsim.report.terminal import number, table_of
 
 if TYPE_CHECKING:
@@ -26,6 +28,8 @@ LIST_PANELS = {
     "memory_bytes": ("largest gateway", "MB", 1e-6),
 }
 ROOMS, POLICIES = ("personal", "pair", "group"), ("open", "friends", "scopes")
+BARS_WIDE, BARS_LABELLED = 4, 12
+"""Up to so many bars a panel has room for labels across, and for labels at all."""
 
 
 def list_limits_chart(table: pd.DataFrame, title: str = "How many friends on the list?") -> Figure:
@@ -49,8 +53,9 @@ def who_reads_chart(table: pd.DataFrame, title: str = "Who reads what?") -> Figu
         axes = figure.add_subplot()
         axes.set_title(title)
         cells = {(row["rooms"], row["access"]): row for _, row in table.iterrows()}
-        shares = [[100 * float(cells[rooms, policy]["overheard_share"]) for policy in POLICIES] for rooms in ROOMS]
-        image = axes.imshow(shares, cmap="Reds", vmin=0, vmax=max(max(map(max, shares)) * 1.6, 1e-9), aspect="auto")
+        shares = np.array([[cells[rooms, policy]["overheard_share"] for policy in POLICIES] for rooms in ROOMS], float)
+        shares = np.nan_to_num(shares)
+        image = axes.imshow(shares, cmap="Reds", vmin=0.0, vmax=max(1.6 * shares.max(), 1e-9), aspect="auto")
         image.set_alpha(0.85)
         for row, rooms in enumerate(ROOMS):
             for column, policy in enumerate(POLICIES):
@@ -71,7 +76,7 @@ def show_list_limits(table: pd.DataFrame, out: Console) -> None:
     """A row per limit of the friend list; then what it comes to."""
     headers = [
         "friends\nlisted", "hits\n%", "searches", "turned to\nothers", "aban-\ndoned", "login p50\nms", "p99\nms",
-        "Redis\noperations", "subscrip-\ntions", "presence\nnotices", "gateway\nMB",
+        "Redis\nops", "subscrip-\ntions", "presence\nnotices", "gateway\nMB",
     ]
     shown = table_of("Friend list: what a conversation opening finds, and what loading costs", headers, left=())
     for row in table.to_dict("records"):
@@ -93,12 +98,17 @@ def limits_verdict(table: pd.DataFrame) -> str:
     'From 15 to all friends: hits 50 % to 90 % of 10 openings; given up 3 to 1; login p99 100 to 250 ms; presence x 8.'
     """
     first, last = table.iloc[0], table.iloc[-1]
-    ratio = last["presence_notices"] / first["presence_notices"] if first["presence_notices"] else math.nan
+    if len(table) == 1:
+        return (
+            f"With {first['limit']} friends: hits {number(100 * first['hit_share'])} % of {first['openings']:,} "
+            f"openings; given up {first['abandoned']:,}; login p99 {number(first['login_ms_p99'])} ms."
+        )
+    before, after = first["presence_notices"], last["presence_notices"]
+    grown = f"; presence x {number(after / before)}" if before else ""
     return (
         f"From {first['limit']} to {last['limit']} friends: hits {number(100 * first['hit_share'])} % to "
         f"{number(100 * last['hit_share'])} % of {first['openings']:,} openings; given up {first['abandoned']:,} to "
-        f"{last['abandoned']:,}; login p99 {number(first['login_ms_p99'])} to {number(last['login_ms_p99'])} ms; "
-        f"presence x {number(ratio)}."
+        f"{last['abandoned']:,}; login p99 {number(first['login_ms_p99'])} to {number(last['login_ms_p99'])} ms{grown}."
     )
 
 
@@ -108,7 +118,8 @@ def show_who_reads(table: pd.DataFrame, out: Console) -> None:
         "rooms", "access", "sent", "others\nsaw", "%", "intru-\nders saw", "tries", "got\nin %", "ties\nended",
         "cros-\nsed", "for-\nbidden", "lag\nmax s",
     ]
-    shown = table_of("Who reads what: private messages sent, intruders, ties that ended", headers, left=("rooms", "access"))
+    title = "Who reads what: private messages sent, intruders, ties that ended"
+    shown = table_of(title, headers, left=("rooms", "access"))
     for row in table.to_dict("records"):
         shown.add_row(
             row["rooms"], row["access"], number(row["private"]), number(row["overheard"]),
@@ -125,36 +136,26 @@ def show_who_reads(table: pd.DataFrame, out: Console) -> None:
 
 def _bars(axes: Axes, table: pd.DataFrame, name: str, factor: float, color: str) -> None:
     values = factor * table[name].astype(float)
-    places = range(len(table))
-    axes.bar(places, values.fillna(0.0), color=color, width=0.62)
-    axes.set_xticks(places, table["limit"].astype(str))
+    heights = values.fillna(0.0)
+    count = len(table)
+    many, labelled = count > BARS_WIDE, range(0, count, -(-count // BARS_LABELLED))
+    axes.bar(range(count), heights, color=color, width=0.62)
+    axes.set_xticks(labelled, table["limit"].astype(str).iloc[:: labelled.step], rotation=90 if many else 0)
     axes.set_yticks([])
-    axes.set_ylim(0, max(float(values.max()), 1e-9) * 1.2)
+    axes.set_ylim(0, max(heights.max(), 1e-9) * (1.45 if many else 1.2))
     axes.grid(visible=False)
     axes.tick_params(axis="x", length=0)
-    for place, value in zip(places, values, strict=True):
-        text = _short(value)
-        axes.annotate(text, (place, 0 if math.isnan(value) else value), xytext=(0, 2), textcoords="offset points",
-                      ha="center", fontsize=7.5)
-
-
-def _short(value: float) -> str:
-    """A figure in few signs.
-
-    >>> [_short(value) for value in (0.0, 12.34, 1234.0, 4_560_000.0, float("nan"))]
-    ['0', '12.3', '1.2 k', '4.6 M', '-']
-    """
-    for size, sign in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
-        if abs(value) >= size:
-            return f"{value / size:.1f}{sign}"
-    return "-" if math.isnan(value) else f"{value:.3g}"
+    for place in labelled:
+        value = values.iloc[place]
+        axes.annotate("-" if math.isnan(value) else short(value), (place, heights.iloc[place]), xytext=(0, 2),
+                      textcoords="offset points", ha="center", fontsize=8, rotation=90 if many else 0)
 
 
 def _cell(row: pd.Series) -> list[str]:
-    entered, lag_s = row["entered_share"], row["lag_s_max"]
-    return [
-        f"{number(100 * row['overheard_share'])} %",
-        f"{row['by_intruders']:,} by intruders ({'-' if math.isnan(entered) else f'{100 * entered:.0f} %'} got in)",
-        f"{row['crossed']:,} across {row['ended']:,} ended ties",
-        "ends never noticed" if math.isnan(lag_s) else f"noticed after at most {number(lag_s)} s",
-    ]
+    entered = "nobody tried" if math.isnan(row["entered_share"]) else f"{100 * row['entered_share']:.0f} % got in"
+    lines = [f"{number(100 * row['overheard_share'])} %", f"{row['by_intruders']:,} by intruders ({entered})"]
+    if not row["ended"]:
+        return [*lines, "no tie ended"]
+    noticed = "never" if math.isnan(row["lag_s_max"]) else f"within {number(row['lag_s_max'])} s"
+    rest = f", {row['never']:,} never" if row["never"] and noticed != "never" else ""
+    return [*lines, f"{row['crossed']:,} across ended ties ({row['ended']:,})", f"ends noticed {noticed}{rest}"]

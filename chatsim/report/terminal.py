@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from chatsim.scenario import Scenario
     from chatsim.study.results import Comparison, Result, Runs
+    from chatsim.study.fit import Fitted
     from chatsim.theory import Estimate
 
 WIDTH = 100
@@ -140,13 +141,14 @@ def _read(figure: str) -> tuple[str, str, float]:
     """A figure's name as words, its unit, and the factor that its value takes.
 
     >>> _read("ghost_user_s"), _read("hit_share"), _read("login_ms_p99"), _read("ghosts_at_end")
-    (('ghost user', 's', 1.0), ('hit', '%', 100.0), ('login p99', 'ms', 1.0), ('ghosts at end', '', 1.0))
+    (('ghost user', 's', 1.0), ('hit share', '%', 100.0), ('login p99', 'ms', 1.0), ('ghosts at end', '', 1.0))
     """
     words = figure.split("_")
     for unit, (shown, factor) in UNITS.items():
         if unit in words[1:]:
             place = words.index(unit, 1)
-            return " ".join([*words[:place], *words[place + 1 :]]), shown, factor
+            kept = words if unit == "share" else [*words[:place], *words[place + 1 :]]
+            return " ".join(kept), shown, factor
     return " ".join(words), "", 1.0
 
 
@@ -278,6 +280,27 @@ def show_friend_lists(curves: pd.DataFrame, verdict: str, out: Console) -> None:
         table.add_row(name, *("-" if math.isnan(cell) else f"{cell:.1f}" for cell in cells))
     out.print(table)
     _say(out, [verdict])
+
+
+def show_fit(fitted: Fitted, out: Console) -> None:
+    """What a log comes to, and the model fitted to it: a figure per line, then how often friend lists hold the partner."""
+    title = f"{fitted.source}, and the behaviour model fitted to it"
+    table = table_of(title, ["figure", "unit", "real", "model", "difference", "fitted"], left=("figure", "unit"))
+    for row in fitted.table.itertuples():
+        is_share = row.unit == "share"
+        factor = 100.0 if is_share else 1.0
+        apart = "-" if math.isnan(row.difference) else f"{row.difference:+.1f} {'points' if is_share else '%     '}"
+        table.add_row(
+            row.meaning, "%" if is_share else row.unit, number(factor * row.real), number(factor * row.model), apart,
+            "yes" if row.fitted else "",
+        )
+    out.print(table)
+    hits = fitted.table[fitted.table["figure"].str.startswith("hit@")]["difference"].abs()
+    _say(out, [
+        f"The model is one world that was not fitted to (seed {fitted.scenario.seed}, replication 0), after a search of "
+        f"{fitted.worlds - 1} others.",
+        f"Partner on a recent list at openings, which was not fitted: at most {hits.max():.1f} points off.",
+    ])
 
 
 def show_designs(designs: Iterable[Scenario], workloads: Mapping[str, str], out: Console) -> None:

@@ -81,7 +81,7 @@ class Sessions(Frozen):
 class Conversations(Frozen):
     """Who writes to whom, how long, how fast."""
 
-    messages_per_day: float = of(40.0, "messages written per user and day", "assumption", gt=0, le=1e5)
+    messages_per_day: float = of(40.0, "messages written per user and day, while interest has not faded", "assumption", gt=0, le=1e5)
     group_share: float = of(0.3, "share of conversation openings that go to a group", "assumption", ge=0, le=1)
     new_partner_share: float = of(
         0.3, "chance that an opening goes to a friend never written to, before the list grows: p / (1 + partners / new_partner_scale)",

@@ -7,9 +7,13 @@ friend lists is no part of this: the model has to foretell it.
 
 from __future__ import annotations
 
+import json
 import math
+import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -34,14 +38,16 @@ Vector = np.ndarray[tuple[int], np.dtype[np.float64]]
 Table = dict[str, Any]
 
 DAY_S = 86400.0
-MESSAGES_MIN, USERS_MIN = 1000, 20
+MESSAGES_MIN, USERS_MIN, SPAN_S_MIN = 1000, 20, 3600.0
 REPLICATIONS = (1, 2)
 """Each trial is the mean of these; replication 0, which users get, is kept for the table."""
-ROUNDS = 9
-STEP = 0.15
-DAMPING = 2.0
-DIGITS = 3
+STEPS = (0.15, 0.1)
+"""How far each key is moved to see what it does, in each sweep of the search."""
+ROUNDS = 6
+DAMPING, STEP_MAX = 2.0, 0.5
+DIGITS, SMALLEST = 3, 1e-6
 FRIENDS_PER_PARTNER = 8.0
+REPLIES_PER_SESSION = 4.0
 SCALE_MAX = 1000.0
 FADE_MAX = 100.0
 """Times the length of the log: interest that fades so slowly does not fade."""
@@ -51,115 +57,150 @@ FADE_MAX = 100.0
 class Key:
     """A key of the workload that is searched, between limits; ``by``: the figures that it moves most.
 
-    The search moves the logarithm of (value - low) where there is no upper limit, the log-odds between the limits
-    where there is one.
+    What moves is the logarithm of (value - low), or with ``odds`` that of (value - low) / (high - value).
     """
 
     path: str
     low: float
     high: float
     by: str
+    odds: bool = False
 
     def free(self, value: float) -> float:
         """The value as a number without limits."""
-        if math.isinf(self.high):
-            return math.log(max(value - self.low, 1e-9))
-        share = (value - self.low) / (self.high - self.low)
-        return float(logit(min(max(share, 0.01), 0.99)))
+        if self.odds:
+            return float(logit(min(max((value - self.low) / (self.high - self.low), 0.01), 0.99)))
+        return math.log(max(min(value, self.high) - self.low, SMALLEST))
 
     def bound(self, number: float) -> float:
         """The value of a number without limits."""
-        if math.isinf(self.high):
-            return self.low + math.exp(min(max(number, -20.0), 50.0))
-        return self.low + (self.high - self.low) * float(expit(number))
+        if self.odds:
+            return self.low + (self.high - self.low) * float(expit(number))
+        return min(self.low + max(math.exp(min(number, 50.0)), SMALLEST), self.high)
 
 
-INF = math.inf
 SEARCHED = (
-    Key("friends.degree_median", 0.0, INF, "spread of partners"),
-    Key("sessions.per_day", 0.0, INF, "gaps, bouts of writing"),
-    Key("sessions.length_s_median", 0.0, INF, "quick replies, gaps"),
-    Key("sessions.activity_sigma", 0.0, 3.0, "share of the top senders"),
-    Key("sessions.join_days", 0.0, INF, "when users appear"),
-    Key("sessions.fade_days", 0.0, INF, "when half is written"),
-    Key("conversations.messages_per_day", 0.0, INF, "messages"),
-    Key("conversations.new_partner_share", 0.0, 1.0, "first of their pair"),
-    Key("conversations.recency_exponent", 0.0, 5.0, "recency exponent"),
-    Key("conversations.answer_weight", 0.0, INF, "openings that answer"),
-    Key("conversations.burst_sigma", 0.0, 4.0, "burstiness, gaps"),
-    Key("conversations.length_mean", 1.0, INF, "length of conversations"),
-    Key("conversations.reply_share", 0.0, 1.0, "quick replies, turns"),
+    Key("friends.degree_median", 0.0, 1e6, "spread of partners"),
+    Key("sessions.per_day", 0.0, 1000.0, "quick replies, gaps"),
+    Key("sessions.activity_sigma", 0.0, 3.0, "share of the top senders", odds=True),
+    Key("sessions.join_days", 0.0, 10_000.0, "when users appear"),
+    Key("sessions.fade_days", 0.0, 10_000.0, "when half is written"),
+    Key("conversations.messages_per_day", 0.0, 1e5, "messages"),
+    Key("conversations.new_partner_share", 0.0, 1.0, "first of their pair", odds=True),
+    Key("conversations.recency_exponent", 0.0, 5.0, "recency exponent", odds=True),
+    Key("conversations.answer_weight", 0.0, 1000.0, "openings that answer"),
+    Key("conversations.burst_sigma", 0.0, 4.0, "burstiness, gaps", odds=True),
+    Key("conversations.length_mean", 1.0, 1000.0, "length of conversations"),
+    Key("conversations.reply_share", 0.0, 1.0, "quick replies, turns", odds=True),
 )
+
+CHOSEN = {
+    "friends.degree_mean": f"choice: {FRIENDS_PER_PARTNER:g} friends per partner, so that they do not run out",
+    "sessions.length_s_median": f"choice: {REPLIES_PER_SESSION:g} x reply_s_median; a log of messages has no sessions",
+    "conversations.group_share": "choice: private messages alone",
+    "conversations.known_partners_mean": "choice: a log starts from nothing",
+    "groups.per_user": "choice: private messages alone",
+}
+"""Keys that a log says nothing about."""
 
 TOLERANCES = {
     "messages": 0.05, "first_ever_share": 0.02, "conversation_length_mean": 0.05, "recency_exponent": 0.04,
     "quick_reply_share": 0.07, "answer_share": 0.1, "turn_share": 0.25, "senders": 0.25,
-    "partners_mean": 0.08, "partners_median": 0.13, "partners_p90": 0.13, "partners_p99": 0.13, "partners_max": 0.25,
-    "top_senders_share": 0.13, "sent_per_active_day_mean": 0.2, "burstiness": 0.2, "bouts": 0.4,
-    "gap_s_p50": 0.13, "gap_s_p90": 0.1, "gap_s_p99": 0.13, "half_written_days": 0.2, "half_seen_days": 0.2,
+    "partners_mean": 0.06, "partners_geometric_mean": 0.08,
+    "partners_p90": 0.1, "partners_p99": 0.08, "partners_max": 0.15,
+    "top_senders_share": 0.1, "sent_per_active_day_mean": 0.2, "burstiness": 0.2, "bouts": 0.4,
+    "short_gap_share": 0.2, "gap_s_p50": 0.13, "gap_s_p90": 0.1, "gap_s_p99": 0.13,
+    "half_written_days": 0.2, "half_seen_days": 0.2,
 }
 """The figures that are fitted, and the relative deviation of each that weighs as much as that of another."""
+
+NOTHING = dict.fromkeys(TOLERANCES, 0.0)
+"""The figures of a world without a message."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """A fitted model. ``workload``: its keys, by part; ``table``: figure, meaning, unit, real, model, difference (in
-    percent, of shares in points), fitted; ``worlds``: model worlds that were built."""
+    """A model fitted to the trace of a ``source``. ``workload``: its keys, by part; ``table``: figure, meaning, unit,
+    real, model, difference (in percent; of shares in points), fitted; ``scenario``: the model's; ``worlds``: how many
+    of the model were built; ``trace``: what was read of a log."""
 
+    source: str
     workload: Table
     table: pd.DataFrame
     scenario: Scenario
     worlds: int
+    trace: tuple[str, ...]
 
 
-def fit(trace: World, start_hour: float = 0.0, seed: int = 1, progress: Progress | None = None) -> Fitted:
-    """The workload, of the behaviour model, whose worlds have the marginals of a trace: as many users, as long a run.
+def fit(scenario: Scenario, progress: Progress | None = None) -> Fitted:
+    """The workload, of the behaviour model, whose worlds have the marginals of the trace of a scenario.
 
-    ``start_hour`` is the hour of the day at which the trace starts. The model's times are rounded down to the clock of
-    the trace before they are compared. The table compares replication 0, which was not fitted to, and besides the
-    marginals says how often a recent list of K friends holds the partner when a conversation opens. The same trace and
-    seed give the same result. Raises InputError where the trace has too few private messages or people.
+    It has as many users, and its run is as long. The model's times are rounded down to the clock of the trace before
+    they are compared. The table compares replication 0, which was not fitted to; besides the marginals it says how
+    often a recent list of K friends holds the partner when a conversation opens. The same scenario gives the same
+    result. Raises InputError where the trace has too few private messages or people.
     """
-    real = _figures_of_log(trace)
-    search = _Search(trace, real, _outright(trace, real, start_hour), seed, progress)
-    best = search.run(_starting_point(trace, real))
-    workload = search.workload(best)
-    scenario = _scenario(workload, seed)
-    model = build_world(scenario)
-    table = _compared(real, marginals(model, clock_step_s(trace)), _hits(trace), _hits(model))
-    return Fitted(workload, table, scenario, search.worlds + 1)
+    trace = build_world(scenario)
+    source = scenario.workload.trace or scenario.name
+    real = _figures_of_log(trace, source)
+    search = _Search(trace, real, _outright(trace, real, _start_hour(trace, scenario)), scenario.seed, progress)
+    workload = search.workload(search.run(_starting_point(trace, real)))
+    fitted = _scenario(workload, scenario.seed)
+    model = build_world(fitted)
+    table = _compared(real, marginals(model, clock_step_s(trace)), hits_at_openings(trace), hits_at_openings(model))
+    lines = trace.report.lines if trace.report else ()
+    return Fitted(source, workload, table, fitted, search.worlds + 1, lines)
 
 
-def _figures_of_log(trace: World) -> dict[str, float]:
-    real = marginals(trace)
-    messages, people = int(real["messages"]), int(real["users_active"])
-    if messages < MESSAGES_MIN or people < USERS_MIN:
+def _figures_of_log(trace: World, source: str) -> dict[str, float]:
+    private = private_messages(trace)
+    people = len(np.unique(np.concatenate([private.sender, private.recipient])))
+    if len(private.sender) < MESSAGES_MIN or people < USERS_MIN:
         raise InputError(
-            f"{messages:,} private messages of {people:,} users: at least {MESSAGES_MIN:,} of {USERS_MIN} are needed "
-            "to fit the model"
+            f"{source}: {len(private.sender):,} private messages of {people:,} users: at least {MESSAGES_MIN:,} of "
+            f"{USERS_MIN} are needed to fit the model"
         )
-    if not trace.messages.time_s[-1] > trace.messages.time_s[0]:
-        raise InputError("all messages are of one moment: a log that lasts is needed to fit the model")
-    return real
+    if private.time_s[-1] - private.time_s[0] < SPAN_S_MIN:
+        raise InputError(
+            f"{source}: all messages lie within {private.time_s[-1] - private.time_s[0]:g} s: at least "
+            f"{SPAN_S_MIN:,.0f} s are needed to fit the model"
+        )
+    return marginals(trace)
+
+
+def _start_hour(trace: World, scenario: Scenario) -> float:
+    """The hour of the day, in UTC for a log, at which the trace starts."""
+    for line in trace.report.lines if trace.report else ():
+        said = re.match(r"first message \S+ (\d+):(\d+):(\d+) UTC", line)
+        if said:
+            hour, minute, second = map(int, said.groups())
+            return hour + minute / 60 + second / 3600
+    return scenario.workload.start_hour
 
 
 # --------------------------------------------------------------------------- what a log says outright
 
 
 def _outright(trace: World, real: Mapping[str, float], start_hour: float) -> Table:
-    private, clock_s = private_messages(trace), clock_step_s(trace)
-    amplitude = min(max(real["hour_peak_ratio"] - 1.0, 0.0), 1.0)
-    reply_s_median, reply_sigma = reply_delays(private, trace.users, clock_s)
+    private = private_messages(trace)
+    reply_s_median, reply_sigma = reply_delays(private, trace.users, clock_step_s(trace))
     users = int(real["users_active"])
     return {
         "users": users,
         "duration_s": trace.duration_s,
-        "start_hour": start_hour % 24,
+        "start_hour": round(start_hour, 2) % 24,
         "friends": {"degree_mean": min(FRIENDS_PER_PARTNER * real["partners_mean"], users - 1.0)},
-        "sessions": {"day_amplitude": amplitude, "peak_hour": (start_hour + peak_s(private.time_s) / 3600) % 24},
+        "sessions": {
+            "length_s_median": REPLIES_PER_SESSION * reply_s_median,
+            "day_amplitude": min(max(real["hour_peak_ratio"] - 1.0, 0.0), 1.0),
+            "peak_hour": (start_hour + peak_s(private.time_s) / 3600) % 24,
+        },
         "conversations": {
-            "group_share": 0.0, "known_partners_mean": 0.0, "new_partner_scale": new_partner_scale(private, trace.users),
-            "reply_s_median": reply_s_median, "reply_sigma": reply_sigma,
+            "group_share": 0.0,
+            "known_partners_mean": 0.0,
+            "new_partner_scale": new_partner_scale(private, trace.users),
+            "reply_s_median": reply_s_median,
+            "reply_sigma": reply_sigma,
         },
         "groups": {"per_user": 0.0},
     }
@@ -189,7 +230,7 @@ def reply_delays(private: PrivateMessages, users: int, clock_s: float) -> tuple[
 def new_partner_scale(private: PrivateMessages, users: int) -> float:
     """The list at which the share p / (1 + n / scale) of openings to new partners has halved, n being known already.
 
-    1 / share is linear in n: a line through decades of n, weighted by the openings in each; at most 1,000.
+    1 / share is linear in n: a line through the means of a quarter of an octave of n each; at most 1,000.
     """
     silent_s, _ = since_last_of_pair(private, private.time_s, users)
     known = contacts_known(private, users)
@@ -220,7 +261,6 @@ def _starting_point(trace: World, real: Mapping[str, float]) -> dict[str, float]
     return {
         "friends.degree_median": 0.3 * degree,
         "sessions.per_day": 4.0 * real["bouts"] / users / present,
-        "sessions.length_s_median": 900.0,
         "sessions.activity_sigma": min(max(float(ndtri(real["top_senders_share"]) - ndtri(0.1)), 0.2), 2.5),
         "sessions.join_days": join,
         "sessions.fade_days": fade,
@@ -228,7 +268,7 @@ def _starting_point(trace: World, real: Mapping[str, float]) -> dict[str, float]
         "conversations.new_partner_share": min(0.8 * new, 0.9),
         "conversations.recency_exponent": min(1.3 * _or(real["recency_exponent"], 1.0), 4.0),
         "conversations.answer_weight": 3.0,
-        "conversations.burst_sigma": 1.5,
+        "conversations.burst_sigma": 1.8,
         "conversations.length_mean": 1.0 + 2.5 * max(real["conversation_length_mean"] - 1.0, 0.01),
         "conversations.reply_share": 0.85,
     }
@@ -285,22 +325,27 @@ class _Search:
         """The best point found, as numbers without limits."""
         best = np.array([key.free(start[key.path]) for key in SEARCHED])
         off = self._off(best)
+        for step in STEPS:
+            best, off = self._sweep(best, off, step)
+        return best
+
+    def _sweep(self, best: Vector, off: Vector, apart: float) -> tuple[Vector, Vector]:
         slopes = np.empty((len(off), len(best)))
-        for column in range(len(best)):
+        for column, key in enumerate(SEARCHED):
             moved = best.copy()
-            moved[column] += STEP if SEARCHED[column].high == INF or best[column] < 0 else -STEP
+            moved[column] += -apart if key.odds and best[column] > 0 else apart
             slopes[:, column] = (self._off(moved) - off) / (moved[column] - best[column])
         damping = DAMPING
         for _ in range(ROUNDS):
             step = -np.linalg.solve(slopes.T @ slopes + damping * np.eye(len(best)), slopes.T @ off)
-            step = np.clip(step, -0.5, 0.5)
+            step = np.clip(step, -STEP_MAX, STEP_MAX)
             now = self._off(best + step)
             slopes += np.outer(now - off - slopes @ step, step) / (step @ step)
             if now @ now < off @ off:
                 best, off, damping = best + step, now, damping / 3
             else:
                 damping *= 4
-        return best
+        return best, off
 
     def workload(self, point: Vector) -> Table:
         """The keys at a point, rounded, with those that the log says outright."""
@@ -311,7 +356,6 @@ class _Search:
         made["friends"]["degree_median"] = min(made["friends"]["degree_median"], made["friends"]["degree_mean"])
         for name in ("friends", "sessions", "conversations"):
             made[name] = {key: _rounded(value) for key, value in made[name].items()}
-        made["start_hour"] = round(made["start_hour"], 2) % 24
         return made
 
     def _off(self, point: Vector) -> Vector:
@@ -320,11 +364,11 @@ class _Search:
         trials = []
         for replication in REPLICATIONS:
             if self.progress:
-                total = (1 + len(SEARCHED) + ROUNDS) * len(REPLICATIONS)
+                total = (1 + len(STEPS) * (len(SEARCHED) + ROUNDS)) * len(REPLICATIONS)
                 self.progress(self.worlds, total, f"{self.worlds + 1} of {total} worlds")
             world = build_world(scenario, replication)
             self.worlds += 1
-            trials.append(self._measures(marginals(world, self.clock_s)) if len(world.messages) else 0 * self.real)
+            trials.append(self._measures(marginals(world, self.clock_s) if len(world.messages) else NOTHING))
         tolerances = np.array([TOLERANCES[name] for name in self.fitted])
         off: Vector = (np.mean(trials, axis=0) - self.real) / tolerances
         return off
@@ -355,7 +399,7 @@ def _rounded(value: float) -> float:
 # --------------------------------------------------------------------------- what comes out
 
 
-def _hits(world: World) -> dict[str, float]:
+def hits_at_openings(world: World) -> dict[str, float]:
     """How often a recent list of K friends holds the partner when a conversation opens."""
     curve = hit_curve(world, "recent", LIMITS)
     openings = curve[curve["of"] == "openings"]
@@ -383,35 +427,50 @@ def _compared(
     return table
 
 
-def workload_file(fitted: Fitted, name: str, source: str, command: str) -> str:
-    """The text of a workload file with the fitted keys, which ``--workload`` takes; each says where it comes from."""
-    users = fitted.workload["users"]
+def workload_file(fitted: Fitted, name: str, command: str) -> str:
+    """The text of a workload file with the fitted keys, which ``--workload`` takes; each says where it comes from.
+
+    ``command`` is the one that made it.
+    """
+    about = f"{fitted.workload['users']:,} users who behave like those of {fitted.source}, by the behaviour model"
     lines = [
         f"# Made by: {command}",
-        "# The behaviour model with the marginals of a log. 'measured': read off the log; 'fitted': found by search, so",
-        "# that the model's worlds have the log's figures (named behind it); the rest are defaults of the model.",
-        f"name = {_toml(name)}",
-        f"about = {_toml(f'{users:,} users who behave like those of {source}, by the behaviour model')}",
+        "# The behaviour model with the marginals of a log. 'measured': read off the log; 'fitted': found by search so",
+        "# that the model's worlds have the log's figures (named behind it). All other keys keep their defaults.",
+        f"name = {json.dumps(name, ensure_ascii=False)}",
+        f"about = {json.dumps(about, ensure_ascii=False)}",
+        "[workload]",
+        *_said_keys({key: value for key, value in fitted.workload.items() if not isinstance(value, dict)}, ""),
     ]
-    searched = {key.path: key.by for key in SEARCHED}
-    said = {"group_share": "choice: private messages alone", "per_user": "choice: private messages alone",
-            "known_partners_mean": "choice: a log starts from nothing",
-            "degree_mean": f"choice: {FRIENDS_PER_PARTNER:g} friends per partner, so that they do not run out"}
-    for part, keys in (("", fitted.workload), *fitted.workload.items()):
-        if not isinstance(keys, dict):
-            continue
-        lines += ["", f"[workload{'.' if part else ''}{part}]"]
-        for key, value in keys.items():
-            if isinstance(value, dict):
-                continue
-            by = searched.get(f"{part}.{key}")
-            lines.append(f"{key} = {value!r}  # {f'fitted: {by}' if by else said.get(key, 'measured')}")
+    for part, keys in fitted.workload.items():
+        if isinstance(keys, dict):
+            lines += [f"[workload.{part}]", *_said_keys(keys, part)]
     return "\n".join(lines) + "\n"
 
 
-def _toml(text: str) -> str:
-    import json
+def free_file(said: str, force: bool) -> Path:
+    """The path to write to; InputError where it is taken, unless ``force`` allows that, or cannot be a file."""
+    path = Path(said)
+    if path.is_dir():
+        raise InputError(f"--out {said}: is a folder: the name of a file is needed")
+    if path.exists() and not force:
+        raise InputError(f"--out {said}: exists already: another name is needed, or --force to replace it")
+    if not path.parent.is_dir():
+        raise InputError(f"--out {said}: no such folder: {path.parent}")
+    return path
 
-    return json.dumps(text, ensure_ascii=False)
+
+def write_whole(path: Path, text: str) -> None:
+    """Writes a file so that it is there whole or not at all. InputError where it cannot be written."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        draft.write_text(text, encoding="utf-8")
+        draft.replace(path)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        raise InputError(f"--out {path}: cannot be written: {error.strerror or error}") from error
 
 
+def _said_keys(keys: Mapping[str, float], part: str) -> list[str]:
+    origin = {key.path: f"fitted: {key.by}" for key in SEARCHED} | CHOSEN
+    return [f"{key} = {value!r}  # {origin.get(f'{part}.{key}', 'measured')}" for key, value in keys.items()]

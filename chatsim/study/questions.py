@@ -22,7 +22,7 @@ LIMITS = ("15", "30", "50", ALL)
 ROOMS = ("personal", "pair", "group")
 POLICIES = ("open", "friends", "scopes")
 ASKS_FOR_MEMBERS = ("user", "global_per_recipient", "directory")
-INTRUDERS = {"share": 0.01, "tries_per_hour": 6.0}
+INTRUDERS = {"share": 0.01}
 RELATIONS = {"ends_per_day": 1.0}
 
 Note = Callable[[Outcome], None]
@@ -38,10 +38,10 @@ def list_limits(
     """One run for each length of the friend list, "all" for every friend, on the same trace.
 
     A scenario that loads no list gets a recent one. Presence is pushed to those who have a user on their list, so that
-    what the length of lists does to its traffic is seen. One row per limit: limit, and the figures of :func:`chatsim.analysis.lists.friend_list`. Raises
-    InputError for a limit that is none.
+    what the length of lists does to its traffic is seen. One row per limit: limit, and the figures of
+    :func:`chatsim.analysis.lists.friend_list`. Raises InputError for a limit that is none.
     """
-    designs = [_with_limit(scenario, limit) for limit in dict.fromkeys(limits)]
+    designs = [_with_limit(scenario, limit) for limit in dict.fromkeys(map(_limit, limits))]
     rows: list[dict[str, Any]] = []
 
     def add(outcome: Outcome) -> None:
@@ -51,7 +51,7 @@ def list_limits(
             note(outcome)
 
     compare(designs, 1, jobs, progress, add)
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows).infer_objects()
 
 
 def rooms_and_access(
@@ -80,7 +80,17 @@ def rooms_and_access(
             note(outcome)
 
     compare(designs, 1, jobs, progress, add)
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows).infer_objects()
+
+
+def _limit(text: str) -> str:
+    limit = text.strip()
+    if limit == ALL:
+        return ALL
+    if not limit.isdecimal() or not int(limit):
+        hint = nearest(limit, [ALL]) if limit.isalpha() else ""
+        raise InputError(f"--limits {limit}: a whole number from 1 on, or 'all', is needed{hint}")
+    return str(int(limit))
 
 
 def _with_limit(scenario: Scenario, limit: str) -> Scenario:
@@ -91,11 +101,9 @@ def _with_limit(scenario: Scenario, limit: str) -> Scenario:
         listing["policy"] = "recent"
     if limit == ALL:
         listing["policy"] = ALL
-    elif limit.isdecimal() and int(limit) > 0:
+    else:
         listing["limit"] = int(limit)
         listing["policy"] = "recent" if listing["policy"] == ALL else listing["policy"]
-    else:
-        raise InputError(f"--limits {limit}: a whole number from 1 on, or 'all', is needed{nearest(limit, [ALL])}")
     table["presence"].update(show_to="list", how="push")
     return validate(table)
 
@@ -109,7 +117,7 @@ def _with_rooms(scenario: Scenario, rooms: str, policy: str) -> Scenario:
     table["access"]["policy"] = policy
     workload = table["workload"]
     if not workload["intruders"]["share"]:
-        workload["intruders"] = dict(INTRUDERS)
+        workload["intruders"] = {**workload["intruders"], **INTRUDERS}
     if not workload["relations"]["ends_per_day"]:
         workload["relations"] = {**workload["relations"], **RELATIONS}
     return validate(table)

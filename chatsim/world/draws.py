@@ -77,6 +77,7 @@ class Purpose(IntEnum):
     PUSH_LATENCY = 59
     SILENT = 60
     DISTRACTION = 61
+    LINK_AGAIN = 62
     SPAM_SIZE = 70
     CUT_ORDER = 71
 
