@@ -156,6 +156,6 @@ def _cell(row: pd.Series) -> list[str]:
     lines = [f"{number(100 * row['overheard_share'])} %", f"{row['by_intruders']:,} by intruders ({entered})"]
     if not row["ended"]:
         return [*lines, "no tie ended"]
-    noticed = "never" if math.isnan(row["lag_s_max"]) else f"within {number(row['lag_s_max'])} s"
+    noticed = "never" if math.isnan(row["lag_s_max"]) else f"in {number(row['lag_s_max'])} s"
     rest = f", {row['never']:,} never" if row["never"] and noticed != "never" else ""
-    return [*lines, f"{row['crossed']:,} across ended ties ({row['ended']:,})", f"ends noticed {noticed}{rest}"]
+    return [*lines, f"{row['crossed']:,} across ended ties ({row['ended']:,})", f"noticed {noticed}{rest}"]

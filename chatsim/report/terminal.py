@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from chatsim.scenario import Scenario
-    from chatsim.study.results import Comparison, Result, Runs
     from chatsim.study.fit import Fitted
+    from chatsim.study.results import Comparison, Result, Runs
     from chatsim.theory import Estimate
 
 WIDTH = 100
@@ -283,23 +283,23 @@ def show_friend_lists(curves: pd.DataFrame, verdict: str, out: Console) -> None:
 
 
 def show_fit(fitted: Fitted, out: Console) -> None:
-    """What a log comes to, and the model fitted to it: a figure per line, then how often friend lists hold the partner."""
+    """What a log comes to and the model fitted to it, a figure per line; then how well friend lists are foretold."""
     title = f"{fitted.source}, and the behaviour model fitted to it"
     table = table_of(title, ["figure", "unit", "real", "model", "difference", "fitted"], left=("figure", "unit"))
-    for row in fitted.table.itertuples():
-        is_share = row.unit == "share"
-        factor = 100.0 if is_share else 1.0
-        apart = "-" if math.isnan(row.difference) else f"{row.difference:+.1f} {'points' if is_share else '%     '}"
+    for row in fitted.table.to_dict("records"):
+        is_share = row["unit"] == "share"
+        factor, unit, apart = (100.0, "%", "points") if is_share else (1.0, row["unit"], "%     ")
+        difference = "-" if math.isnan(row["difference"]) else f"{row['difference']:+.1f} {apart}"
         table.add_row(
-            row.meaning, "%" if is_share else row.unit, number(factor * row.real), number(factor * row.model), apart,
-            "yes" if row.fitted else "",
+            row["meaning"], unit, number(factor * row["real"]), number(factor * row["model"]), difference,
+            "yes" if row["fitted"] else "",
         )
     out.print(table)
     hits = fitted.table[fitted.table["figure"].str.startswith("hit@")]["difference"].abs()
     _say(out, [
-        f"The model is one world that was not fitted to (seed {fitted.scenario.seed}, replication 0), after a search of "
-        f"{fitted.worlds - 1} others.",
-        f"Partner on a recent list at openings, which was not fitted: at most {hits.max():.1f} points off.",
+        f"The model is one world (seed {fitted.scenario.seed}, replication 0) that the search, through "
+        f"{fitted.worlds - 1} others, has not seen.",
+        f"The partner on a recent list when a conversation opens, not fitted either: at most {hits.max():.1f} points off.",
     ])
 
 
