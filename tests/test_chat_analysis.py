@@ -509,3 +509,24 @@ def test_a_try_that_ended_in_no_way_is_under_way() -> None:
     figures = analysis.who_reads(replace(written(sessions=[{}]), intrusions=table))
     assert told(figures, "tried", "refused", "entered") == [2, 0, 0]
     assert math.isnan(figures["entered_share"])
+
+
+def test_hits_of_new_and_of_repeated_pairs_from_one_run() -> None:
+    """Anna knows Ben from before; Cleo she meets now, and writes to again: a contact by then."""
+    people = world(
+        [(user, *ALWAYS) for user in range(3)],
+        [[0, 1], [0, 2]],
+        [(1.0, 0, 0), (2.0, 0, 1), (3.0, 0, 1)],
+        contacts={0: [1], 1: [0]},
+        new_rooms=[1],
+    )
+    listing = {"policy": "recent", "limit": 5, "search_share": 1.0, "other_share": 0.0}
+    curve = analysis.run_hit_curve(simulate(scenario(friend_list=listing), people), (1,))
+    rows = {of: (share, count) for of, share, count in curve.loc[curve["k"] == 1, ["of", "hit_share", "count"]].values}
+    assert rows == {
+        "all": (pytest.approx(2 / 3), 3),
+        "new": (0.0, 1),
+        "repeat": (1.0, 2),
+        "openings": (0.5, 2),
+        "repeat openings": (1.0, 1),
+    }

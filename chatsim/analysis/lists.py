@@ -8,12 +8,13 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from chatsim.analysis.columns import Floats, Longs, floats, longs
+from chatsim.analysis.columns import Bools, Floats, Longs, floats, longs
 from chatsim.analysis.flow import memory, subscriptions
 from chatsim.analysis.presence import presence
 from chatsim.engine.outcome import Outcome, SessionFate, Work
 from chatsim.rules.detour import GIVE_UP, OTHER, SEARCH
 from chatsim.rules.ranking import POLICY_NUMBERS, is_listed
+from chatsim.world.contacts import private_messages
 
 LIMITS = (1, 2, 3, 5, 10, 15, 20, 30, 50)
 
@@ -62,14 +63,22 @@ def friend_list(outcome: Outcome) -> pd.Series:
 def run_hit_curve(outcome: Outcome, k: Sequence[int] = LIMITS) -> pd.DataFrame:
     """The hits of a run's list had its limit been another: the lists themselves do not depend on it.
 
-    One row per limit (the last one infinite) and set of private messages: k, of ("all", "openings"), hit_share, count.
-    Raises ValueError for a run that loads no list.
+    One row per limit (the last one infinite) and set of private messages: k, of ("all", "new" for the first message of
+    a pair, "repeat" for the others, "openings" of conversations, "repeat openings"), hit_share, count. Raises
+    ValueError for a run that loads no list.
     """
     policy = outcome.scenario.friend_list.policy
     if policy == "none":
         raise ValueError("the run loads no friend list (friend_list.policy = 'none')")
     rank = longs(outcome.messages, "listed_rank")
-    sets = {"all": rank >= 0, "openings": outcome.messages["opening"].astype(bool)}
+    private, opening, new = rank >= 0, outcome.messages["opening"].astype(bool), _is_first(outcome)
+    sets = {
+        "all": private,
+        "new": private & new,
+        "repeat": private & ~new,
+        "openings": opening,
+        "repeat openings": opening & ~new,
+    }
     rows = []
     for limit in (*map(float, k), math.inf):
         for name, chosen in sets.items():
@@ -81,6 +90,17 @@ def run_hit_curve(outcome: Outcome, k: Sequence[int] = LIMITS) -> pd.DataFrame:
 def _hit_share(policy: str, rank: Longs, limit: float) -> float:
     hits = [is_listed(POLICY_NUMBERS[policy], one, limit) for one in rank.tolist()]
     return float(np.mean(hits)) if hits else math.nan
+
+
+def _is_first(outcome: Outcome) -> Bools:
+    """Whether a message is the first of its pair: none before it in the trace, and no room from before the run."""
+    world = outcome.world
+    first = np.zeros(len(world.messages), bool)
+    if len(world.rooms):
+        talk = private_messages(world)
+        first[talk.message] = np.isinf(talk.silent_s)
+        first &= ~world.rooms.known[world.messages.room]
+    return first
 
 
 def _login_s(outcome: Outcome) -> Floats:

@@ -119,7 +119,8 @@ def show_result(result: Result, out: Console) -> None:
 def _longest_stays(tiers: pd.DataFrame) -> str:
     """Which tier fell behind, if only for a while."""
     longest = tiers.groupby("tier", sort=False)["longest_stay_ms"].max().sort_values(ascending=False)
-    return f"Longest stay of items at a station: {', '.join(f'{tier} {number(wait)} ms' for tier, wait in longest.items())}."
+    stays = ", ".join(f"{tier} {number(stay)} ms" for tier, stay in longest.items())
+    return f"Longest stay of items at a station: {stays}."
 
 
 UNITS = {"s": ("s", 1.0), "ms": ("ms", 1.0), "share": ("%", 100.0), "bytes": ("bytes", 1.0)}
@@ -299,7 +300,7 @@ def show_fit(fitted: Fitted, out: Console) -> None:
     _say(out, [
         f"The model is one world (seed {fitted.scenario.seed}, replication 0) that the search, through "
         f"{fitted.worlds - 1} others, has not seen.",
-        f"The partner on a recent list when a conversation opens, not fitted either: at most {hits.max():.1f} points off.",
+        f"The partner on a recent list at openings, which was not fitted: at most {hits.max():.1f} points off.",
     ])
 
 

@@ -219,12 +219,12 @@ def peak_s(time_s: Vector) -> float:
 
 
 def reply_delays(private: PrivateMessages, users: int, clock_s: float) -> tuple[float, float]:
-    """(median in s, sigma of the logarithm) of the time between messages of a conversation, by log mean and deviation.
+    """(median in s, sigma of the logarithm) of the time until a reply in a conversation, by log mean and deviation.
 
     On a coarse clock a delay of n ticks stands for n and a half.
     """
-    silent_s, _ = since_last_of_pair(private, private.time_s, users)
-    delay_s = silent_s[silent_s <= OPENING_GAP_S] + clock_s / 2
+    silent_s, turn = since_last_of_pair(private, private.time_s, users)
+    delay_s = silent_s[turn & (silent_s <= OPENING_GAP_S)] + clock_s / 2
     logs = np.log(np.maximum(delay_s, 1e-3))
     return (float(np.exp(logs.mean())), float(min(logs.std(), 4.0))) if len(logs) else (60.0, 1.0)
 

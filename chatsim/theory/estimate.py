@@ -60,9 +60,9 @@ class Tier:
 class Estimate:
     """What a scenario asks for and what it has, in its busiest hour.
 
-    ``left_out`` names what the scenario asks for beyond this. ``work`` is per message; memory is per gateway; ``local_ms`` and ``remote_ms`` are means of a delivery in an empty
-    system (``remote_ms`` None with one gateway). More users are taken to behave alike: rates grow with their number,
-    the audience of a message stays.
+    ``left_out`` names what the scenario asks for beyond this. ``work`` is per message; memory is per gateway;
+    ``local_ms`` and ``remote_ms`` are means of a delivery in an empty system (``remote_ms`` None with one gateway).
+    More users are taken to behave alike: rates grow with their number, the audience of a message stays.
     """
 
     scenario: str
@@ -192,7 +192,8 @@ def estimate(scenario: Scenario, asked: Demand | None = None) -> Estimate:
         uplink_bytes_per_s=rate * size, downlink_bytes_per_s=rate * asked.audience.sessions * size,
         broker_in_bytes_per_s=through_broker * rate * size * (work.publishes + history),
         broker_out_bytes_per_s=through_broker * rate * size * work.pushes,
-        peer_bytes_per_s=rate * size * work.peer_sends, local_ms=local_ms, remote_ms=remote_ms, left_out=left_out(scenario),
+        peer_bytes_per_s=rate * size * work.peer_sends, local_ms=local_ms, remote_ms=remote_ms,
+        left_out=left_out(scenario),
     )
 
 
