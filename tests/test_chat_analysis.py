@@ -288,13 +288,14 @@ def table_of_presence(rows: list[tuple[float, int, int]]) -> dict[str, np.ndarra
 
 
 def test_what_happens_after_the_end_is_not_counted() -> None:
-    # of a run of 10 s that drains to 15 s: user 0 is shown at 11 s, user 1 online from then on, user 2 goes after the end
+    # of a run of 10 s that drains to 15 s: users 0 and 4 are shown at 11 s, user 1 is online from then on, user 2 goes
+    # after the end
     sessions = [
         {"user": 1, "online_s": 11.0},
         {"user": 2, "online_s": 0.0, "left_s": 12.0, "fate": SessionFate.LEFT},
         {"user": 3, "online_s": 0.0, "left_s": 4.0, "fate": SessionFate.LEFT},
     ]
-    changes = [(0.0, 1, 1), (0.0, 2, 1), (0.0, 3, 1), (11.0, 0, 1), (12.5, 2, -1)]
+    changes = [(0.0, 1, 1), (0.0, 2, 1), (0.0, 3, 1), (11.0, 0, 1), (11.0, 4, 1), (12.5, 2, -1)]
     run = replace(written(sessions=sessions), presence=table_of_presence(changes))
     figures = analysis.presence(run)
     # users 1 and 3 are shown though they are not there, for 10 and for 6 s
@@ -475,13 +476,12 @@ def test_the_hit_curve_is_what_each_limit_would_have_given() -> None:
 
 def test_somebody_on_no_list_is_never_hit_and_all_knows_no_limit() -> None:
     ranks = [{"listed_rank": 0, "opening": True}, {"listed_rank": 40, "opening": True}, {"listed_rank": -1}]
-    looked_at = ("all", "openings")
-    recent = analysis.run_hit_curve(written(ranks, friend_list={"policy": "recent"})).query("of in @looked_at")
+    recent = analysis.run_hit_curve(written(ranks, friend_list={"policy": "recent"})).query("of in ('all', 'openings')")
     assert recent["k"].nunique() == len(LIMITS) + 1
     assert recent.loc[recent["k"] < 40, "hit_share"].eq(0).all()
     assert recent.loc[recent["k"] > 40, "hit_share"].eq(0.5).all()
     assert recent["count"].eq(2).all()
-    every = analysis.run_hit_curve(written(ranks, friend_list={"policy": "all"})).query("of in @looked_at")
+    every = analysis.run_hit_curve(written(ranks, friend_list={"policy": "all"})).query("of in ('all', 'openings')")
     assert every["hit_share"].eq(0.5).all()
     assert analysis.friend_list(written(ranks, friend_list={"policy": "all"}))["hit_share"] == 0.5
 

@@ -286,3 +286,11 @@ def test_a_short_history_forgets_what_was_not_read() -> None:
     assert sorted(row[0] for row in log(short)) == ["LOST", "READ_LATER", "READ_LATER"]
     lost = short.deliveries["fate"] == Fate.LOST
     assert short.deliveries["message"][lost].tolist() == [0]
+
+
+def test_a_session_in_between_does_not_swallow_the_next_push() -> None:
+    people = world([(0, *ALWAYS), (1, 10.0, 20.0)], [[0, 1]], [(1.0, 0, 0), (30.0, 0, 0)], duration_s=200.0)
+    outcome = simulate(scenario(**NOTIFIES, push={**PUSH, "after_min": 1.0, "return_share": 0.0}), people)
+    # the first message is read at 10 s; the second is in store at 30.165 and due a minute later
+    assert pushes(outcome) == [(1, 1, "IGNORED")]
+    np.testing.assert_allclose(outcome.pushes["due_s"], [90.165])

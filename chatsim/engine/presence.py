@@ -170,7 +170,7 @@ class Presence:
         return list(gateway.watchers.get(user, ()))
 
     def meant_for(self, user: int) -> int:
-        """How many users a change of a user's presence is meant for, online or not."""
+        """How many users a change of a user's presence is meant for, online or not; all are all, the user too."""
         if self.shown_to == ALL:
             return self.stage.world.users
         if self.shown_to == FRIENDS:

@@ -20,28 +20,34 @@ Story = Generator[Event, Any, None]
 
 
 class Pushes:
-    """At most one push of a user is waiting at a time: it tells of all that has come until then."""
+    """At most one push of a user is waiting at a time: it tells of all that has come until then.
+
+    A session that starts ends the wait: what is stored after it is a new reason.
+    """
 
     def __init__(self, stage: Stage, comes_back: Callable[[int, float], int]) -> None:
         self.stage, self.asked, self.comes_back = stage, stage.scenario.push, comes_back
         self.kept = stage.design.offline == "push"
-        self._waiting: set[int] = set()
+        self._waiting: dict[int, float] = {}
         self._count: dict[int, int] = {}
         self._minute, self._taken = -1.0, 0
 
     def stored(self, message: int, users: list[int]) -> None:
         """A message waits in store for these users: those without a session are to be notified."""
+        stage, now_s = self.stage, self.stage.clock.now
         for user in users:
-            if user not in self._waiting and not self.stage.held.get(user):
-                self._waiting.add(user)
-                self.stage.clock.process(self.push(user, message))
+            waits_since_s = self._waiting.get(user, -math.inf)
+            if waits_since_s <= stage.came_s.get(user, -math.inf) and not stage.held.get(user):
+                self._waiting[user] = now_s
+                stage.clock.process(self.push(user, message))
 
     def push(self, user: int, message: int) -> Story:
         """From a message in store to the device, unless a session starts first; and perhaps back."""
         stage, clock, table = self.stage, self.stage.clock, self.stage.notes.pushed
         stored_s = clock.now
         yield clock.until(stored_s + self.asked.after_min * MINUTE_S)
-        self._waiting.discard(user)
+        if self._waiting.get(user) == stored_s:
+            del self._waiting[user]
         if not is_due(stage.held.get(user, 0), stage.came_s.get(user, -math.inf), stored_s):
             return
         row = table.add(user, message, clock.now, 0, NEVER, NEVER, -1, PushFate.UNDER_WAY)

@@ -48,9 +48,8 @@ DAMPING, STEP_MAX = 2.0, 0.5
 DIGITS, SMALLEST = 3, 1e-6
 FRIENDS_PER_PARTNER = 8.0
 REPLIES_PER_SESSION = 4.0
-FASTER_SHARE = 0.1587
-"""Share of a normal distribution that lies more than one sigma below the median."""
-SCALE_MAX = 1000.0
+SCALE_MAX = 10_000.0
+KNOWN_MIN = 5
 FADE_MAX = 100.0
 """Times the length of the log: interest that fades so slowly does not fade."""
 
@@ -221,36 +220,34 @@ def peak_s(time_s: Vector) -> float:
 
 
 def reply_delays(private: PrivateMessages, users: int, clock_s: float) -> tuple[float, float]:
-    """(median in s, sigma of the logarithm) of the time until a reply in a conversation.
+    """(median in s, sigma of the logarithm) of the time until a reply in a conversation, by log mean and deviation.
 
-    Sigma is read off the faster half, since slow replies may be openings. On a coarse clock a delay of n ticks stands
-    for n and a half.
+    On a coarse clock a delay of n ticks stands for n and a half.
     """
     silent_s, turn = since_last_of_pair(private, private.time_s, users)
     delay_s = silent_s[turn & (silent_s <= OPENING_GAP_S)] + clock_s / 2
-    if not len(delay_s):
-        return 60.0, 1.0
-    low, median = np.log(np.maximum(np.quantile(delay_s, [FASTER_SHARE, 0.5]), 1e-3)).tolist()
-    return math.exp(median), min(median - low, 4.0)
+    logs = np.log(np.maximum(delay_s, 1e-3))
+    return (math.exp(logs.mean()), min(float(logs.std()), 4.0)) if len(logs) else (60.0, 1.0)
 
 
 def new_partner_scale(private: PrivateMessages, users: int) -> float:
     """The list at which the share p / (1 + n / scale) of openings to new partners has halved, n being known already.
 
-    1 / share is linear in n: a line through the means of a quarter of an octave of n each; at most 1,000.
+    1 / share is linear in n: a weighted line through the means of a quarter of an octave of n each, from n = 5 on (many
+    who know fewer write for the first time); at most 10,000.
     """
     silent_s, _ = since_last_of_pair(private, private.time_s, users)
-    known = contacts_known(private, users)
-    opens, new = silent_s > OPENING_GAP_S, np.isinf(silent_s)
-    chosen = opens & (known > 0)
-    group = np.floor(4 * np.log2(known[chosen])).astype(np.int64) if chosen.any() else np.empty(0, np.int64)
-    count = np.bincount(group)
-    fresh = np.bincount(group, weights=new[chosen])
+    known, new = contacts_known(private, users), np.isinf(silent_s)
+    chosen = (silent_s > OPENING_GAP_S) & (known >= KNOWN_MIN)
+    group = np.floor(4 * np.log2(known[chosen])).astype(np.int64)
+    openings, fresh = np.bincount(group), np.bincount(group, weights=new[chosen])
     size = np.bincount(group, weights=known[chosen])
-    rows = fresh > 0
+    rows = (fresh > 0) & (fresh < openings)
     if rows.sum() < 2:
         return SCALE_MAX
-    slope, level = np.polyfit(size[rows] / count[rows], count[rows] / fresh[rows], 1, w=np.sqrt(fresh[rows]))
+    share = fresh[rows] / openings[rows]
+    weight = np.sqrt(openings[rows] * share**3 / (1 - share))  # 1 / standard error of 1 / share
+    slope, level = np.polyfit(size[rows] / openings[rows], 1 / share, 1, w=weight)
     return float(min(level / slope, SCALE_MAX)) if slope > 0 and level > 0 else SCALE_MAX
 
 
