@@ -15,8 +15,18 @@ from scipy import optimize, stats
 
 from chatsim.scenario import InputError, Scenario, load_scenario, preset_names
 from chatsim.world import GROUP, PAIR, MessageTable, SessionTable, World, build_world, load_test
-from chatsim.world.partners import build_partners
-from chatsim.world.sessions import covering_session, length_s_mean, merge_overlapping
+from chatsim.world.behaviour import _Teller
+from chatsim.world.draws import Purpose
+from chatsim.world.partners import Partners, build_partners
+from chatsim.world.sessions import (
+    Gaps,
+    activity_of,
+    covering_session,
+    joined_s,
+    length_s_mean,
+    merge_overlapping,
+    poisson_process,
+)
 
 DAY_S = 86400.0
 
@@ -81,6 +91,9 @@ def day() -> World:
         {"users": 300, "groups": {"per_user": 0.0}, "conversations": {"group_share": 1.0}},
         {"users": 300, "friends": {"degree_median": 0.1, "degree_mean": 0.1}, "conversations": {"length_mean": 30.0}},
         {"users": 300, "conversations": {"known_partners_mean": 0.0, "reply_sigma": 0.0, "reply_share": 1.0}},
+        {"users": 300, "duration_s": 5 * DAY_S, "sessions": {"join_days": 3.0, "fade_days": 2.0, "activity_sigma": 1.5}},
+        {"users": 300, "duration_s": DAY_S, "sessions": {"fade_days": 0.2}, "conversations": {"burst_sigma": 3.0}},
+        {"users": 300, "duration_s": DAY_S, "sessions": {"join_days": 9.0}, "conversations": {"answer_weight": 50.0}},
     ],
 )
 def test_the_trace_is_well_formed(workload: dict[str, object]) -> None:
@@ -148,6 +161,94 @@ def test_designs_costs_and_networks_do_not_change_the_world() -> None:
         assert_same(base, build_world(Scenario.model_validate({"workload": small, **other})))
 
 
+def test_activity_spreads_rates_by_the_number_of_friends_and_leaves_the_mean() -> None:
+    sessions = {"per_day": 20.0, "length_s_median": 5.0, "length_sigma": 0.0, "second_device_share": 0.0}
+    friends = {"degree_median": 20.0, "degree_mean": 30.0}
+    spread = scenario(users=1500, duration_s=DAY_S, sessions={**sessions, "activity_sigma": 1.0}, friends=friends)
+    world, workload = build_world(spread), spread.workload
+    activity = activity_of(workload, world.friends)
+    degree = np.diff(world.friends.start)
+    assert activity.mean() == pytest.approx(1)
+    assert abs(np.log(activity).std() - 1) < 0.01
+    assert (np.diff(activity[np.argsort(degree, kind="stable")]) > 0).all()
+    counted = np.bincount(world.sessions.user, minlength=1500)
+    # Poisson, but that a session falls into another of its user: one in 170 for the most active of a hundred.
+    assert abs(counted.sum() - 30_000) < 5 * math.sqrt(30_000) + 300
+    error = np.sqrt(20 * activity)
+    assert (np.abs(counted - 20 * activity) < 6 * error + 6 + 0.1 * 20 * activity).all()
+
+
+def test_users_join_evenly_with_a_session_and_are_not_there_before() -> None:
+    sessions = {"join_days": 4.0, "per_day": 6.0, "second_device_share": 0.0}
+    made = scenario(users=1500, duration_s=6 * DAY_S, sessions=sessions, conversations={"known_partners_mean": 0.0})
+    world = build_world(made)
+    joined = joined_s(made.workload, made.seed, 0)
+    assert stats.chisquare(np.bincount((joined // DAY_S).astype(int), minlength=4)).pvalue > 1e-6
+    first_s = np.full(1500, np.inf)
+    np.minimum.at(first_s, world.sessions.user, world.sessions.start_s)
+    assert np.abs(first_s - joined).max() < 1e-3  # by the day's clock and back
+    messages = world.messages
+    private = world.rooms.kind[messages.room] == PAIR
+    members = world.rooms.member[world.rooms.start[messages.room[private]][:, None] + [0, 1]]
+    assert (joined[members].max(axis=1) <= messages.time_s[private] + 1e-3).all(), "nobody writes to who has not joined"
+
+
+@pytest.mark.parametrize("join_days", [0.0, 2.0])
+def test_interest_halves(join_days: float) -> None:
+    sessions = {"fade_days": 2.0, "join_days": join_days, "per_day": 24.0, "length_s_median": 5.0, "length_sigma": 0.0}
+    sessions["second_device_share"] = 0.0
+    friends = {"degree_median": 2.0, "degree_mean": 2.0}
+    made = scenario(users=1000, duration_s=10 * DAY_S, start_hour=0.0, sessions=sessions, friends=friends)
+    start_s = build_world(made).sessions.start_s
+    counted = np.bincount((start_s[start_s >= 0] // DAY_S).astype(int), minlength=10)
+    # From when all have joined: two days later, half as many; per day so many of a user who has just joined.
+    later, half = counted[2:8], counted[4:10]
+    error = np.sqrt(half + later / 4)
+    assert (np.abs(half - later / 2) < 5 * error).all()
+    if not join_days:
+        expected = 24_000 * (1 - math.sqrt(0.5)) * 2 / math.log(2)
+        assert abs(counted[0] - expected) < 5 * math.sqrt(expected) + 0.01 * expected
+
+
+@pytest.mark.parametrize("sigma", [0.0, 1.0, 1.8])
+def test_bursts_leave_the_rate_and_begin_in_the_steady_state(sigma: float) -> None:
+    """Gaps are log-normal with mean 1; by the renewal theorem the count until t is t on the mean, from 0 on."""
+    users, until = 20_000, np.array([0.5, 8.0])
+    user, ordinal, point = poisson_process(np.full(users, 8.0), Purpose.OPENING_GAP, 1, 0, Gaps(sigma))
+    for t in until:
+        count = np.bincount(user[point < t], minlength=users)
+        assert abs(count.mean() - t) < 5 * count.std() / math.sqrt(users)
+    gaps = np.diff(point)[np.diff(user) == 0]
+    assert (np.diff(ordinal)[np.diff(user) == 0] == 1).all()
+    assert (gaps > 0).all()
+    whole = Gaps(sigma, "whole").draw(np.arange(users), np.arange(2), Purpose.OPENING_GAP, 1, 0)
+    if sigma:
+        logs = np.log(whole)
+        error = sigma / math.sqrt(users)
+        assert (np.abs(logs.mean(axis=0) + sigma**2 / 2) < 5 * error).all()
+        assert (np.abs(logs.std(axis=0) - sigma) < 5 * error).all()
+    at_once = Gaps(sigma, "none").draw(np.arange(users), np.arange(2), Purpose.OPENING_GAP, 1, 0)
+    assert (at_once[:, 0] == 0).all()
+    assert np.array_equal(at_once[:, 1], whole[:, 1])
+
+
+def test_an_answer_is_so_many_times_as_likely() -> None:
+    """A user with two partners, the older of whom waits for an answer: ranks weigh 1 and A / 2**x."""
+    made = scenario(users=3, conversations={"answer_weight": 6.0, "recency_exponent": 1.0})
+    nobody = np.zeros(4, np.int64), np.empty(0, np.int32)
+    sessions = SessionTable(*(np.empty(0, kind) for kind in (np.int32, np.int32, float, float)))
+    teller = _Teller(made.workload, sessions, Partners(*nobody, *nobody), (np.zeros(1, np.int64), nobody[1]), np.zeros(3))
+    teller._remember(1, 0)
+    teller._remember(0, 2)
+    draws = (np.arange(1000) + 0.5) / 1000
+    chosen = [teller._old_partner(0, teller.recent[0], float(draw)) for draw in draws]
+    assert chosen.count(2) == 250
+    assert chosen.count(1) == 750
+    teller._remember(0, 1)  # answered: nobody waits, and 1 is the latest
+    chosen = [teller._old_partner(0, teller.recent[0], float(draw)) for draw in draws]
+    assert chosen.count(1) in (666, 667)
+
+
 def test_concurrency_obeys_littles_law() -> None:
     """Mean connected = rate x mean length; per user, overlaps made one: 1 - exp(-rate x length)."""
     sessions = {"per_day": 20.0, "day_amplitude": 0.0, "second_device_share": 0.0, "length_sigma": 0.8}
@@ -197,6 +298,7 @@ def test_messages_follow_those_who_are_connected(day: World) -> None:
         ({"length_mean": 8.0, "group_share": 0.9}, {}),
         ({"length_mean": 8.0, "group_share": 0.0, "reply_share": 1.0}, {"per_day": 3.0, "length_s_median": 3000.0}),
         ({"length_mean": 1.0}, {"length_s_median": 20.0}),
+        ({"burst_sigma": 2.0, "answer_weight": 5.0}, {"activity_sigma": 1.5}),
         ({"length_mean": 5.0, "reply_s_median": 120.0}, {"per_day": 30.0, "length_s_median": 1500.0}),
     ],
 )

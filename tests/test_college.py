@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 
 from chatsim.analysis import hit_curve
 from chatsim.analysis.marginals import clock_step_s, marginals
 from chatsim.scenario import load_scenario
 from chatsim.world import World, build_world
-from tests.conftest import ROOT, Said
 
 WORLDS = ("collegemsg", "college")
 
@@ -33,21 +30,3 @@ def test_a_marginal_is_within_a_fifth(worlds: tuple[World, World], figure: str) 
     clock_s = clock_step_s(worlds[0])
     real, model = (marginals(world, clock_s)[figure] for world in worlds)
     assert model == pytest.approx(real, rel=0.2)
-
-
-def test_the_file_says_how_it_was_made() -> None:
-    text = (ROOT / "data" / "workloads" / "college.toml").read_text(encoding="utf-8")
-    assert text.startswith("# Made by: chatsim fit collegemsg --seed 1")
-
-
-@pytest.mark.parametrize(
-    ("arguments", "phrase"),
-    [(("fit", "nope.csv"), "nope.csv"), (("fit",), "Missing argument")],
-)
-def test_a_log_that_cannot_be_fitted_is_refused_in_one_line(
-    chatsim: Callable[..., Said], arguments: tuple[str, ...], phrase: str
-) -> None:
-    said = chatsim(*arguments)
-    assert said.status == 2
-    assert phrase in said.err
-    assert said.err.count("\n") == 1
