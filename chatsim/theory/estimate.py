@@ -148,6 +148,7 @@ def left_out(scenario: Scenario) -> tuple[str, ...]:
     ()
     """
     design, access, workload = scenario.design, scenario.access, scenario.workload
+    varied = workload.sessions.activity_sigma + workload.sessions.join_days + workload.sessions.fade_days
     asked = {
         "limits of users": scenario.limits.messages_per_s > 0 or scenario.limits.message_max_bytes > 0,
         f"design.rooms = '{design.rooms}'": design.rooms != "pair",
@@ -161,6 +162,7 @@ def left_out(scenario: Scenario) -> tuple[str, ...]:
         "presence": scenario.presence.show_to != "none",
         "spam": workload.spam.share > 0,
         "sessions that are cut": workload.reconnect.share > 0,
+        "users who join, lose interest or differ in activity": varied > 0,
     }
     return tuple(name for name, there in asked.items() if there)
 
