@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Iterable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from simpy.events import Event
 
 from chatsim.engine.outcome import Work
 from chatsim.engine.station import Job
-from chatsim.rules.routing import bus_copies, publish_node
+from chatsim.rules.routing import (
+    DIRECTORY,
+    GLOBAL_CHANNEL,
+    ROOM,
+    USER,
+    bus_copies,
+    publish_node,
+    server_channel,
+    user_channel,
+)
 
 if TYPE_CHECKING:
     from chatsim.engine.stage import Gateway, Node, Session, Stage
@@ -88,6 +97,23 @@ class Tell(Job):
         station.work[Work.NOTICE] += len(self.targets)
         if self.targets:
             self.notice.told(self.targets)
+
+
+def channels_to(
+    stage: Stage,
+    users: Callable[[], Iterable[int]],
+    holders: Callable[[], Iterable[int]],
+    rooms: Callable[[], list[tuple[int, int]]],
+) -> list[tuple[int, int]]:
+    """On which channels a notice is published, each with its scope: those of ``users``, of the gateways ``holders``, or
+    with room channels ``rooms``; the routing says which. None where there is no broker."""
+    if not stage.scenario.has_broker:
+        return []
+    if stage.routing == USER:
+        return [(user_channel(user), user) for user in users()]
+    if stage.routing == DIRECTORY:
+        return [(server_channel(gateway), -1) for gateway in holders()]
+    return rooms() if stage.routing == ROOM else [(GLOBAL_CHANNEL, -1)]
 
 
 def announce(notice: Notice, gateway: Gateway, channels: list[tuple[int, int]]) -> Generator[Event, Any, None]:

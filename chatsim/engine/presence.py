@@ -8,20 +8,17 @@ from typing import TYPE_CHECKING, Any
 from simpy.events import Event
 
 from chatsim.engine.notes import NEVER
-from chatsim.engine.notices import Announce, Notice, announce
+from chatsim.engine.notices import Announce, Notice, announce, channels_to
 from chatsim.engine.outcome import Work
 from chatsim.engine.station import Request, Task
 from chatsim.rules.presence import ALL, FRIENDS, NOBODY, ROOMS, SHOWN_TO_NUMBERS, expires_s, is_watched
 from chatsim.rules.routing import (
-    DIRECTORY,
     GLOBAL_CHANNEL,
     ROOM,
     USER,
     presence_channel,
     publish_node,
     room_channel,
-    server_channel,
-    user_channel,
 )
 
 if TYPE_CHECKING:
@@ -215,17 +212,17 @@ class Presence:
     def _channels(self, user: int) -> list[tuple[int, int]]:
         """On which channels a change is published, each with its scope."""
         stage = self.stage
-        if not self.has_keys:
-            return []
-        if stage.routing == USER:
-            return [(user_channel(other), other) for other in self._watchers_of(user)]
-        if stage.routing == DIRECTORY:
-            return [(server_channel(gateway.number), -1) for gateway in stage.gateways]
-        if stage.routing == ROOM and self.shown_to == ROOMS:
-            return [(room_channel(room), room) for room, _ in stage.rooms.of_user(user)]
-        if stage.routing == ROOM and is_watched(self.shown_to):
-            return [(presence_channel(user), -1)]
-        return [(GLOBAL_CHANNEL, -1)]
+        return channels_to(
+            stage,
+            users=lambda: self._watchers_of(user),
+            holders=lambda: range(len(stage.gateways)),
+            rooms=lambda: self._room_channels(user),
+        )
+
+    def _room_channels(self, user: int) -> list[tuple[int, int]]:
+        if self.shown_to == ROOMS:
+            return [(room_channel(room), room) for room, _ in self.stage.rooms.of_user(user)]
+        return [(presence_channel(user) if self.watches else GLOBAL_CHANNEL, -1)]
 
     def _watchers_of(self, user: int) -> list[int]:
         """The users who are shown a user's presence, where each of them is told by a PUBLISH of its own."""

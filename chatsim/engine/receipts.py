@@ -7,17 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from simpy.events import Event
 
-from chatsim.engine.notices import Notice, announce
+from chatsim.engine.notices import Notice, announce, channels_to
 from chatsim.engine.outcome import Work
-from chatsim.rules.routing import (
-    DIRECTORY,
-    ROOM,
-    USER,
-    room_channel,
-    server_channel,
-    standing_channel,
-    user_channel,
-)
+from chatsim.rules.routing import USER, room_channel
 
 if TYPE_CHECKING:
     from chatsim.engine.stage import Gateway, Session, Stage
@@ -58,14 +50,10 @@ def acknowledge(stage: Stage, message: int, reader: Session, row: int) -> Story:
 
 
 def _channels(stage: Stage, message: int, reader: Session) -> list[tuple[int, int]]:
-    sender = stage.sender[message]
-    if not stage.scenario.has_broker:
-        return []
-    if stage.routing == USER:
-        return [(user_channel(sender), sender), (user_channel(reader.user), reader.user)]
-    if stage.routing == DIRECTORY:
-        holders = {holder for user in (sender, reader.user) for holder in stage.registry.get(user, ())}
-        return [(server_channel(holder), -1) for holder in sorted(holders)]
-    if stage.routing == ROOM:
-        return [(room_channel(stage.rooms.room[message]), -1)]
-    return [(standing_channel(stage.routing, 0), -1)]
+    users = (stage.sender[message], reader.user)
+    return channels_to(
+        stage,
+        users=lambda: users,
+        holders=lambda: sorted({holder for user in users for holder in stage.registry.get(user, ())}),
+        rooms=lambda: [(room_channel(stage.rooms.room[message]), -1)],
+    )

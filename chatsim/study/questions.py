@@ -11,6 +11,7 @@ from chatsim.analysis import latency
 from chatsim.analysis.lists import friend_list
 from chatsim.analysis.rooms import who_reads
 from chatsim.engine.outcome import Outcome
+from chatsim.rules.routing import ROUTING_NUMBERS, keeps_registry
 from chatsim.scenario import InputError, Scenario
 from chatsim.scenario.errors import nearest
 from chatsim.scenario.load import validate
@@ -21,7 +22,6 @@ ALL = "all"
 LIMITS = ("15", "30", "50", ALL)
 ROOMS = ("personal", "pair", "group")
 POLICIES = ("open", "friends", "scopes")
-ASKS_FOR_MEMBERS = ("user", "global_per_recipient", "directory")
 INTRUDERS = {"share": 0.01}
 RELATIONS = {"ends_per_day": 1.0}
 
@@ -112,7 +112,7 @@ def _with_rooms(scenario: Scenario, rooms: str, policy: str) -> Scenario:
     table = scenario.model_dump()
     table["name"] = f"{rooms} rooms, {policy}"
     table["design"]["rooms"] = rooms
-    if rooms == "personal" and table["design"]["routing"] in ASKS_FOR_MEMBERS:
+    if rooms == "personal" and keeps_registry(ROUTING_NUMBERS[table["design"]["routing"]]):
         table["design"]["membership"] = "broker"
     table["access"]["policy"] = policy
     workload = table["workload"]
