@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import jsonschema
@@ -262,6 +262,15 @@ def test_what_fails_half_way_leaves_nothing(
     assert listing(tmp_path) == set()
 
 
+@pytest.fixture
+def heeds_ctrl_c() -> Iterator[None]:
+    """Children heed SIGINT, though this process may have been started to ignore it, as shells start what runs behind."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heeds_ctrl_c")
 def test_ctrl_c_ends_workers_too_in_one_line(tmp_path: Path) -> None:
     long = ["compare", "go-chat", "room-channel", "--workload", "day", "--jobs", "2", "--out", "out"]
     running = subprocess.Popen(
