@@ -198,6 +198,19 @@ def test_a_slower_network_never_delivers_earlier(people: World, routing: str) ->
     assert all(far[key] >= near[key] for key in far if key in near and key[0] in single)
 
 
+@settings(max_examples=150, deadline=None)
+@given(scenarios(), worlds())
+def test_a_room_counts_just_those_sessions_that_came_into_it(chosen: Scenario, people: World) -> None:
+    journey = Journey(chosen, people)
+    journey.clock.run_to(60.0)  # by now nothing is under way any more
+    inside: dict[int, dict[int, int]] = {}
+    for session in journey.sessions:
+        for room in session.entered:
+            inside.setdefault(room, {}).setdefault(session.user, 0)
+            inside[room][session.user] += 1
+    assert journey.entered == inside
+
+
 def test_littles_law_holds_at_the_gateway() -> None:
     """The summed waits of all items are the area under the queue: both counted, by different parts of the engine."""
     people = world([(user, *ALWAYS) for user in range(3)], [[0, 1, 2]], [(1.0 + 0.001 * n, 0, 0) for n in range(50)])

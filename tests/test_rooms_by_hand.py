@@ -261,3 +261,12 @@ def test_who_gets_in_depends_on_whom_one_knows_or_on_what_the_token_says(
 def test_an_intruder_with_no_room_to_be_in() -> None:
     people = world(PEOPLE[:2], [[0, 1]], [], intrusions=[(1.0, 0, 1)])
     assert tries(simulate(scenario(design=ONE), people)) == ["NO_ROOM"]
+
+
+@pytest.mark.parametrize(("routing", "membership"), [("in_process", "memory"), ("room", "broker"), ("user", "broker")])
+def test_who_has_left_and_comes_back_hears_no_more(routing: str, membership: str) -> None:
+    """Anna writes to Ben, leaves, and is back when Cleo writes to Ben: she is in nobody's room but her own."""
+    people = world([(0, -1.0, 2.0), (1, *ALWAYS), (2, *ALWAYS), (0, 4.0, 100.0)], [[0, 1], [1, 2]], [(1.0, 0, 0), (6.0, 2, 1)])
+    design = {"routing": routing, "gateways": 1, "rooms": "personal", "membership": membership}
+    outcome = simulate(scenario(design=design), people)
+    assert [row[:3] for row in log(outcome)] == [("DELIVERED", 1, 1), ("DELIVERED", 1, 1)]

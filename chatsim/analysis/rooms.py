@@ -7,15 +7,15 @@ import math
 import numpy as np
 import pandas as pd
 
-from chatsim.analysis.columns import Bools, Floats, floats, longs
+from chatsim.analysis.columns import Bools, Floats, Longs, floats, longs
 from chatsim.engine.outcome import Cause, Fate, IntrusionFate, Outcome, Work
 
 
 def overheard(outcome: Outcome) -> pd.DataFrame:
     """Every delivery to somebody for whom the message was not meant: who saw what.
 
-    Columns: message, sender, listener, session, time_s, intruder (this session had tried to get into a room as an
-    intruder before, and had got in).
+    Columns: message, sender, listener, session, time_s, intruder (a session of the listener had got into a room as an
+    intruder, and was still there: where rooms are sets of users, all sessions of the user hear).
     """
     table = outcome.deliveries
     rows = np.flatnonzero(longs(table, "fate") == Fate.OVERHEARD)
@@ -28,7 +28,7 @@ def overheard(outcome: Outcome) -> pd.DataFrame:
             "listener": longs(table, "recipient")[rows],
             "session": session,
             "time_s": time_s,
-            "intruder": time_s >= _intruded_s(outcome)[session],
+            "intruder": _intrudes(outcome, longs(table, "recipient")[rows], time_s),
         }
     )
 
@@ -82,13 +82,18 @@ def _private(outcome: Outcome) -> Bools:
     return private
 
 
-def _intruded_s(outcome: Outcome) -> Floats:
-    """When each session began to get into the first room as an intruder; infinite for the others."""
+def _intrudes(outcome: Outcome, listener: Longs, time_s: Floats) -> Bools:
+    """Whether a listener had got in by a try of a session that was still there."""
     table = outcome.intrusions
     entered = longs(table, "fate") == IntrusionFate.ENTERED
-    since_s = np.full(len(outcome.sessions["user"]), np.inf)
-    np.minimum.at(since_s, longs(table, "session")[entered], floats(table, "time_s")[entered])
-    return since_s
+    session = longs(table, "session")[entered]
+    since_s, user = floats(table, "time_s")[entered], longs(table, "user")[entered]
+    until_s = np.nan_to_num(floats(outcome.sessions, "left_s")[session], nan=np.inf)
+    intrudes = np.zeros(len(listener), bool)
+    for row in np.flatnonzero(np.isin(listener, user)).tolist():
+        there = (user == listener[row]) & (since_s <= time_s[row]) & (time_s[row] <= until_s)
+        intrudes[row] = bool(there.any())
+    return intrudes
 
 
 def _crossed(outcome: Outcome, taken: Bools) -> Bools:

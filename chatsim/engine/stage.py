@@ -230,7 +230,6 @@ class Stage:
                 channels += self.out_of(session, room)
         for room in session.entered:
             channels += self.out_of(session, room)
-            self.counted_in(user, room, -1)
         session.entered = {}
         return channels
 
