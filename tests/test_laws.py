@@ -96,7 +96,7 @@ def scenarios(draw: st.DrawFn) -> Scenario:
             "jitter_sigma": draw(st.sampled_from([0.0, 0.5])),
             "downlink_bytes_per_s": draw(st.sampled_from([1e12, 1e3])),
             "outbound_max_bytes": draw(st.sampled_from([1e9, 250.0])),
-            "outbound_policy": draw(st.sampled_from(["close", "drop"])),
+            "outbound_policy": draw(st.sampled_from(["close", "drop_newest", "drop_oldest", "block"])),
             "silent_share": draw(st.sampled_from([0.0, 0.5])),
             "notice_s": draw(st.sampled_from([0.0, 1.0])),
         },

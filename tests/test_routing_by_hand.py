@@ -258,7 +258,7 @@ def test_a_message_that_is_too_large_is_refused() -> None:
     ]
 
 
-@pytest.mark.parametrize("policy", ["drop", "close"])
+@pytest.mark.parametrize("policy", ["drop_newest", "close"])
 def test_a_full_outbound_queue(policy: str) -> None:
     people = world(THREE[:2], [[0, 1]], [(1.0, 0, 0), (1.002, 0, 0), (5.0, 0, 0)])
     # 100 bytes take a second on the link and 150 may wait: the first is written at 1.019, the second, read from 1.019 to
@@ -268,7 +268,7 @@ def test_a_full_outbound_queue(policy: str) -> None:
     fates = [
         Fate(fate).name for fate in outcome.deliveries["fate"][np.argsort(outcome.deliveries["message"], kind="stable")]
     ]
-    if policy == "drop":
+    if policy == "drop_newest":
         assert fates == ["DELIVERED", "LOST", "DELIVERED"]
         assert (outcome.deliveries["time_s"][0] - 1.0) * 1e3 == pytest.approx(10 + 1 + 8 + 1000 + 10)
     else:

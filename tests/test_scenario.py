@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
 from chatsim.scenario import InputError, Scenario, load_scenario, preset_names, to_toml
+from chatsim.scenario.faults import FAULTS
 from chatsim.scenario.files import data_folder
 from chatsim.scenario.guide import json_schema, starting_file, unit_of
-from chatsim.scenario.models import Kind
+from chatsim.scenario.keys import Kind
 
 TEN = {
     "hub",
@@ -34,7 +35,7 @@ TEN = {
 
 def parts_of(model: type[BaseModel]) -> list[type[BaseModel]]:
     """A model and all models inside it."""
-    found = [model]
+    found = [model, *(FAULTS.values() if model is Scenario else ())]
     for field in model.model_fields.values():
         for inner in (field.annotation, *get_args(field.annotation)):
             if isinstance(inner, type) and issubclass(inner, BaseModel):
@@ -180,6 +181,7 @@ def test_the_starting_file_lists_every_key() -> None:
             if not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)) and key not in (
                 "name",
                 "hosts",
+                "faults",
             ):
                 assert f"\n# {key} = " in text, f"{model.__name__}.{key}"
 

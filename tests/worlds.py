@@ -124,7 +124,8 @@ def scenario(**parts: dict[str, Any]) -> Scenario:
     """A scenario of round constants, in ms: client 10 each way, receive 1, parse 2, command 4, write 8; PUBLISH 16, push 32;
     broker and database 100 each way; presence key 3, list 12 + 1 a friend; relation 30, search 40.
 
-    Nothing jitters, ticks and flushes are free, the store is off: each test turns on what it is about.
+    Nothing jitters, ticks and flushes are free, the store is off, clients do not come back: each test turns on what it is
+    about.
     """
     table: dict[str, Any] = {
         "name": "by hand",
@@ -181,6 +182,7 @@ def scenario(**parts: dict[str, Any]) -> Scenario:
             "database_rtt_ms": 200.0,
             "downlink_bytes_per_s": 1e12,
         },
+        "client": {"reconnect": "none"},
     }
     for part, values in parts.items():
         table[part] = {**table.get(part, {}), **values} if isinstance(values, dict) else values

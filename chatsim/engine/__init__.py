@@ -9,7 +9,7 @@ import numpy as np
 
 from chatsim.engine.audit import audit, settle
 from chatsim.engine.journey import Journey
-from chatsim.engine.outcome import Cause, Fate, IntrusionFate, Outcome, PushFate, SessionFate, Work
+from chatsim.engine.outcome import Cause, Fate, FaultKind, IntrusionFate, Outcome, PushFate, SessionFate, Work
 
 if TYPE_CHECKING:
     from chatsim.scenario import Scenario
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Cause",
     "Fate",
+    "FaultKind",
     "IntrusionFate",
     "Journey",
     "Outcome",
@@ -67,4 +68,6 @@ def finish(journey: Journey) -> Outcome:
         pushes=notes.pushed.table(),
         intrusions=notes.intrusions(world),
         endings=notes.endings(world),
+        faults=notes.faults.table(),
+        breaks=notes.breaks.table(),
     )

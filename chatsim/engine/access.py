@@ -21,7 +21,8 @@ from chatsim.rules.access import (
 )
 
 if TYPE_CHECKING:
-    from chatsim.engine.stage import Gateway, Session, Stage
+    from chatsim.engine.session import Session
+    from chatsim.engine.stage import Gateway, Stage
     from chatsim.engine.station import Task
 
 FOR_EVER = math.inf
@@ -75,7 +76,8 @@ class Access:
         partner = self.stage.rooms.partner(message)
         if not self.asks or partner < 0:
             return Cause.NONE
-        return self._verdict(message, self.answers[gateway.number, self.stage.sender[message], partner])
+        key = (gateway.number, self.stage.sender[message], partner)
+        return self._verdict(message, self.answers.get(key, self.stage.clock.now))
 
     def lets_in(self, user: int, room: int) -> bool:
         """Whether a user may come into a room of which it is no member."""
@@ -92,6 +94,11 @@ class Access:
         """A session has ended, and its rights with it."""
         self._holding.pop(session, None)
         self._drop_old(session)
+
+    def forget(self, gateway: int) -> None:
+        """A gateway has died, and with it the answers that it remembered."""
+        for key in [key for key in self.answers if key[0] == gateway]:
+            del self.answers[key]
 
     def tie_ends(self, ending: int) -> None:
         """A user ends a tie, or blocks the other; noted when no gateway takes a message across it any more."""

@@ -12,7 +12,8 @@ from chatsim.engine.station import Request, Task
 
 if TYPE_CHECKING:
     from chatsim.engine.presence import Presence
-    from chatsim.engine.stage import Session, Stage
+    from chatsim.engine.session import Session
+    from chatsim.engine.stage import Stage
 
 Story = Generator[Event, Any, None]
 

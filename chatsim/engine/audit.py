@@ -5,6 +5,8 @@ A run that fails raises AuditError: it is a defect of chatsim, never a result.
 
 from __future__ import annotations
 
+from array import array
+
 import numpy as np
 import numpy.typing as npt
 
@@ -57,8 +59,14 @@ def settle(scenario: Scenario, world: World, notes: Notes, inbox: dict[int, dict
     cause[lost] = np.where(left[lost], Cause.LEFT, Cause.OFFLINE)
     early = lost & left & ~_heard(notes, messages, meant)[open_message]
     cause[early] = Cause.NOT_JOINED
-    trimmed = np.array([message * world.users + user for message, user in notes.trimmed], np.int64)
-    cause[lost & np.isin(pair_key[open_pair], trimmed)] = Cause.TRIMMED
+    for noted, why in ((notes.trimmed, Cause.TRIMMED), (notes.wiped, Cause.BROKER_DOWN)):
+        keys = np.array([message * world.users + user for message, user in noted], np.int64)
+        cause[lost & np.isin(pair_key[open_pair], keys)] = why
+    _by_breaks(notes, sessions, messages, open_message, open_user, lost & (cause == Cause.LEFT), cause)
+    unasked = np.array([message * world.users + user for message, user in notes.unasked], np.int64)
+    cause[lost & (cause == Cause.LEFT) & np.isin(pair_key[open_pair], unasked)] = Cause.NOT_ASKED_FOR
+    never_taken = messages["fate"][open_message] == Fate.LOST
+    cause[lost & never_taken] = messages["cause"][open_message][lost & never_taken]
     rest = len(open_message)
 
     gateway = np.array(notes.session_gateway, np.int32)[row_session]
@@ -108,6 +116,44 @@ def pairs_of(world: World, meant: Longs) -> tuple[Longs, npt.NDArray[np.int32]]:
     return message[others], user[others]
 
 
+def _by_breaks(
+    notes: Notes,
+    sessions: SessionTable,
+    messages: Columns,
+    message: Longs,
+    user: npt.NDArray[np.generic],
+    wanted: Flags,
+    cause: npt.NDArray[np.int8],
+) -> None:
+    """Writes the causes of what faults have stopped on its way to the gateways of sessions that were there."""
+    breaks = notes.breaks.table()
+    if not len(breaks["message"]):
+        return
+    rows = np.flatnonzero(wanted)
+    received_s = messages["received_s"].astype(np.float64)[message[rows]]
+    gateway = np.append(np.array(notes.session_gateway, np.int64), -1)
+    for device in _devices(sessions):
+        session = _session_at(sessions, device, user[rows], received_s)
+        found = _break_of(breaks, message[rows], gateway[session])
+        stopped = (session >= 0) & (found >= 0)
+        cause[rows[stopped]] = breaks["cause"][found[stopped]]
+
+
+def _break_of(breaks: Columns, message: Longs, gateway: Longs) -> Longs:
+    """The first break of each message that concerns a gateway, or -1."""
+    found = np.full(len(message), -1, np.int64)
+    width = int(max(breaks["gateway"].max(initial=0), gateway.max(initial=0))) + 2
+    keys = breaks["message"].astype(np.int64) * width + breaks["gateway"] + 1
+    order = np.argsort(keys, kind="stable")
+    for about in (gateway, np.full(len(message), -1, np.int64)):
+        wanted = message * width + about + 1
+        place = np.searchsorted(keys[order], wanted)
+        hit = order[np.minimum(place, len(order) - 1)]
+        matches = (keys[hit] == wanted) & (found < 0)
+        found[matches] = hit[matches]
+    return found
+
+
 def _explain(
     messages: Columns, open_message: Longs, in_store: Flags
 ) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.int8]]:
@@ -118,6 +164,7 @@ def _explain(
     fate[in_store] = Fate.STORED
     fate[taken == Fate.REFUSED] = Fate.REFUSED
     fate[taken == Fate.ABANDONED] = Fate.ABANDONED
+    fate[(taken == Fate.LOST) & ~under_way] = Fate.LOST
     cause = np.where(fate == Fate.REFUSED, messages["cause"][open_message], Cause.NONE).astype(np.int8)
     return fate, cause
 
@@ -172,7 +219,7 @@ def _had_session(
     notes: Notes, sessions: SessionTable, user: npt.NDArray[np.generic], time_s: npt.NDArray[np.generic]
 ) -> Flags:
     """Whether a user had a session online, or on its way to be, at a time."""
-    left_s = np.append(np.nan_to_num(np.array(notes.left_s), nan=np.inf), -np.inf)
+    left_s = np.append(_ends_s(notes.left_s), -np.inf)
     refused = np.append(np.array(notes.session_fate) == SessionFate.REFUSED, False)
     had = np.zeros(len(user), bool)
     for device in _devices(sessions):
@@ -209,7 +256,9 @@ def _check_expected_sessions(world: World, notes: Notes, messages: Columns, deli
     pair_message, pair_user = pair_message[wanted], pair_user[wanted]
     received_s, done_s = received_s[wanted], done_s[wanted]
     online_s = np.append(np.nan_to_num(np.array(notes.online_s), nan=np.inf), np.inf)
-    left_s = np.append(np.nan_to_num(np.array(notes.left_s), nan=np.inf), -np.inf)
+    left_s = np.append(np.fmin(_ends_s(notes.left_s), _ends_s(notes.cut_s)), -np.inf)
+    gateway = np.append(np.array(notes.session_gateway, np.int64), -1)
+    breaks = notes.breaks.table()
     sessions = len(table)
     live = deliveries["session"] >= 0
     rows = np.unique(deliveries["message"][live].astype(np.int64) * sessions + deliveries["session"][live])
@@ -217,12 +266,19 @@ def _check_expected_sessions(world: World, notes: Notes, messages: Columns, deli
         session = _session_at(table, device, pair_user, received_s)
         expected = (session >= 0) & (online_s[session] < received_s) & (left_s[session] > done_s)
         missing = ~np.isin(pair_message[expected] * sessions + session[expected], rows)
+        if len(breaks["message"]) and missing.any():
+            missing &= _break_of(breaks, pair_message[expected], gateway[session[expected]]) < 0
         if missing.any():
             first = int(np.flatnonzero(missing)[0])
             raise AuditError(
                 f"message {pair_message[expected][first]}: session {session[expected][first]} was online throughout, "
                 f"but nothing was written to it ({int(missing.sum())} such)"
             )
+
+
+def _ends_s(noted_s: array[float]) -> npt.NDArray[np.float64]:
+    """Times at which something ended, infinite where it did not."""
+    return np.nan_to_num(np.array(noted_s, np.float64), nan=np.inf)
 
 
 def _check_once(deliveries: Columns) -> None:
@@ -253,16 +309,14 @@ def _check_counts(scenario: Scenario, notes: Notes, messages: Columns, deliverie
     done = ~np.isnan(messages["done_s"])
     refused = np.flatnonzero(np.isin(messages["fate"], (Fate.REFUSED, Fate.ABANDONED)))
     live = deliveries["session"] >= 0
-    reads = np.array(notes.reads, np.int64)
+    reads, lost = np.array(notes.reads, np.int64), np.array(notes.lost_pushes, np.int64)
     counts = [
-        ("messages read by gateways", gateways[:, Work.RECEIVE].sum(), (~np.isnan(messages["received_s"])).sum()),
-        (
-            "refusals",
-            gateways[:, Work.REFUSAL].sum(),
-            np.isin(messages["cause"], (Cause.TOO_MANY, Cause.TOO_LARGE, Cause.FORBIDDEN)).sum(),
-        ),
+        ("messages read by gateways", gateways[:, Work.RECEIVE].sum(), sum(notes.received)),
+        ("messages never read", (np.array(notes.received) == 0).sum(), np.isnan(messages["received_s"]).sum()),
+        ("refusals", gateways[:, Work.REFUSAL].sum(), sum(notes.refused)),
+        ("messages refused once, and no more", _refused(messages).sum(), _refused_once(notes, messages).sum()),
         ("discarded pushes", gateways[:, Work.DISCARD].sum(), messages["discards"].sum()),
-        ("pushes read of messages that are done", reads[done].sum(), messages["pushes"][done].sum()),
+        ("pushes read, or lost, of messages that are done", (reads + lost)[done].sum(), messages["pushes"][done].sum()),
         ("rows of refused messages", (np.isin(deliveries["message"], refused) & live).sum(), 0),
     ]
     if scenario.has_broker:
@@ -274,6 +328,19 @@ def _check_counts(scenario: Scenario, notes: Notes, messages: Columns, deliverie
             raise AuditError(f"{what}: one count says {one}, the other {other}")
     if (reads > messages["pushes"]).any():
         raise AuditError("a gateway read a push that nobody sent")
+
+
+def _refused(messages: Columns) -> Flags:
+    """Messages that a gateway refused, by their cause."""
+    causes = (Cause.TOO_MANY, Cause.TOO_LARGE, Cause.FORBIDDEN, Cause.UNAVAILABLE)
+    refused: Flags = np.isin(messages["cause"], causes) & (messages["fate"] == Fate.REFUSED)
+    return refused
+
+
+def _refused_once(notes: Notes, messages: Columns) -> Flags:
+    """The same by the count of refusals: not where an earlier or later try was taken."""
+    once: Flags = (np.array(notes.refused) > 0) & _refused(messages)
+    return once
 
 
 def _check_chat(world: World, notes: Notes) -> None:
@@ -294,8 +361,9 @@ def _check_chat(world: World, notes: Notes) -> None:
         if (later < earlier).any():
             raise AuditError(f"{what} go back in time")
     brought = pushes["session"][pushes["session"] >= 0]
-    if len(np.unique(brought)) < len(brought) or len(brought) != len(notes.caused):
-        raise AuditError(f"{len(brought)} pushes have brought {len(notes.caused)} sessions")
+    came = int((notes.caused.table()["origin"] < 0).sum())
+    if len(np.unique(brought)) < len(brought) or len(brought) != came:
+        raise AuditError(f"{len(brought)} pushes have brought {came} sessions")
 
 
 def _check_ticks(scenario: Scenario, notes: Notes) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from heapq import heappop, heappush
 from typing import Any
 
@@ -10,6 +10,18 @@ import simpy
 from simpy.events import NORMAL, Event
 
 Callback = Callable[[Any], None]
+
+
+class Broken(Exception):  # noqa: N818  # it is no error: things break
+    """Thrown into a story whose request, or whose gateway, is gone: what it waits for will never come.
+
+    ``args`` is the :class:`~chatsim.engine.outcome.Cause`.
+    """
+
+    @property
+    def cause(self) -> Any:
+        """Why."""
+        return self.args[0]
 
 
 class Call:
@@ -43,6 +55,10 @@ class Clock(simpy.Environment):
         heappush(self._queue, (time_s, NORMAL, next(self._eid), event))
         return event
 
+    def story(self, story: Generator[Event, Any, None]) -> None:
+        """Starts a process that ends, without harm to others, where what it waits for is broken."""
+        self.process(_as_far_as_it_goes(story))
+
     def run_to(self, end_s: float) -> None:
         """Runs all that happens before ``end_s``, as ``run(until=end_s)`` does, in a third less time."""
         queue = self._queue
@@ -60,10 +76,30 @@ def happen(event: Event, value: Any = None) -> None:
     """Lets an event happen within the present step: those who wait for it go on now, before anything else does.
 
     ``Event.succeed`` would queue them behind everything else that happens at this instant, and the order of equal
-    times would depend on how many hops a story is told in.
+    times would depend on how many hops a story is told in. What has happened already does not happen again.
     """
+    if event.triggered:
+        return
     event._ok = True
     event._value = value
     waiting, event.callbacks = event.callbacks, None  # type: ignore[assignment]
     for go_on in waiting:
         go_on(event)
+
+
+def fail(event: Event, cause: Any) -> None:
+    """Lets those who wait for an event know, within the present step, that it never comes."""
+    if event.triggered:
+        return
+    event._ok = False
+    event._value = Broken(cause)
+    waiting, event.callbacks = event.callbacks, None  # type: ignore[assignment]
+    for go_on in waiting:
+        go_on(event)
+
+
+def _as_far_as_it_goes(story: Generator[Event, Any, None]) -> Generator[Event, Any, None]:
+    try:
+        yield from story
+    except Broken:
+        return

@@ -11,11 +11,12 @@ from chatsim.engine.outcome import IntrusionFate, Work
 from chatsim.engine.rooms import NO_PLACE
 from chatsim.engine.station import Request, Station, Task
 from chatsim.rules.rooms import PERSONAL_ROOMS, leaves_when_idle, personal_room
-from chatsim.rules.routing import publish_node, publishes_per_recipient, room_channel
+from chatsim.rules.routing import publishes_per_recipient
 
 if TYPE_CHECKING:
     from chatsim.engine.access import Access
-    from chatsim.engine.stage import Session, Stage
+    from chatsim.engine.session import Session
+    from chatsim.engine.stage import Stage
 
 Story = Generator[Event, Any, None]
 
@@ -33,11 +34,11 @@ def enter(stage: Stage, session: Session, room: int) -> Story:
             reply = Task(stage.clock, stage.scenario.gateway.parse_us)
             requests.append((node, stage.subscription(node, gateway, channels, +1, reply)))
     if stage.asks_members:
-        requests.append((_node(stage, room), _counts(stage, session, room, +1)))
+        requests.append((stage.node_of_room_number(room), _counts(stage, session, room, +1)))
     else:
         stage.counted_in(session.user, room, +1)
     if stage.design.leave == "idle":
-        stage.clock.process(leave_when_idle(stage, session, room))
+        stage.clock.story(leave_when_idle(stage, session, room))
     yield from stage.query(gateway, requests)
 
 
@@ -68,7 +69,7 @@ def takes_out(stage: Stage, session: Session, rooms: list[int]) -> None:
     """Takes a user out of the sets of rooms that a session of it came into."""
     for room in rooms:
         if stage.asks_members:
-            session.gateway.send(_node(stage, room), _counts(stage, session, room, -1))
+            session.gateway.send(stage.node_of_room_number(room), _counts(stage, session, room, -1))
         else:
             stage.counted_in(session.user, room, -1)
 
@@ -77,12 +78,14 @@ def intrude(stage: Stage, access: Access, number: int) -> Story:
     """An intruder's try: by writing to somebody where rooms are personal, otherwise by asking to join a room."""
     table, notes = stage.world.intrusions, stage.notes
     session = stage.sessions[int(table.session[number])]
-    if not session.online and not session.gone:
-        yield session.ready
+    client = session.client
+    while not client.session.online and not client.hopeless:
+        yield client.ready
+    session = client.session
     room = _wanted(stage, session.user, int(table.victim[number]), float(table.draw[number]))
     notes.intrusion_room[number] = room
-    if session.gone or room < 0:
-        notes.intrusion_fate[number] = IntrusionFate.NO_SESSION if session.gone else IntrusionFate.NO_ROOM
+    if not session.online or room < 0:
+        notes.intrusion_fate[number] = IntrusionFate.NO_SESSION if not session.online else IntrusionFate.NO_ROOM
         return
     yield stage.clock.until(stage.clock.now + session.link_s)
     gateway, costs = session.gateway, stage.scenario.gateway
@@ -118,7 +121,3 @@ def _counts(stage: Stage, session: Session, room: int, change: int) -> Request:
 
     reply = Task(stage.clock, stage.scenario.gateway.parse_us) if change > 0 else None
     return Request(session.gateway, Work.UPDATE, stage.scenario.broker.update_us, reply, act)
-
-
-def _node(stage: Stage, room: int) -> Station:
-    return stage.nodes[publish_node(room_channel(room), stage.topology, len(stage.nodes))]

@@ -16,7 +16,8 @@ from chatsim.world.contacts import friend_lists, listed_friends
 from chatsim.world.draws import Purpose, uniform
 
 if TYPE_CHECKING:
-    from chatsim.engine.stage import Gateway, Session, Stage
+    from chatsim.engine.session import Session
+    from chatsim.engine.stage import Gateway, Stage
 
 BY_DATABASE = (ALL, RANDOM)
 """These need no ranking: the table of friends is read. The others read a sorted set of the broker, if there is one."""
@@ -52,6 +53,8 @@ class FriendLists:
         self._ended: set[int] = set()
         self._other: dict[int, tuple[int, int]] = {}
         self._listed: tuple[np.ndarray, np.ndarray] | None = None
+        self._emptied = False
+        self._warm: set[int] = set()
 
     def size(self, session: Session) -> int:
         """How many friends and contacts a session's user has when it starts: the list before its limit."""
@@ -82,7 +85,10 @@ class FriendLists:
         size, length = self.size(session), self.length(session)
         reply = Task(stage.clock, costs.parse_us + costs.friend_us * length)
         asks: list[tuple[Station, Request]] = []
-        if self.ranked:
+        if self.ranked and self._emptied and session.user not in self._warm:
+            read = length
+            asks += self._filling(session, size, reply)
+        elif self.ranked:
             read = size if self.policy == ONLINE_FIRST else length
             node = stage.node_of_user(session.user)
             cost_us = broker.list_us + broker.list_entry_us * read
@@ -96,6 +102,21 @@ class FriendLists:
             cost_us = broker.lookup_us + broker.lookup_user_us * read
             asks.append((node, Request(gateway, Work.STATE, cost_us, Task(stage.clock, costs.parse_us))))
         return asks
+
+    def empty(self) -> None:
+        """The ranked lists in the broker are gone: each is made again from the database when it is asked for."""
+        self._emptied = True
+        self._warm.clear()
+
+    def _filling(self, session: Session, size: int, reply: Task) -> list[tuple[Station, Request]]:
+        """A list is read from the database and put into the broker."""
+        stage, gateway = self.stage, session.gateway
+        broker, database = stage.scenario.broker, stage.scenario.database
+        self._warm.add(session.user)
+        read = Request(gateway, Work.LIST, database.friends_us + database.friend_us * size, reply)
+        parse = Task(stage.clock, stage.scenario.gateway.parse_us)
+        kept = Request(gateway, Work.UPDATE, broker.update_us * max(1, size), parse, times=max(1, size))
+        return [(stage.database, read), (stage.node_of_user(session.user), kept)]
 
     def detour(self, message: int, session: Session) -> int:
         """What the writer of a message does: nothing unless the conversation opens with somebody who is not listed."""

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from chatsim.engine.clock import fail
 from chatsim.engine.luck import PUBLISH, PUSH, RECEIVE, STORE, SYNC
 from chatsim.engine.outcome import Cause, Work
 from chatsim.engine.station import US, Job, Station, Task
 from chatsim.rules.routing import GLOBAL_PER_RECIPIENT, bus_copies
 
 if TYPE_CHECKING:
-    from chatsim.engine.stage import Gateway, Node, Session, Stage
+    from chatsim.engine.session import Session
+    from chatsim.engine.stage import Gateway, Node, Stage
 
 
 class Receive(Task):
@@ -36,58 +38,108 @@ class Receive(Task):
 class Publish(Job):
     """At a broker node: one PUBLISH, or (``on_bus``) a message taken from another node of the cluster."""
 
-    __slots__ = ("channel", "message", "on_bus", "recipient", "stage", "subscribers")
+    __slots__ = ("channel", "message", "on_bus", "recipient", "source", "stage", "subscribers", "unheard")
 
-    def __init__(self, stage: Stage, message: int, channel: int, recipient: int, on_bus: bool = False) -> None:
+    def __init__(
+        self, stage: Stage, message: int, channel: int, recipient: int, source: int, on_bus: bool = False
+    ) -> None:
         self.touches = ()
         self.stage, self.message, self.channel, self.recipient = stage, message, channel, recipient
-        self.on_bus = on_bus
+        self.source, self.on_bus = source, on_bus
+        self.unheard: tuple[int, ...] = ()
         stage.notes.under_way[message] += 1
 
     def begin(self, station: Node, at_s: float) -> float:
         stage, costs = self.stage, self.stage.scenario.broker
         self.subscribers = tuple(station.subscribers.get(self.channel, ()))
+        if station.away:
+            self.unheard = tuple(gateway for gateway, wanted in station.away.items() if self.channel in wanted)
         pushes = len(self.subscribers)
         copies = 0 if self.on_bus else bus_copies(stage.topology, costs.nodes)
         self.touches = (*self.subscribers, *(-1 - copy for copy in range(copies)))
         luck = stage.factor(costs, PUBLISH, self.message)
         own_us = costs.bus_receive_us if self.on_bus else costs.publish_us
+        if station.keeps:
+            own_us += costs.stream_us
         return (own_us + costs.push_us * pushes + costs.bus_send_us * copies) * luck
 
     def end(self, station: Node) -> None:
         stage, message = self.stage, self.message
         for gateway in self.subscribers:
-            station.send(stage.gateways[gateway], FanOut(stage, message, self.recipient, pushed=True))
+            if gateway in station.away:
+                stage.lines.not_heard(self, station, gateway)
+            else:
+                station.send(stage.gateways[gateway], self.fan_out(station, gateway))
+        for gateway in self.unheard:
+            if station.keeps and gateway not in station.away:
+                station.send(stage.gateways[gateway], self.fan_out(station, gateway))
+            else:
+                stage.lines.not_heard(self, station, gateway)
         if not self.on_bus and bus_copies(stage.topology, stage.scenario.broker.nodes):
             for node in stage.nodes:
                 if node is not station:
-                    station.send(node, Publish(stage, message, self.channel, self.recipient, on_bus=True))
-        stage.notes.pushes[message] += len(self.subscribers)
+                    bus = Publish(stage, message, self.channel, self.recipient, self.source, on_bus=True)
+                    station.send(node, bus)
         station.work[Work.BUS if self.on_bus else Work.PUBLISH] += 1
-        station.work[Work.PUSH] += len(self.subscribers)
+        if station.limited:
+            stage.lines.watch(station, self.subscribers)
         stage.carried(message)
+
+    def fan_out(self, station: Node, gateway: int) -> FanOut:
+        """The push to one gateway, counted as sent."""
+        stage, message = self.stage, self.message
+        stage.notes.pushes[message] += 1
+        station.work[Work.PUSH] += 1
+        station.owed[gateway] += stage.size_bytes[message]
+        push = FanOut(stage, message, self.recipient, pushed=True, source=self.source)
+        push.node, push.line = station, station.lines[gateway]
+        return push
+
+    def lost(self, station: Node, cause: Cause) -> None:
+        self.stage.broken(self.message, -1, cause)
+        self.stage.carried(self.message)
 
 
 class FanOut(Job):
     """At a gateway: a message is written to the sessions of its audience that are here.
 
     ``recipient`` is -1 for the whole room. ``pushed`` says that it came from the broker or another gateway and has to
-    be read; ``known`` that the registry has already been asked whether the recipient is here.
+    be read; ``known`` that the registry has already been asked whether the recipient is here. ``source`` is the gateway
+    that published it, ``node`` the broker node that pushed it, on the ``line``-th connection between the two.
     """
 
-    __slots__ = ("asks", "known", "message", "pushed", "recipient", "stage", "targets")
+    __slots__ = (
+        "asks",
+        "blocked_us",
+        "known",
+        "line",
+        "message",
+        "node",
+        "pushed",
+        "recipient",
+        "source",
+        "stage",
+        "targets",
+    )
 
-    def __init__(self, stage: Stage, message: int, recipient: int, pushed: bool, known: bool = False) -> None:
+    def __init__(
+        self, stage: Stage, message: int, recipient: int, pushed: bool, known: bool = False, source: int = -1
+    ) -> None:
         self.touches = ()
         self.stage, self.message, self.recipient = stage, message, recipient
-        self.pushed, self.known = pushed, known
+        self.pushed, self.known, self.source = pushed, known, source
+        self.node: Node | None = None
+        self.line = 0
+        self.targets: list[tuple[Session, int]] = []
+        self.blocked_us = 0.0
         stage.notes.under_way[message] += 1
 
     def begin(self, station: Gateway, at_s: float) -> float:
         stage, costs = self.stage, self.stage.scenario.gateway
         luck = stage.factor(costs, PUSH + station.number, self.message)
         parse_us = costs.parse_us if self.pushed else 0.0
-        self.targets: list[tuple[Session, int]] = []
+        if self.node is not None:
+            self.node.read(self, station.number)
         self.asks = stage.routing == GLOBAL_PER_RECIPIENT and self.pushed and not self.known
         if self.asks:
             self.touches = ("broker",)
@@ -103,9 +155,16 @@ class FanOut(Job):
             factors, offset = stage.luck.downlink(self.message)
             for session, position in self.targets:
                 left_us += costs.write_us * luck + costs.flush_us
+                if stage.blocks:
+                    left_us += self._waits_us(station, session, at_s + left_us * station.slow * US)
                 factor = factors[offset + position] if position >= 0 else 1.0
-                stage.write(self.message, session, at_s + left_us * US, factor)
-        return (parse_us + costs.command_us * commands + costs.write_us * len(self.targets)) * luck
+                stage.write(self.message, session, at_s + left_us * station.slow * US, factor)
+        elif stage.blocks:
+            for session, _ in self.targets:
+                self._waits_us(station, session, at_s + self.blocked_us * station.slow * US)
+                session.unsent_bytes += stage.size_bytes[self.message]
+        cost_us = (parse_us + costs.command_us * commands + costs.write_us * len(self.targets)) * luck
+        return cost_us + self.blocked_us
 
     def end(self, station: Gateway) -> None:
         stage, message = self.stage, self.message
@@ -114,9 +173,10 @@ class FanOut(Job):
             if not self.known:
                 stage.notes.reads[message] += 1
         if self.asks:
-            reply = FanOut(stage, message, self.recipient, pushed=True, known=True)
+            reply = FanOut(stage, message, self.recipient, pushed=True, known=True, source=self.source)
             station.work[Work.COMMAND] += 1
-            station.send(stage.node_of_user(self.recipient), LookUp(stage, (self.recipient,), station, reply))
+            look_up = LookUp(stage, message, (self.recipient,), station, reply)
+            station.send(stage.node_of_user(self.recipient), look_up)
         elif not station.by_item:
             factors, offset = stage.luck.downlink(message)
             for session, position in self.targets:
@@ -125,8 +185,31 @@ class FanOut(Job):
         station.work[Work.WRITE] += len(self.targets)
         stage.carried(message)
 
+    def lost(self, station: Gateway, cause: Cause) -> None:
+        """The sessions of a gateway do not get the message. What a worker had begun was written as far as it came."""
+        stage = self.stage
+        if self.node is not None:
+            self.node.read(self, station.number)
+        if self.pushed and not self.known:
+            stage.notes.lost_pushes[self.message] += 1
+        if station.by_item:
+            station.work[Work.WRITE] += len(self.targets)
+        stage.broken(self.message, station.number, cause)
+        stage.carried(self.message)
+
+    def _waits_us(self, station: Gateway, session: Session, at_s: float) -> float:
+        """How long a worker stands still until a session's outbound queue has room: no work, but time of its tick."""
+        stage = self.stage
+        waits_s = stage.has_room_s(self.message, session) - at_s
+        if waits_s <= 0:
+            return 0.0
+        waits_us = waits_s / (US * station.slow)
+        self.blocked_us += waits_us
+        stage.notes.item_us[station.number] -= waits_us * station.slow
+        return waits_us
+
     def _is_own_echo(self, station: Gateway) -> bool:
-        return self.pushed and self.stage.shortcut and self.stage.notes.gateway[self.message] == station.number
+        return self.pushed and self.stage.shortcut and self.source == station.number
 
     def _invite(self, station: Gateway) -> int:
         """The first message of a new room brings its members here into the room; commands that this takes."""
@@ -167,17 +250,21 @@ class FanOut(Job):
 class LookUp(Task):
     """At a broker node: on which gateways do these users have sessions? ``holders`` are those that must be told."""
 
-    __slots__ = ("gateway", "holders", "reply", "stage", "users")
+    __slots__ = ("gateway", "holders", "message", "reply", "stage", "users")
 
-    def __init__(self, stage: Stage, users: tuple[int, ...], gateway: Gateway, reply: Task | FanOut) -> None:
+    def __init__(
+        self, stage: Stage, message: int, users: tuple[int, ...], gateway: Gateway, reply: Task | FanOut
+    ) -> None:
         costs = stage.scenario.broker
         super().__init__(stage.clock, costs.lookup_us + costs.lookup_user_us * len(users), (gateway.number,))
-        self.stage, self.users, self.gateway, self.reply = stage, users, gateway, reply
+        self.stage, self.message, self.users, self.gateway, self.reply = stage, message, users, gateway, reply
         self.holders: list[int] = []
 
     def end(self, station: Station) -> None:
         registry = self.stage.registry
         holders = {gateway for user in self.users for gateway in registry.get(user, ())}
+        if self.stage.faulty:
+            self._note_unknown(holders)
         if self.stage.shortcut:
             holders.discard(self.gateway.number)
         self.holders = sorted(holders)
@@ -187,22 +274,51 @@ class LookUp(Task):
         station.work[Work.LOOKUP] += 1
         station.send(self.gateway, self.reply)
 
+    def lost(self, station: Station, cause: Cause) -> None:
+        if isinstance(self.reply, FanOut):
+            self.reply.lost(self.gateway, cause)
+        else:
+            fail(self.reply, cause)
+
+    def _note_unknown(self, holders: set[int]) -> None:
+        """Gateways that hold users of whom the registry does not know, because a fault has kept it from being told."""
+        for gateway in self.stage.gateways:
+            if gateway.number not in holders and any(user in gateway.local for user in self.users):
+                self.stage.broken(self.message, gateway.number, Cause.CUT_OFF)
+
 
 class Store(Task):
-    """At the database or a broker node: a message is stored, for the members to read who do not get it live."""
+    """At the database or a broker node: a message is stored, for the members to read who do not get it live.
 
-    __slots__ = ("gateway", "message", "reply", "stage")
+    The gateway reads the reply and writes ``commands``, unless the message was in store ``already``, and is not taken
+    again.
+    """
 
-    def __init__(self, stage: Stage, message: int, gateway: Gateway, reply: Task) -> None:
+    __slots__ = ("already", "commands", "gateway", "message", "reply", "stage")
+
+    def __init__(self, stage: Stage, message: int, gateway: Gateway, reply: Task, commands: int) -> None:
         costs = stage.store_costs
         super().__init__(stage.clock, stage.store_us, (gateway.number,), luck=stage.factor(costs, STORE, message))
         self.stage, self.message, self.gateway, self.reply = stage, message, gateway, reply
+        self.commands, self.already = commands, False
         stage.notes.under_way[message] += 1
 
     def end(self, station: Station) -> None:
-        self.stage.stored(self.message)
+        stage, costs = self.stage, self.stage.scenario.gateway
+        in_store = stage.is_stored(self.message)
+        self.already = in_store and stage.scenario.client.deduplicate
+        if not in_store:
+            stage.stored(self.message)
+        commands = 0 if self.already else self.commands
+        self.gateway.work[Work.COMMAND] += commands
+        self.reply.cost_us = costs.parse_us + costs.command_us * commands
+        self.reply.touches = stage.places(commands)
         station.work[Work.STORE] += 1
         station.send(self.gateway, self.reply)
+        stage.carried(self.message)
+
+    def lost(self, station: Station, cause: Cause) -> None:
+        fail(self.reply, cause)
         self.stage.carried(self.message)
 
 
@@ -225,3 +341,6 @@ class Sync(Task):
         self.reply.cost_us = costs.parse_us + costs.write_us * len(self.missed)
         station.work[Work.RECOVER] += 1
         station.send(self.session.gateway, self.reply)
+
+    def lost(self, station: Station, cause: Cause) -> None:
+        fail(self.reply, cause)

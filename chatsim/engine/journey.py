@@ -1,7 +1,6 @@
 """The life of sessions and messages, told from top to bottom as SimPy processes. This is the specification.
 
-A message's life: :meth:`Journey.message` -> the broker (:class:`~chatsim.engine.jobs.Publish`) -> the gateways of its
-audience (:class:`~chatsim.engine.jobs.FanOut`) -> :meth:`Journey.write` -> :meth:`Journey.delivered`.
+A message's life is told in :mod:`chatsim.engine.messages`.
 A session's life: :meth:`Journey.login` -> :meth:`Journey.welcomed` -> :meth:`Journey.leave` -> :meth:`Journey.goodbye`.
 
 Equal times happen in the order in which they were scheduled. The rows of the trace are scheduled one ahead, in the
@@ -12,7 +11,7 @@ from __future__ import annotations
 
 import gc
 import math
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from heapq import merge
 from itertools import count, repeat
 from operator import itemgetter
@@ -22,32 +21,30 @@ import numpy as np
 from simpy.events import Event
 
 from chatsim.engine.access import Access
-from chatsim.engine.asking import ask_presence, search
-from chatsim.engine.clock import happen
-from chatsim.engine.entering import enter, intrude, takes_out
+from chatsim.engine.clock import Broken, happen
+from chatsim.engine.entering import intrude, takes_out
+from chatsim.engine.faults import Faults
 from chatsim.engine.friendlists import FriendLists
-from chatsim.engine.jobs import Receive, Sync
+from chatsim.engine.jobs import Sync
+from chatsim.engine.lines import CLIENTS
+from chatsim.engine.messages import Messages
+from chatsim.engine.outbound import Outbound
 from chatsim.engine.outcome import Cause, Fate, SessionFate, Work
 from chatsim.engine.presence import Presence
 from chatsim.engine.pushes import Pushes
 from chatsim.engine.receipts import acknowledge
-from chatsim.engine.routes import Routes
-from chatsim.engine.stage import Gateway, Session, Story
+from chatsim.engine.session import Client, Session
+from chatsim.engine.stage import Gateway, Node, Story
 from chatsim.engine.station import Request, Station, Task
-from chatsim.rules.detour import GIVE_UP, SEARCH
+from chatsim.rules.limits import tokens_now
+from chatsim.rules.reconnect import FULL_JITTER, RECONNECT_NUMBERS, SOCKETIO, pause_s
 from chatsim.rules.rooms import PERSONAL_ROOMS
-from chatsim.rules.routing import (
-    DIRECTORY,
-    GLOBAL_CHANNEL,
-    ROOM,
-    keeps_registry,
-    standing_channel,
-)
+from chatsim.rules.routing import GLOBAL_CHANNEL, ROOM, keeps_registry, standing_channel
 from chatsim.scenario import Scenario
 from chatsim.world.tables import World
 
 
-class Journey(Routes):
+class Journey(Messages):
     """One run of a scenario. ``clock`` is a SimPy environment: add processes of your own before :meth:`run`.
 
     >>> from chatsim.scenario import load_scenario
@@ -71,6 +68,10 @@ class Journey(Routes):
         self.lists = FriendLists(self)
         self.presence = Presence(self, self.lists)
         self.pushes = Pushes(self, self.comes_back)
+        self.outbound = Outbound(self)
+        self.faults = Faults(self)
+        self.retries: dict[int, int] = {}
+        self.admission = (float(scenario.balancer.burst), 0.0)
         self.message_us = self.access.message_us
         self.receipts = self.design.receipts
         personal = self.rooms.kind == PERSONAL_ROOMS
@@ -90,16 +91,31 @@ class Journey(Routes):
     def login(self, number: int) -> Story:
         """A session from its first packet to the welcome, which brings what its user has missed."""
         session = self.sessions[number]
-        if not self.take_place(session):
+        if not (self.admits() and self.take_place(session)):
             self._gone(session, SessionFate.REFUSED)
             return
         session.live = set()
         self.clock.at(self.session_end_s[number], self.leave, session)
+        self.clock.at(self.clock.now + self.scenario.client.connect_timeout_s, self._times_out, session)
+        try:
+            yield from self.connect(session)
+        except Broken:
+            self.login_fails(session)
+
+    def connect(self, session: Session) -> Story:
+        """From the first packet at the balancer to the welcome, as far as all goes well."""
+        gateway, costs = session.gateway, self.scenario.gateway
+        if not gateway.up:
+            yield from self.finds_nobody(session)
+            return
         trips = self.scenario.network.handshake_trips
         yield self.clock.until(self.clock.now + (2 * trips + 1) * session.link_s)
         if session.has_left():
             return
-        gateway, costs = session.gateway, self.scenario.gateway
+        if costs.shed_above and len(gateway.queue) > costs.shed_above:
+            self.released(session)
+            self._gone(session, SessionFate.REFUSED)
+            return
         yield self.does(gateway, Work.LOGIN, costs.tls_us + costs.handshake_us + self.access.token_us)
         if session.has_left():
             return
@@ -114,9 +130,36 @@ class Journey(Routes):
         if self.keeps_missed:
             sync = Sync(self, session, reply=Task(self.clock))
             yield from self.ask(gateway, self.store_of_user(session.user), sync, sync.reply)
+            if session.cut:
+                return
             gateway.work[Work.WRITE] += len(sync.missed)
             missed = sync.missed
         self.welcome(session, missed)
+
+    def admits(self) -> bool:
+        """Whether the balancer lets one more connection through at this moment."""
+        asked = self.scenario.balancer
+        if not asked.connections_per_s:
+            return True
+        left, since_s = self.admission
+        tokens = tokens_now(left, self.clock.now - since_s, asked.connections_per_s, asked.burst)
+        passes = tokens >= 1.0
+        self.admission = (tokens - 1.0 if passes else tokens, self.clock.now)
+        return passes
+
+    def finds_nobody(self, session: Session) -> Story:
+        """A try on a gateway that is gone: its machine says so at once, or nobody says anything."""
+        session.cut = True
+        if not session.gateway.silent:
+            yield self.clock.until(self.clock.now + 2 * session.link_s)
+            if not session.gone:
+                self._gone(session, SessionFate.FAILED)
+
+    def login_fails(self, session: Session) -> None:
+        """A gateway that cannot ask what it must closes the session; one that has died says nothing."""
+        if not session.gone and session.life == session.gateway.life:
+            self.cut(session, self.clock.now + session.link_s)
+            self.clock.story(self.goodbye(session, 0.0))
 
     def load(self, session: Session) -> Story:
         """The gateway reads what it must know of a user: the rooms, the friends, and the list for the client."""
@@ -139,7 +182,10 @@ class Journey(Routes):
         yield from self.query(gateway, requests)
 
     def subscribe(self, session: Session) -> Story:
-        """The gateway takes the session on, subscribes to what it now needs, and says that its user is online."""
+        """The gateway takes the session on, subscribes to what it now needs, and says that its user is online.
+
+        Where the broker does not answer it takes the session all the same, and makes up for it when the broker is back.
+        """
         gateway, parse_us = session.gateway, self.scenario.gateway.parse_us
         channels = self.join(session) + self.presence.watch(session, +1)
         requests: list[tuple[Station, Request]] = []
@@ -154,7 +200,11 @@ class Journey(Routes):
         elif self.presence.kept:
             self.presence.came(session)
         self._lives(session, self.clock.now)
-        yield from self.query(gateway, requests)
+        try:
+            yield from self.query(gateway, requests)
+        except Broken:
+            if session.life != gateway.life:
+                raise
 
     def welcome(self, session: Session, missed: list[int]) -> None:
         """The gateway says welcome; the missed messages travel in the same packet."""
@@ -164,7 +214,7 @@ class Journey(Routes):
         self.notes.session_unread[session.number] = len(missed)
         size_bytes = float(sum(self.size_bytes[message] for message in missed))
         size_bytes += session.listed * self.scenario.friend_list.entry_bytes
-        self.clock.at(self._arrival_s(session, now_s, size_bytes, 1.0), self.welcomed, (session, rows))
+        self.clock.at(self.outbound.arrival_s(session, now_s, size_bytes, 1.0), self.welcomed, (session, rows))
 
     def welcomed(self, event: Any) -> None:
         """The welcome reaches the session: it is online, and sends what it held back."""
@@ -173,6 +223,7 @@ class Journey(Routes):
             for row in rows:
                 self.notes.lost(row, Cause.LEFT)
             return
+        client = session.client
         session.online = True
         self.online[session.user] = self.online.get(session.user, 0) + 1
         self.notes.online_s[session.number] = self.clock.now
@@ -180,9 +231,15 @@ class Journey(Routes):
         for row in rows:
             message = self.notes.row_message[row]
             self.notes.row_fate[row] = Fate.DUPLICATE if message in session.live else Fate.READ_LATER
-            self._received(row, message, session)
+            self.outbound.received(row, message, session)
         session.live = None
-        happen(session.ready)
+        if session.cut:  # while the welcome was under way: the first ping will not come
+            asked = self.scenario.client
+            self.clock.at(self.clock.now + asked.ping_s + asked.ping_timeout_s, self._notices, session)
+        client.tries = 0
+        happen(client.ready)
+        for woken in list(client.unacked.values()):
+            happen(woken)
 
     def leave(self, event: Any) -> None:
         """The session goes away, whatever state it is in."""
@@ -191,17 +248,23 @@ class Journey(Routes):
             self._gone(session, SessionFate.LEFT if session.online else SessionFate.ABANDONED)
             silent = self.luck.is_silent(session.number)
             self.notes.session_silent[session.number] = silent
+            if session.cut:
+                return
             if not silent:
-                self.clock.process(self.goodbye(session, session.link_s))
+                self.clock.story(self.goodbye(session, session.link_s))
             elif self.scenario.network.notice_s:
-                self.clock.process(self.goodbye(session, self.scenario.network.notice_s))
+                self.clock.story(self.goodbye(session, self.scenario.network.notice_s))
 
     def goodbye(self, session: Session, notice_s: float) -> Story:
-        """The gateway notices, after ``notice_s``, and takes the session off."""
+        """The gateway notices, after ``notice_s``, and takes the session off, if it has not died meanwhile."""
         gateway, costs = session.gateway, self.scenario.gateway
         yield self.clock.until(self.clock.now + notice_s)
+        if session.life != gateway.life:
+            return
         yield self.does(gateway, Work.CLOSE, costs.close_us)
-        self.connections[gateway.number] -= 1
+        if session not in gateway.sessions:
+            return
+        self.released(session)
         if not session.registered:
             return
         entered = list(session.entered)
@@ -215,115 +278,40 @@ class Journey(Routes):
         elif self.presence.kept:
             self.presence.went(session)
 
-    def message(self, message: int) -> Story:
-        """A message from its sender's hand to the gateway."""
-        session = self.sessions[self.sender_session[message]]
-        if not session.online and not session.gone:
-            yield session.ready
-        if session.gone:
-            self.refuse(message, Cause.NO_SESSION)
-            return
-        if self.lists.loads and not (yield from self.find(message, session)):
-            return
-        if self.presence.pulls and self.lists.opening[message]:
-            self.clock.process(ask_presence(self, self.presence, session, self.rooms.partner(message)))
-        session.uplink_s = max(session.uplink_s, self.clock.now + session.link_s * self.luck.uplink[message])
-        yield self.clock.until(session.uplink_s)
-        if session.closed:
-            self.refuse(message, Cause.NO_SESSION)
-            return
-        self.notes.under_way[message] += 1
-        self.notes.gateway[message] = session.gateway.number
-        passes = yield from self.receive(message, session.gateway)
-        if passes and self.asks_more:
-            passes = yield from self.may_pass(message, session)
-        if passes:
-            yield from self.carry(message, session.gateway)
+    def close(self, session: Session) -> None:
+        """The gateway closes a session, at once on both sides."""
+        if not session.gone:
+            session.closed = True
+            self._gone(session, SessionFate.CLOSED)
+            self.clock.story(self.goodbye(session, 0.0))
+
+    def cut(self, session: Session, notices_s: float) -> None:
+        """The gateway's side of a connection is gone; its client notices later, or gives a login up when that takes
+        too long."""
+        session.cut, session.cut_s = True, self.clock.now
+        self.notes.cut_s[session.number] = self.clock.now
+        if notices_s < math.inf:
+            self.clock.at(notices_s, self._notices, session)
+
+    def tries_again(self, session: Session) -> None:
+        """A client without its session waits, by its rule, and tries again; or there is no hope."""
+        asked, client, draw = self.scenario.client, session.client, 0.5
+        preset = RECONNECT_NUMBERS[asked.reconnect]
+        if preset in (SOCKETIO, FULL_JITTER):
+            number = self.retries[session.user] = self.retries.get(session.user, -1) + 1
+            draw = self.luck.pause(session.user, number)
+        starts_s = self.clock.now + pause_s(preset, client.tries, draw, asked.reconnect_s, asked.reconnect_max_s)
+        if starts_s >= client.end_s or (asked.tries_max and client.tries >= asked.tries_max):
+            self._gives_up(client)
         else:
-            self.tell(session, message)
-        self.carried(message)
-
-    def carry(self, message: int, gateway: Gateway) -> Story:
-        """A message that was taken goes to the store and on to its audience."""
-        store = self.design.store
-        if store == "before":
-            storing = self.storing(message, gateway, routes=True)
-            yield from self.ask(gateway, self.store_of(message), storing, storing.reply)
-        elif store == "beside":
-            gateway.send(self.store_of(message), self.storing(message, gateway, routes=False))
-        if self.routing == DIRECTORY:
-            yield from self.route_by_directory(message, gateway)
-        else:
-            self.route(message, gateway)
-        self.notes.routed_s[message] = self.clock.now
-        if store == "after":
-            yield self.does(gateway, Work.COMMAND, self.scenario.gateway.command_us)
-            gateway.send(self.store_of(message), self.storing(message, gateway, routes=False))
-        if self.lists.loads:
-            self.lists.noted(message, gateway)
-
-    def find(self, message: int, session: Session) -> Generator[Event, Any, bool]:
-        """The writer looks for the recipient on the list, or searches; False where the message is never written."""
-        if not self.lists.is_written(message):
-            self.abandon(message)
-            return False
-        choice = self.lists.detour(message, session)
-        if choice == GIVE_UP:
-            self.abandon(message)
-            return False
-        if choice == SEARCH:
-            yield from search(self, session, message)
-            if session.gone:
-                self.refuse(message, Cause.NO_SESSION)
-                return False
-        return True
-
-    def may_pass(self, message: int, session: Session) -> Generator[Event, Any, bool]:
-        """What must be asked, and who must be in the room, before a message that was taken goes on."""
-        gateway, costs = session.gateway, self.scenario.gateway
-        if self.access.must_ask(message, gateway):
-            yield from self.query(
-                gateway, [(self.database, self.access.question(message, gateway, Task(self.clock, costs.parse_us)))]
-            )
-        cause = self.access.answer(message, gateway)
-        if cause:
-            yield self.does(gateway, Work.REFUSAL, costs.write_us)
-            self.refuse(message, cause)
-            return False
-        room = self.rooms.room[message]
-        if self.rooms.kind == PERSONAL_ROOMS and self.rooms.partner(message) >= 0 and not session.gone:
-            yield from enter(self, session, room)
-        if self.creates_rooms and not self.rooms.exists[room]:
-            yield from self.found(message, gateway)
-        if self.asks_members:
-            broker = self.scenario.broker
-            cost_us = broker.lookup_us + broker.lookup_user_us * len(self.hearers(message))
-            request = Request(gateway, Work.MEMBERS, cost_us, Task(self.clock, costs.parse_us))
-            yield from self.query(gateway, [(self.node_of_room(message), request)])
-        return True
-
-    def found(self, message: int, gateway: Gateway) -> Story:
-        """The first message of a pair creates its room; it carries its members, so that gateways can join them."""
-        room = self.rooms.room[message]
-        self.rooms.exists[room] = True
-        self.founding[room] = message
-        if self.routing == ROOM:
-            self.notes.room_ready_s[room] = math.inf
-        if self.asks_members:
-            members = len(self.rooms.members(room))
-            cost_us = self.scenario.broker.update_us * members
-            reply = Task(self.clock, self.scenario.gateway.parse_us)
-            request = Request(gateway, Work.UPDATE, cost_us, reply, times=members)
-            yield from self.query(gateway, [(self.node_of_room(message), request)])
+            self.clock.at(starts_s, self._tries, session)
 
     def comes_back(self, user: int, length_s: float) -> int:
         """A session that the trace does not have starts; returns its number."""
         end_s = self.clock.now + length_s
         number = self.notes.comes_back(user, self.clock.now, end_s)
-        self.session_end_s.append(end_s)
-        self.sessions.append(Session(number, user, self.luck.link_again_s(user), Event(self.clock)))
-        self.clock.process(self.login(number))
-        return number
+        rate = self.luck.rate(number)
+        return self._starts(Session(number, user, self.luck.link_again_s(user), rate, Client(Event(self.clock), end_s)))
 
     def verdict(self, message: int) -> Cause:
         return self.access.verdict(message)
@@ -334,110 +322,30 @@ class Journey(Routes):
             self.pushes.stored(message, waiting)
         return waiting
 
-    def receive(self, message: int, gateway: Gateway) -> Generator[Event, Any, bool]:
-        """The gateway reads and checks a message, and writes the first commands for it or refuses it."""
-        store = self.design.store
-        commands = int(store in ("before", "beside")) + self.lists.moves(message)
-        if store != "before":
-            commands += self.commands_for(message, gateway)
-        job = Receive(self, message, commands, self.places(commands))
-        gateway.take(job)
-        yield job
-        gateway.work[Work.RECEIVE] += 1
-        self.notes.received_s[message] = self.clock.now
-        if job.cause:
-            self.refuse(message, job.cause)
-            gateway.work[Work.REFUSAL] += 1
-            return False
-        gateway.work[Work.COMMAND] += commands
-        self.notes.fate[message] = Fate.DELIVERED
-        return True
-
-    def tell(self, session: Session, message: int) -> None:
-        """The sender of a refused message is told."""
-        arrival_s = self._arrival_s(session, self.clock.now, 0, 1.0)
-        self.clock.at(arrival_s, self._told, (session, message))
+    def post(self, station: Station, place: Any, items: list[Any]) -> None:
+        if type(place) is Session:
+            self.outbound.transmit(place, items)
+        else:
+            self.lines.carry(station, place, items)
 
     def write(self, message: int, session: Session, leaves_s: float, factor: float) -> None:
-        """A gateway writes a message to a session at ``leaves_s``; a full outbound queue closes it or drops what comes.
+        self.outbound.write(message, session, leaves_s, factor)
 
-        ``factor`` is the luck of the packet on the session's link.
-        """
-        size_bytes = self.size_bytes[message]
-        waiting_bytes = (session.drained_s - leaves_s) * self.downlink_bytes_per_s
-        if waiting_bytes + size_bytes > self.outbound_max_bytes and not session.closed:
-            self.notes.written(message, session.number, leaves_s, Cause.OUTBOUND_FULL)
-            if self.scenario.network.outbound_policy == "close":
-                self._close(session)
-            return
-        row = self.notes.written(message, session.number, leaves_s)
-        if session.gateway.by_item:
-            self.clock.at(self._arrival_s(session, leaves_s, size_bytes, factor), self.delivered, (session, (row,)))
-        else:
-            session.gateway.send(session, (row, factor))
+    def has_room_s(self, message: int, session: Session) -> float:
+        return self.outbound.has_room_s(session, self.size_bytes[message])
 
-    def delivered(self, event: Any) -> None:
-        """A packet reaches the session. Now, and not before, its messages are delivered."""
-        session, rows = event.value
-        for row in rows:
-            if session.gone:
-                self.notes.lost(row, Cause.LEFT)
-                continue
-            message = self.notes.row_message[row]
-            if session.live is not None:
-                session.live.add(message)
-            elif session.synced and message in session.synced:
-                self.notes.row_fate[row] = Fate.DUPLICATE
-            self._received(row, message, session)
-
-    def abandon(self, message: int) -> None:
-        """A message that is never written."""
-        self.notes.fate[message] = Fate.ABANDONED
-        self.notes.done_s[message] = self.clock.now
-
-    def refuse(self, message: int, cause: Cause) -> None:
-        """A message that the system never took."""
-        self.notes.fate[message] = Fate.REFUSED
-        self.notes.cause[message] = cause
-        self.notes.done_s[message] = self.clock.now
-
-    def post(self, station: Station, place: Any, items: list[Any]) -> None:
-        """What left a station at one instant for one place: a packet."""
-        if type(place) is Session:
-            self._transmit(place, items)
-        else:
-            far = station is self.database or place is self.database
-            delay_s = self.database_link_s if far else self.broker_link_s
-            self.clock.at(self.clock._now + delay_s, self._arrive, (place, items))
+    def unsigned(self, gateway: Gateway, node: Node) -> list[Request]:
+        return self.presence.sign_in_again(gateway, node)
 
     def _report(self, progress: Callable[[float], None]) -> Story:
         for percent in range(1, 100):
             yield self.clock.until(self.end_s * percent / 100)
             progress(percent / 100)
 
-    def _arrive(self, event: Any) -> None:
-        station, jobs = event.value
-        station.take(*jobs)
-
-    def _transmit(self, session: Session, rows: list[tuple[int, float]]) -> None:
-        """What a tick wrote to one session goes down its link as one packet, with the luck of the first message."""
-        size_bytes = sum(self.size_bytes[self.notes.row_message[row]] for row, _ in rows)
-        arrival_s = self._arrival_s(session, self.clock._now, size_bytes, rows[0][1])
-        self.clock.at(arrival_s, self.delivered, (session, [row for row, _ in rows]))
-
-    def _arrival_s(self, session: Session, leaves_s: float, size_bytes: float, factor: float) -> float:
-        """When a packet arrives: the link sends one byte after the other, and nothing overtakes."""
-        drained_s = session.drained_s
-        drained_s = (drained_s if drained_s > leaves_s else leaves_s) + size_bytes / self.downlink_bytes_per_s
-        session.drained_s = drained_s
-        arrival_s = drained_s + session.link_s * factor
-        session.downlink_s = max(session.downlink_s, arrival_s)
-        return session.downlink_s
-
-    def _received(self, row: int, message: int, session: Session) -> None:
-        self.notes.row_time_s[row] = self.clock._now
+    def has_it(self, row: int, message: int, session: Session) -> None:
+        """A session has a message: its sender may be told, and its user need not read it later."""
         if self.receipts and self._is_for(message, session.user):
-            self.clock.process(acknowledge(self, message, session, row))
+            self.clock.story(acknowledge(self, message, session, row))
         if self.keeps_missed:
             box = self.inbox.get(session.user)
             if box is not None and message in box:
@@ -445,42 +353,71 @@ class Journey(Routes):
             elif self.notes.stored_s[message] != self.notes.stored_s[message]:
                 self.early.setdefault(message, set()).add(session.user)
 
-    def _told(self, event: Any) -> None:
-        session, message = event.value
-        if not session.gone:
-            self.notes.told_s[message] = self.clock.now
-
     def _gone(self, session: Session, fate: SessionFate) -> None:
-        was_online = session.online
+        client, was_online = session.client, session.online
         if was_online:
             self.online[session.user] -= 1
+            client.ready = Event(self.clock)
         self.access.gone(session)
         session.gone, session.online = True, False
         self.notes.left_s[session.number] = self.clock.now
         self.notes.session_fate[session.number] = fate
-        if not was_online:
-            happen(session.ready)
+        if fate in (SessionFate.LEFT, SessionFate.ABANDONED):
+            self._gives_up(client)
+        else:
+            self.tries_again(session)
 
-    def _close(self, session: Session) -> None:
-        """The gateway closes a session, at once on its side."""
+    def _gives_up(self, client: Client) -> None:
+        client.hopeless = True
+        happen(client.ready)
+        for woken in list(client.unacked.values()):
+            happen(woken)
+
+    def _notices(self, event: Any) -> None:
+        session = event.value
         if not session.gone:
-            session.closed = True
-            self._gone(session, SessionFate.CLOSED)
-            self.clock.process(self.goodbye(session, 0.0))
+            self._gone(session, SessionFate.CUT if session.online else SessionFate.FAILED)
+
+    def _times_out(self, event: Any) -> None:
+        session = event.value
+        if not session.gone and not session.online:
+            self._gone(session, SessionFate.FAILED)
+            if not session.cut:
+                self.clock.story(self.goodbye(session, session.link_s))
+
+    def _tries(self, event: Any) -> None:
+        session = event.value
+        client = session.client
+        number = self.notes.comes_back(session.user, self.clock.now, client.end_s, session.number, client.tries)
+        client.tries += 1
+        self._starts(Session(number, session.user, session.base_s, session.rate, client))
+
+    def _starts(self, session: Session) -> int:
+        """A session begins that the trace does not have."""
+        session.link_s += self.lines.extra[CLIENTS].added_s
+        self.session_end_s.append(session.client.end_s)
+        self.sessions.append(session)
+        self.clock.process(self.login(session.number))
+        return session.number
 
     def _start(self) -> None:
         """The state at time 0: gateways subscribed, sessions that began before the run online."""
         for gateway in self.gateways:
-            channel = standing_channel(self.routing, gateway.number)
-            if self.routing == ROOM and (self.creates_rooms or self.presence.tells_all):
-                channel = GLOBAL_CHANNEL
+            channel = self.standing_channel(gateway.number)
             if channel >= 0:
                 self.subscribed(gateway, [channel])
         starts_s = self.world.sessions.start_s
         standing = int(np.searchsorted(starts_s, 0.0, side="right"))
         for session in self.sessions[:standing]:
             self._stands(session, float(starts_s[session.number]))
+        self.faults.begin()
         self.clock.process(self._open_trace(standing))
+
+    def standing_channel(self, gateway: int) -> int:
+        """The channel to which a gateway subscribes when it starts, or -1."""
+        if self.routing == ROOM and (self.creates_rooms or self.presence.tells_all):
+            return GLOBAL_CHANNEL
+        return standing_channel(self.routing, gateway)
 
     def _stands(self, session: Session, since_s: float) -> None:
         if not self.take_place(session):
@@ -523,14 +460,17 @@ class Journey(Routes):
 
     def tries(self, number: int) -> Story:
         """An intruder tries to get into a room."""
-        yield from intrude(self, self.access, number)
+        try:
+            yield from intrude(self, self.access, number)
+        except Broken:
+            return
 
     def _lives(self, session: Session, since_s: float) -> None:
         """What a session does from time to time while it lives."""
         if self.presence.kept and self.scenario.has_broker:
-            self.clock.process(self.presence.refresh(session))
+            self.clock.story(self.presence.refresh(session))
         if self.access.renews:
-            self.clock.process(self._renew(session, since_s))
+            self.clock.story(self._renew(session, since_s))
 
     def _renew(self, session: Session, since_s: float) -> Story:
         life_s, costs = self.access.token_life_s, self.scenario.gateway

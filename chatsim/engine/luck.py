@@ -13,6 +13,7 @@ from chatsim.world.tables import World
 
 BLOCK = 512
 BLOCKS_KEPT = 8
+AHEAD = 16
 RECEIVE, PUBLISH, STORE, SYNC = range(4)
 PUSH = 16
 
@@ -40,6 +41,9 @@ class Luck:
         ).tolist()
         silent = uniform(self._seed, self._replication, Purpose.SILENT, sessions, 0) < network.silent_share
         self._silent: list[bool] = silent.tolist()
+        slow = uniform(self._seed, self._replication, Purpose.SLOW_LINK, sessions, 0) < network.slow_share
+        self._rate: list[float] = np.where(slow, network.slow_bytes_per_s, network.downlink_bytes_per_s).tolist()
+        self._drawn: dict[tuple[Purpose, int, int], list[float]] = {}
         self._network = network
         self._again: dict[int, int] = {}
         self._users = world.users
@@ -59,6 +63,22 @@ class Luck:
     def is_silent(self, session: int) -> bool:
         """Whether a session vanishes without a word; one that a push has brought never does."""
         return session < len(self._silent) and self._silent[session]
+
+    def rate(self, session: int) -> float:
+        """Bytes per s at which a session drains its outbound queue; one that a push has brought is never slow."""
+        return self._rate[session] if session < len(self._rate) else self._network.downlink_bytes_per_s
+
+    def pause(self, user: int, number: int) -> float:
+        """Uniform, for the ``number``-th time that one of a user's clients tries again."""
+        return self._one(Purpose.RECONNECT, user, number)
+
+    def losses(self, link: int, packet: int, share: float) -> int:
+        """How often a packet is lost in a row on a kind of link."""
+        return math.floor(math.log(self._one(Purpose.LOSS, link, packet)) / math.log(share))
+
+    def is_slow(self, user: int, share: float) -> bool:
+        """Whether a user is among the share of users whose links a fault slows."""
+        return self._one(Purpose.SLOW_USER, user, 0) < share
 
     def link_again_s(self, user: int) -> float:
         """The one-way delay of the next session of a user that the trace does not have."""
@@ -86,6 +106,16 @@ class Luck:
             factors = exponential(self._seed, self._replication, Purpose.SERVICE, entities, purpose).tolist()
             self._service[key] = factors
         return factors[place]
+
+    def _one(self, purpose: Purpose, entity: int, number: int) -> float:
+        """One uniform draw; they are made a few ahead."""
+        block, place = divmod(number, AHEAD)
+        drawn = self._drawn.get((purpose, entity, block))
+        if drawn is None:
+            numbers = np.arange(block * AHEAD, (block + 1) * AHEAD)
+            drawn = uniform(self._seed, self._replication, purpose, entity, numbers).tolist()
+            self._drawn[purpose, entity, block] = drawn
+        return drawn[place]
 
     def _draw(self, block: int) -> tuple[list[float], list[int]]:
         """The factors of one block of messages and their offsets; blocks come nearly in order, so few are kept."""

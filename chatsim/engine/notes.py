@@ -87,7 +87,7 @@ class Notes:
         self.session_listed = array("i", [0]) * sessions
         self.session_unread = array("i", [0]) * sessions
         self.session_silent = array("b", [0]) * sessions
-        self.caused = Rows(user="i", start_s="d", end_s="d")
+        self.caused = Rows(user="i", start_s="d", end_s="d", origin="i", attempt="i")
         self.presence = Rows(
             time_s="d", user="i", change="b", meant="q", pushes="q", notices="q", told_sum_s="d", told_last_s="d"
         )
@@ -96,19 +96,34 @@ class Notes:
             user="i", message="i", due_s="d", tries="i", sent_s="d", arrived_s="d", session="i", fate="b"
         )
         self.intrusion_room = array("i", [-1]) * len(world.intrusions)
-        self.decided_s = array("d", [NEVER]) * len(world.intrusions)
+        self.decided_s, self.effective_s = (
+            array("d", [NEVER]) * len(rows) for rows in (world.intrusions, world.endings)
+        )
         self.intrusion_fate = array("b", [IntrusionFate.UNDER_WAY]) * len(world.intrusions)
-        self.effective_s = array("d", [NEVER]) * len(world.endings)
         self.subscriptions = Rows(time_s="d", node="i", change="b")
+        self._ready_for_faults(messages, sessions)
 
-    def tick(self, station: int, start_s: float, end_s: float, items: int, waiting: int, waited_s: float) -> None:
-        """One tick of a station."""
+    def _ready_for_faults(self, messages: int, sessions: int) -> None:
+        self.faults = Rows(fault="i", kind="b", station="i", start_s="d", end_s="d")
+        self.breaks = Rows(message="i", gateway="i", cause="b", time_s="d")
+        self.lost_pushes = array("i", [0]) * messages
+        self.received = array("i", [0]) * messages
+        self.refused = array("i", [0]) * messages
+        self.sends = array("i", [0]) * messages
+        self.acked_s = array("d", [NEVER]) * messages
+        self.unasked: list[tuple[int, int]] = []
+        self.wiped: list[tuple[int, int]] = []
+        self.cut_s = array("d", [NEVER]) * sessions
+
+    def tick(self, station: int, start_s: float, end_s: float, items: int, waiting: int, waited_s: float) -> int:
+        """One tick of a station; returns its row."""
         self.station.append(station)
         self.tick_start_s.append(start_s)
         self.tick_end_s.append(end_s)
         self.tick_items.append(items)
         self.tick_waiting.append(waiting)
         self.tick_waited_s.append(waited_s)
+        return len(self.station) - 1
 
     def written(self, message: int, session: int, written_s: float, cause: Cause = Cause.NONE) -> int:
         """A message is written to a session, or lost there for a cause; returns its row."""
@@ -171,6 +186,8 @@ class Notes:
             "stored_s": np.array(self.stored_s, np.float64),
             "routed_s": np.array(self.routed_s, np.float64),
             "told_s": np.array(self.told_s, np.float64),
+            "sends": np.array(self.sends, np.int32),
+            "acked_s": np.array(self.acked_s, np.float64),
             "done_s": np.array(self.done_s, np.float64),
             "pushes": np.array(self.pushes, np.int32),
             "discards": np.array(self.discards, np.int32),
@@ -182,17 +199,21 @@ class Notes:
         }
 
     def all_sessions(self, world: World) -> SessionTable:
-        """The sessions of the trace, then those that the system has caused, each on a device of its own."""
+        """The sessions of the trace, then those that the system has caused: the next ones of a device, or the first of
+        a new one."""
         trace, caused = world.sessions, self.caused.table()
         first = int(trace.device.max(initial=-1)) + 1
         times: Counter[int] = Counter()
-        device = np.empty(len(self.caused), trace.device.dtype)
-        for place, user in enumerate(caused["user"].tolist()):
-            device[place] = first + times[user]
-            times[user] += 1
+        device = [*trace.device.tolist(), *[0] * len(self.caused)]
+        for place, (user, origin) in enumerate(zip(caused["user"].tolist(), caused["origin"].tolist(), strict=True)):
+            if origin >= 0:
+                device[len(trace) + place] = device[origin]
+            else:
+                device[len(trace) + place] = first + times[user]
+                times[user] += 1
         return SessionTable(
             np.concatenate([trace.user, caused["user"]]),
-            np.concatenate([trace.device, device]),
+            np.array(device, trace.device.dtype),
             np.concatenate([trace.start_s, caused["start_s"]]),
             np.concatenate([trace.end_s, caused["end_s"]]),
         )
@@ -212,11 +233,17 @@ class Notes:
             "silent": np.array(self.session_silent, bool),
             "listed": np.array(self.session_listed, np.int32),
             "unread": np.array(self.session_unread, np.int32),
+            "origin": np.concatenate([np.full(len(world.sessions), -1), self.caused.table()["origin"]]).astype(
+                np.int32
+            ),
+            "attempt": np.concatenate([np.zeros(len(world.sessions)), self.caused.table()["attempt"]]).astype(np.int32),
+            "cut_s": np.array(self.cut_s, np.float64),
         }
 
-    def comes_back(self, user: int, start_s: float, end_s: float) -> int:
+    def comes_back(self, user: int, start_s: float, end_s: float, origin: int = -1, attempt: int = 0) -> int:
         """A session that the trace does not have; returns its number."""
-        self.caused.add(user, start_s, end_s)
+        self.caused.add(user, start_s, end_s, origin, attempt)
+        self.cut_s.append(NEVER)
         self.online_s.append(NEVER)
         self.left_s.append(NEVER)
         self.session_gateway.append(-1)

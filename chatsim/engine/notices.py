@@ -21,7 +21,8 @@ from chatsim.rules.routing import (
 )
 
 if TYPE_CHECKING:
-    from chatsim.engine.stage import Gateway, Node, Session, Stage
+    from chatsim.engine.session import Session
+    from chatsim.engine.stage import Gateway, Node, Stage
 
 
 class Notice:

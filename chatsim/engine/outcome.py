@@ -28,7 +28,7 @@ class Fate(IntEnum):
     MISSED = 7  # written to a session that was gone or full, but its user has it elsewhere or in store
     OVERHEARD = 8  # came to a session of somebody for whom it was not meant
     COPY = 9  # came to another session of its sender
-    ABANDONED = 10  # never written: the recipient was not on the list, and nobody searched
+    ABANDONED = 10  # never written: the recipient was not on the list, and nobody searched, or the search failed
 
 
 class Cause(IntEnum):
@@ -44,6 +44,13 @@ class Cause(IntEnum):
     FORBIDDEN = 7  # the sender had no right to write to the recipient any more
     TRIMMED = 8  # it fell off a full history before the recipient came
     NOT_JOINED = 9  # the recipient's gateway had not subscribed to the new room yet
+    CRASHED = 10  # a gateway died that had it, or its sender's or recipient's connection
+    BROKER_DOWN = 11  # a broker node was away, or died with it
+    CUT_OFF = 12  # the recipient's gateway had lost its subscriptions at the broker
+    UNAVAILABLE = 13  # database or broker did not answer, and the gateway said so
+    NOT_BUFFERED = 14  # the sender had no connection, and its client keeps no more messages
+    NOT_ASKED_FOR = 15  # in store, but its recipient was taken to be connected, and never asks for it
+    GAVE_UP = 16  # the client sent it as often as it may, and was never told that it was taken
 
 
 class SessionFate(IntEnum):
@@ -55,6 +62,23 @@ class SessionFate(IntEnum):
     ABANDONED = 3  # left before its login was through
     REFUSED = 4  # no connection was to be had
     CONNECTING = 5  # login still going on when the run ended
+    CUT = 6  # was online; its connection broke, because its gateway went away or emptied itself
+    FAILED = 7  # its login broke off: the gateway died or stood still, or could not ask what it must
+
+
+class FaultKind(IntEnum):
+    """What struck: the kinds of :mod:`chatsim.scenario.faults`, and what scaling does."""
+
+    GATEWAY_CRASH = 0
+    DRAIN = 1
+    BROKER_DOWN = 2
+    DATABASE_DOWN = 3
+    PARTITION = 4
+    SLOW = 5
+    LINK = 6
+    CACHE_EMPTIED = 7
+    SLOW_CLIENTS = 8
+    SCALING = 9  # a gateway that is not in service, because scaling has it so
 
 
 class PushFate(IntEnum):
@@ -110,6 +134,7 @@ class Work(IntEnum):
     NOTICE_BUS = 28  # broker: notices taken from another node of the cluster
     RECEIPT = 29  # gateway: receipts read from sessions
     NOTIFY = 30  # gateway: pushes handed to their provider
+    ACK = 31  # gateway: senders told that a message is taken
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,9 +152,12 @@ class Outcome:
     ``deliveries`` (one row per message x intended session; session = -1 where the recipient had none):
         message, recipient, session, gateway; fate, cause; local (on the sender's gateway); written_s; time_s;
         receipt_s when the sender knows. Rows OVERHEARD and COPY are beyond the audience.
-    ``sessions`` (one row per session of the trace, same order, then those that a push has brought):
-        user, device, start_s, end_s; gateway; online_s the login is through; left_s; fate; silent (it vanished without
-        a word); listed (friends loaded); unread (messages that waited).
+    ``sessions`` (one row per session of the trace, same order, then those that a push has brought, and every try of a
+        client to come back):
+        user, device, start_s, end_s; gateway; online_s the login is through; left_s the client left, or noticed that
+        its connection was gone; fate; silent (it vanished without a word); listed (friends loaded); unread (messages
+        that waited); origin (the session that it continues, or -1); attempt (tries to come back before this one, since
+        the device was last online); cut_s the gateway's side of the connection broke (NaN: never).
     ``ticks`` (one row per tick of any station):
         station (index in ``stations``), start_s, end_s, items taken, waiting (left in the queue), waited_s (summed over
         the items).
@@ -141,6 +169,10 @@ class Outcome:
     ``pushes`` (one row per push that was due): user, message, due_s, tries, sent_s (taken by the provider), arrived_s,
         session (that it brought, or -1), fate.
     ``intrusions`` (one row per try): time_s, user, session, victim, room (-1: none), decided_s, fate.
+    ``faults`` (one row per strike and station, in the order of time): fault (its number in the scenario; -1: scaling),
+        kind, station (-1: none in particular), start_s, end_s (NaN: not over when the run ended).
+    ``breaks`` (one row per carrier of a message that a fault has stopped): message, gateway (whose sessions do not get
+        it for that; -1: any), cause, time_s.
     ``endings`` (one row per tie that ended): time_s, user, other, blocks, effective_s (no gateway takes a message
         across it any more; NaN: never).
     """
@@ -161,3 +193,5 @@ class Outcome:
     pushes: Columns
     intrusions: Columns
     endings: Columns
+    faults: Columns
+    breaks: Columns

@@ -23,7 +23,8 @@ from chatsim.rules.routing import (
 
 if TYPE_CHECKING:
     from chatsim.engine.friendlists import FriendLists
-    from chatsim.engine.stage import Gateway, Session, Stage
+    from chatsim.engine.session import Session
+    from chatsim.engine.stage import Gateway, Node, Stage
 
 Story = Generator[Event, Any, None]
 
@@ -70,6 +71,7 @@ class Presence:
         self.watches = self.pushes and is_watched(self.shown_to)
         self.sessions: dict[int, int] = {}
         self.shown: dict[int, float] = {}
+        self._unsigned: dict[Session, None] = {}
 
     def standing(self, session: Session) -> None:
         """A session is online when the run starts."""
@@ -85,8 +87,23 @@ class Presence:
         def act() -> None:
             self.came(session)
 
-        reply = Task(self.stage.clock, self.stage.scenario.gateway.parse_us)
-        return Request(session.gateway, Work.PRESENCE, self.stage.scenario.broker.presence_us, reply, act)
+        def otherwise() -> None:
+            self._unsigned[session] = None
+
+        costs = self.stage.scenario
+        reply = Task(self.stage.clock, costs.gateway.parse_us)
+        return Request(session.gateway, Work.PRESENCE, costs.broker.presence_us, reply, act, otherwise=otherwise)
+
+    def sign_in_again(self, gateway: Gateway, node: Node) -> list[Request]:
+        """What a gateway says to a broker node that is back of the sessions that came while it was away."""
+        sessions = [
+            session
+            for session in self._unsigned
+            if session in gateway.sessions and self.stage.node_of_user(session.user) is node
+        ]
+        for session in sessions:
+            del self._unsigned[session]
+        return [self.sign_in(session) for session in sessions]
 
     def came(self, session: Session) -> None:
         """A session more of a user counts; the first one changes what is shown."""
@@ -127,10 +144,19 @@ class Presence:
 
         With several cores a gateway may say so before it has said that the session came.
         """
+        if session in self._unsigned:
+            del self._unsigned[session]
+            return
         user = session.user
         self.sessions[user] = self.sessions.get(user, 0) - 1
         if self.sessions[user] <= 0 and self.shown.pop(user, None) is not None:
             self._changed(user, -1, session.gateway)
+
+    def wiped(self, node: Node) -> None:
+        """The keys on a broker node are lost, and nobody is told: who lives has them written again in time."""
+        for user in [user for user in self.shown if self.stage.node_of_user(user) is node]:
+            del self.shown[user]
+            self._note(self.stage.clock.now, user, -1, 0)
 
     def is_shown(self, user: int) -> bool:
         """Whether others take a user to be online."""
@@ -200,7 +226,7 @@ class Presence:
         notice = Change(self, user, row)
         channels = self._channels(user)
         if gateway is not None:
-            self.stage.clock.process(announce(notice, gateway, channels))
+            self.stage.clock.story(announce(notice, gateway, channels))
             return
         for channel, scope in channels:
             node = self.stage.nodes[publish_node(channel, self.stage.topology, len(self.stage.nodes))]

@@ -39,7 +39,7 @@ class Pushes:
             waits_since_s = self._waiting.get(user, -math.inf)
             if waits_since_s <= stage.came_s.get(user, -math.inf) and not stage.held.get(user):
                 self._waiting[user] = now_s
-                stage.clock.process(self.push(user, message))
+                stage.clock.story(self.push(user, message))
 
     def push(self, user: int, message: int) -> Story:
         """From a message in store to the device, unless a session starts first; and perhaps back."""
@@ -51,9 +51,9 @@ class Pushes:
         if not is_due(stage.held.get(user, 0), stage.came_s.get(user, -math.inf), stored_s):
             return
         row = table.add(user, message, clock.now, 0, NEVER, NEVER, -1, PushFate.UNDER_WAY)
-        gateway = stage.gateways[stage.notes.gateway[message]]
         tries = 1
         while True:
+            gateway = stage.next_up(stage.notes.gateway[message])
             yield stage.does(gateway, Work.NOTIFY, stage.scenario.gateway.command_us)
             table["tries"][row] = tries
             if self._takes():

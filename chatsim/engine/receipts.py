@@ -12,7 +12,8 @@ from chatsim.engine.outcome import Work
 from chatsim.rules.routing import USER, room_channel
 
 if TYPE_CHECKING:
-    from chatsim.engine.stage import Gateway, Session, Stage
+    from chatsim.engine.session import Session
+    from chatsim.engine.stage import Gateway, Stage
 
 Story = Generator[Event, Any, None]
 

@@ -32,17 +32,17 @@ class Routes(Stage):
         if self.routing == MESH:
             for peer in self._peers(message, gateway):
                 self.notes.pushes[message] += 1
-                gateway.send(peer, FanOut(self, message, -1, pushed=True))
+                gateway.send(peer, FanOut(self, message, -1, pushed=True, source=gateway.number))
         elif passes_broker(self.routing):
             for channel, recipient in self._channels(message):
                 node = self.nodes[publish_node(channel, self.topology, len(self.nodes))]
-                gateway.send(node, Publish(self, message, channel, recipient))
+                gateway.send(node, Publish(self, message, channel, recipient, gateway.number))
 
     def route_by_directory(self, message: int, gateway: Gateway) -> Story:
         """The directory says which gateways hold the recipients; each of them gets one PUBLISH."""
         node = self.node_of_room(message)
         reply = Task(self.clock)
-        look_up = LookUp(self, tuple(self.hearers(message)), gateway, reply)
+        look_up = LookUp(self, message, tuple(self.hearers(message)), gateway, reply)
         yield from self.ask(gateway, node, look_up, reply)
         if self.shortcut:
             self.fan_out_here(message, gateway)
@@ -50,19 +50,16 @@ class Routes(Stage):
             channel = server_channel(holder)
             node = self.nodes[publish_node(channel, self.topology, len(self.nodes))]
             gateway.work[Work.COMMAND] += 1
-            gateway.send(node, Publish(self, message, channel, -1))
+            gateway.send(node, Publish(self, message, channel, -1, gateway.number))
 
     def fan_out_here(self, message: int, gateway: Gateway) -> None:
         """The sender's own gateway serves its own sessions."""
-        gateway.take(FanOut(self, message, -1, pushed=False))
+        gateway.take(FanOut(self, message, -1, pushed=False, source=gateway.number))
 
     def storing(self, message: int, gateway: Gateway, routes: bool) -> Store:
         """What stores a message, with a reply after which the gateway ``routes`` it."""
-        costs = self.scenario.gateway
         commands = self.commands_for(message, gateway) if routes else 0
-        gateway.work[Work.COMMAND] += commands
-        reply = Task(self.clock, costs.parse_us + costs.command_us * commands, self.places(commands))
-        return Store(self, message, gateway, reply)
+        return Store(self, message, gateway, Task(self.clock), commands)
 
     def commands_for(self, message: int, gateway: Gateway) -> int:
         """How many commands the gateway writes to route a message."""
@@ -73,10 +70,6 @@ class Routes(Stage):
         if publishes_per_recipient(self.routing):
             return len(self.hearers(message))
         return 1
-
-    def places(self, commands: int) -> tuple[str, ...]:
-        """The connections that commands are written to, where that costs something."""
-        return tuple(f"command {number}" for number in range(commands)) if self.scenario.gateway.flush_us else ()
 
     def _channels(self, message: int) -> list[tuple[int, int]]:
         """The channels on which a message is published, each with its recipient (-1: the whole room)."""

@@ -10,10 +10,12 @@ from typing import Any
 from simpy.events import Event
 
 from chatsim.engine.clock import Clock
+from chatsim.engine.lines import Lines
 from chatsim.engine.luck import Luck
 from chatsim.engine.notes import Notes
-from chatsim.engine.outcome import Cause, Work
+from chatsim.engine.outcome import Cause, Fate, Work
 from chatsim.engine.rooms import Rooms
+from chatsim.engine.session import Client, Session
 from chatsim.engine.station import Host, Job, Read, Request, Station, Task
 from chatsim.rules.limits import ACCEPTED, TOO_LARGE, TOO_MANY, tokens_now, verdict
 from chatsim.rules.placement import PLACEMENT_NUMBERS, place
@@ -30,7 +32,7 @@ from chatsim.rules.routing import (
     user_channel,
 )
 from chatsim.scenario import Scenario
-from chatsim.scenario.models import StationCosts
+from chatsim.scenario.models import BrokerCosts, StationCosts
 from chatsim.world.tables import World
 
 CAUSES = {ACCEPTED: Cause.NONE, TOO_MANY: Cause.TOO_MANY, TOO_LARGE: Cause.TOO_LARGE}
@@ -39,61 +41,20 @@ CAUSES = {ACCEPTED: Cause.NONE, TOO_MANY: Cause.TOO_MANY, TOO_LARGE: Cause.TOO_L
 Story = Generator[Event, Any, None]
 
 
-class Session:
-    """One session, seen from both ends of its connection: connecting, online, gone."""
-
-    __slots__ = (
-        "closed",
-        "downlink_s",
-        "drained_s",
-        "entered",
-        "gateway",
-        "gone",
-        "link_s",
-        "listed",
-        "live",
-        "number",
-        "online",
-        "ready",
-        "registered",
-        "rights_s",
-        "synced",
-        "uplink_s",
-        "user",
-    )
-
-    def __init__(self, number: int, user: int, link_s: float, ready: Event) -> None:
-        self.number = number
-        self.user = user
-        self.link_s = link_s
-        self.ready = ready
-        self.gateway: Gateway
-        self.online = False
-        self.gone = False
-        self.closed = False
-        self.registered = False
-        self.uplink_s = 0.0
-        self.downlink_s = 0.0
-        self.drained_s = 0.0
-        self.live: set[int] | None = None
-        self.synced: frozenset[int] = frozenset()
-        self.entered: dict[int, float] = {}
-        self.rights_s = 0.0
-        self.listed = 0
-
-    def has_left(self) -> bool:
-        """Whether the session has gone by now: asked by a story after each wait."""
-        return self.gone
-
-
 class Gateway(Station):
     """A chat server: the sessions it holds, by user and by room (with the user's place in the room).
 
-    ``watchers`` are the sessions that want to know of a user's presence.
+    ``sessions`` are all that it has a connection with, ``watchers`` those that want to know of a user's presence.
     """
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
+        self.silent = False
+        self.forget()
+
+    def forget(self) -> None:
+        """What a gateway knows is in its memory alone."""
+        self.sessions: dict[Session, None] = {}
         self.local: dict[int, list[Session]] = {}
         self.tokens: dict[int, tuple[float, float]] = {}
         self.members: dict[int, dict[Session, int]] = {}
@@ -101,14 +62,30 @@ class Gateway(Station):
 
 
 class Node(Station):
-    """A broker node: which gateways subscribe to which channel here."""
+    """A broker node: which gateways subscribe to which channel here.
 
-    def __init__(self, *args: Any) -> None:
+    ``away[gateway]`` are the channels that a gateway wants which has no connection to this node, ``why`` it has none;
+    ``missed`` is what streams keep for it. ``lines`` counts the connections of each gateway so far, ``owed`` the bytes
+    pushed to it that it has not read, of which ``soft_s`` says since when they are too many.
+    """
+
+    def __init__(self, *args: Any, gateways: int, limits: BrokerCosts) -> None:
         super().__init__(*args)
         self.subscribers: dict[int, dict[int, None]] = {}
+        self.away: dict[int, dict[int, None]] = {}
+        self.why: dict[int, Cause] = {}
+        self.missed: dict[int, dict[int, deque[Any]]] = {}
+        self.lines = [0] * gateways
+        self.owed = [0] * gateways
+        self.soft_s: dict[int, float] = {}
+        self.keeps = limits.delivery == "stream"
+        self.limited = bool(limits.subscriber_max_bytes or limits.subscriber_soft_bytes)
 
     def subscribe(self, channel: int, gateway: int, change: int) -> None:
-        """A gateway subscribes (+1) or unsubscribes (-1)."""
+        """A gateway subscribes (+1) or unsubscribes (-1); one that is away will when it is back."""
+        if gateway in self.away:
+            self.wanted(channel, gateway, change)
+            return
         here = self.subscribers.setdefault(channel, {})
         if change > 0:
             here[gateway] = None
@@ -117,6 +94,20 @@ class Node(Station):
             if not here:
                 del self.subscribers[channel]
         self.notes.subscriptions.add(self.clock.now, self.number, change)
+
+    def wanted(self, channel: int, gateway: int, change: int) -> None:
+        """A gateway that is away wants a channel (+1), or no longer (-1)."""
+        channels = self.away.get(gateway)
+        if channels is not None and change > 0:
+            channels[channel] = None
+        elif channels is not None:
+            channels.pop(channel, None)
+
+    def read(self, push: Any, gateway: int) -> None:
+        """A gateway has read a push: it is owed no longer."""
+        if push.line == self.lines[gateway]:
+            self.owed[gateway] -= push.stage.size_bytes[push.message]
+        push.node = None
 
 
 class Stage:
@@ -138,8 +129,10 @@ class Stage:
         self.names = scenario.stations
         self.notes = Notes(world, len(self.names))
         self.luck = Luck(scenario, world)
-        self.downlink_bytes_per_s = scenario.network.downlink_bytes_per_s
-        self.outbound_max_bytes = scenario.network.outbound_max_bytes
+        self.blocks = scenario.network.outbound_policy == "block"
+        self.faulty = bool(scenario.faults) or scenario.scaling.start > 0
+        self.resends = scenario.client.guarantee == "at_least_once"
+        self.out: dict[int, int] = {}
         self.end_s = world.duration_s + scenario.workload.drain_s
         self.registry: dict[int, dict[int, int]] = {}
         self.inbox: dict[int, dict[int, None]] = {}
@@ -151,12 +144,14 @@ class Stage:
         self.entered: dict[int, dict[int, int]] = {}
         self.founding: dict[int, int] = {}
         self.room_waits: dict[int, int] = {}
+        self.not_joined: set[int] = set()
         self.connections = [0] * self.design.gateways
         self.arrivals = 0
         self.online: dict[int, int] = {}
         self.message_us = scenario.gateway.receive_us
         self._build_stations()
         self._read_world()
+        self.lines = Lines(self)
 
     def does(self, gateway: Gateway, work: Work, cost_us: float, times: int = 1) -> Task:
         """An item of work at a gateway, for a process to yield."""
@@ -190,15 +185,32 @@ class Stage:
         """The balancer places a session on a gateway; False where none has room."""
         limit = self.scenario.gateway.connections_max
         last = self.last_gateway.get(session.user, -1)
-        number = place(self.placement, self.arrivals, session.user, self.connections, limit, last)
+        number = place(self.placement, self.arrivals, session.user, self.connections, limit, last, self.out)
         self.arrivals += 1
         if number < 0:
             return False
         session.gateway = self.gateways[number]
-        self.connections[number] += 1
+        if session.gateway.up:
+            session.life = session.gateway.life
+            session.gateway.sessions[session] = None
+            self.connections[number] += 1
         self.last_gateway[session.user] = number
         self.notes.session_gateway[session.number] = number
         return True
+
+    def places(self, commands: int) -> tuple[str, ...]:
+        """The connections that commands are written to, where that costs something."""
+        return tuple(f"command {number}" for number in range(commands)) if self.scenario.gateway.flush_us else ()
+
+    def next_up(self, number: int) -> Gateway:
+        """A gateway, or where that is gone the next one that is up."""
+        order = [*self.gateways[number:], *self.gateways[:number]]
+        return next((gateway for gateway in order if gateway.up), order[0])
+
+    def released(self, session: Session) -> None:
+        """A gateway has one connection less."""
+        del session.gateway.sessions[session]
+        self.connections[session.gateway.number] -= 1
 
     def join(self, session: Session) -> list[int]:
         """Takes a session on at its gateway; the channels to which that gateway must now subscribe."""
@@ -300,8 +312,14 @@ class Stage:
             if then is not None:
                 then()
 
+        def otherwise() -> None:
+            for channel in channels:
+                node.wanted(channel, gateway.number, change)
+            if then is not None:
+                then()
+
         cost_us = self.scenario.broker.subscribe_us * len(channels)
-        return Request(gateway, Work.SUBSCRIBE, cost_us, reply, act, len(channels))
+        return Request(gateway, Work.SUBSCRIBE, cost_us, reply, act, len(channels), otherwise=otherwise)
 
     def update(self, gateway: Gateway, user: int, change: int, reply: Task | None = None) -> Request:
         """At a broker node: one change of the registry of users' sessions."""
@@ -317,12 +335,16 @@ class Stage:
         self._hears_all(room)
 
     def _hears_all(self, room: int) -> None:
-        if not self.room_waits.get(room) and not math.isnan(self.notes.done_s[self.founding[room]]):
+        if (
+            room not in self.not_joined
+            and not self.room_waits.get(room)
+            and not math.isnan(self.notes.done_s[self.founding[room]])
+        ):
             self.notes.room_ready_s[room] = self.clock.now
 
     def session_of(self, message: int) -> Session:
-        """The session in which a message is written."""
-        return self.sessions[self.sender_session[message]]
+        """The session in which a message is written: the one that its device has now."""
+        return self.sessions[self.sender_session[message]].client.session
 
     def register(self, user: int, gateway: int, change: int) -> None:
         """The registry counts one session more or less of a user on a gateway."""
@@ -357,14 +379,34 @@ class Stage:
             gateway.tokens[user] = (tokens if cause else tokens - 1.0, at_s)
         return cause
 
+    def is_stored(self, message: int) -> bool:
+        """Whether a message is in store."""
+        return not math.isnan(self.notes.stored_s[message])
+
+    def broken(self, message: int, gateway: int, cause: Cause) -> None:
+        """A carrier of a message is gone: the sessions of ``gateway`` (-1: any) do not get it from this one.
+
+        Where it would have created its room, not all gateways join that.
+        """
+        room = self.rooms.room[message]
+        if self.founding.get(room) == message:
+            self.not_joined.add(room)
+            self.notes.room_ready_s[room] = math.inf
+        self.notes.breaks.add(message, gateway, cause, self.clock.now)
+
     def stored(self, message: int) -> list[int]:
         """A message is in store, for every recipient who does not have it yet, and who is returned."""
         waiting: list[int] = []
         self.notes.stored_s[message] = self.clock.now
+        self.notes.fate[message], self.notes.cause[message] = Fate.DELIVERED, Cause.NONE
         if self.keeps_missed:
             early = self.early.pop(message, ())
             for user in self.rooms.recipients(message):
-                if user not in early:
+                if user in early:
+                    continue
+                if not self.scenario.client.resync and self.held.get(user):
+                    self.notes.unasked.append((message, user))
+                else:
                     self.inbox.setdefault(user, {})[message] = None
                     waiting.append(user)
             self._trim_history(message)
@@ -397,7 +439,11 @@ class Stage:
 
     def node_of_room(self, message: int) -> Node:
         """The broker node that holds the keys of the room of a message."""
-        return self.nodes[publish_node(room_channel(self.rooms.room[message]), self.topology, len(self.nodes))]
+        return self.node_of_room_number(self.rooms.room[message])
+
+    def node_of_room_number(self, room: int) -> Node:
+        """The broker node that holds the keys of a room."""
+        return self.nodes[publish_node(room_channel(room), self.topology, len(self.nodes))]
 
     def store_of(self, message: int) -> Station:
         """Where a message is stored."""
@@ -422,7 +468,10 @@ class Stage:
         first_node = self.design.gateways
         nodes = scenario.broker.nodes if scenario.has_broker else 0
         self.gateways = [Gateway(*parts(number, scenario.gateway)) for number in range(first_node)]
-        self.nodes = [Node(*parts(first_node + node, scenario.broker)) for node in range(nodes)]
+        self.nodes = [
+            Node(*parts(first_node + node, scenario.broker), gateways=first_node, limits=scenario.broker)
+            for node in range(nodes)
+        ]
         self.database = Station(*parts(first_node + nodes, scenario.database))
         self.broker_link_s = scenario.network.broker_rtt_ms * 1e-3 / 2
         self.database_link_s = scenario.network.database_rtt_ms * 1e-3 / 2
@@ -439,9 +488,30 @@ class Stage:
         self.size_bytes: list[int] = messages.size_bytes.tolist()
         self.session_end_s: list[float] = sessions.end_s.tolist()
         self.sessions = [
-            Session(number, user, link_s, Event(self.clock))
-            for number, (user, link_s) in enumerate(zip(sessions.user.tolist(), self.luck.link_s, strict=True))
+            Session(number, user, link_s, self.luck.rate(number), Client(Event(self.clock), end_s))
+            for number, (user, link_s, end_s) in enumerate(
+                zip(sessions.user.tolist(), self.luck.link_s, self.session_end_s, strict=True)
+            )
         ]
+
+    def registered(self, gateway: Gateway, node: Node) -> None:
+        """The registry at a broker node says which users a gateway holds, and whom it does not hold any more."""
+        number = gateway.number
+        for user in list(self.registry):
+            held = self.registry[user]
+            if number in held and user not in gateway.local and self.node_of_user(user) is node:
+                self.register(user, number, -held[number])
+        for user, sessions in gateway.local.items():
+            if self.node_of_user(user) is node:
+                self.registry.setdefault(user, {})[number] = len(sessions)
+
+    def unsigned(self, gateway: Gateway, node: Node) -> list[Request]:
+        """What must be said again to a broker node of sessions that came while it was away."""
+        raise NotImplementedError
+
+    def has_room_s(self, message: int, session: Session) -> float:
+        """When a session's outbound queue has room for a message."""
+        raise NotImplementedError
 
     def post(self, station: Station, place: Any, items: list[Any]) -> None:
         """What left a station at one instant for one place: a packet."""

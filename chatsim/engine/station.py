@@ -14,9 +14,9 @@ from typing import Any
 
 from simpy.events import Event
 
-from chatsim.engine.clock import Clock, happen
+from chatsim.engine.clock import Clock, fail, happen
 from chatsim.engine.notes import Notes
-from chatsim.engine.outcome import Work
+from chatsim.engine.outcome import Cause, Work
 from chatsim.scenario.models import StationCosts
 
 US = 1e-6
@@ -41,6 +41,9 @@ class Job:
         """The item leaves."""
         raise NotImplementedError
 
+    def lost(self, station: Any, cause: Cause) -> None:
+        """The item never leaves: its station, or the line to it, is gone."""
+
 
 class Task(Job, Event):
     """An item that a story waits for: a process yields it, and goes on when it has left the station."""
@@ -59,14 +62,17 @@ class Task(Job, Event):
     def end(self, station: Any) -> None:
         happen(self)
 
+    def lost(self, station: Any, cause: Cause) -> None:
+        fail(self, cause)
+
 
 class Request(Task):
     """At a broker node or the database: ``act``, which takes ``cost_us`` and counts as ``times`` items of ``work``.
 
-    The gateway that asked reads ``reply``, if it waits for one.
+    The gateway that asked reads ``reply``, if it waits for one; it does ``otherwise`` where the request is lost.
     """
 
-    __slots__ = ("act", "gateway", "reply", "times", "work")
+    __slots__ = ("act", "gateway", "otherwise", "reply", "times", "work")
 
     @property
     def awaited(self) -> Event:
@@ -84,9 +90,11 @@ class Request(Task):
         act: Callable[[], None] | None = None,
         times: int = 1,
         luck: float = 1.0,
+        otherwise: Callable[[], None] | None = None,
     ) -> None:
         super().__init__(gateway.clock, cost_us, (gateway.number,), luck)
         self.gateway, self.work, self.times, self.reply, self.act = gateway, work, times, reply, act
+        self.otherwise = otherwise
 
     def end(self, station: Station) -> None:
         if self.act is not None:
@@ -95,12 +103,26 @@ class Request(Task):
         if self.reply is not None:
             station.send(self.gateway, self.reply)
 
+    def lost(self, station: Station, cause: Cause) -> None:
+        if self.otherwise is not None:
+            self.otherwise()
+        if self.reply is not None:
+            fail(self.reply, cause)
+
 
 class Read(Task):
     """At a gateway: a reply that no story waits for is read."""
 
     def end(self, station: Station) -> None:
         station.work[Work.PARSE] += 1
+
+
+class Batch(list[Job]):
+    """The items of one tick, each known by itself; ``row`` is the tick's in the notes."""
+
+    __slots__ = ("row",)
+    __hash__ = object.__hash__  # type: ignore[assignment]
+    row: int
 
 
 class Host:
@@ -152,9 +174,19 @@ class Station:
         self.tick_us, self.wake_us, self.flush_us = costs.tick_us, costs.wake_us, costs.flush_us
         self.work = notes.work[number]
         self.parcels: dict[Any, list[Any]] = {}
+        self.up = True
+        self.life = 0
+        self.slow = 1.0
+        self.busy_s = 0.0
+        self.gone_for = Cause.NONE
+        self.in_work: dict[Batch, None] = {}
 
     def take(self, *jobs: Job) -> None:
-        """Items arrive together, in this order."""
+        """Items arrive together, in this order; at a station that is gone they are lost."""
+        if not self.up:
+            for job in jobs:
+                job.lost(self, self.gone_for)
+            return
         now_s = self.clock._now
         for job in jobs:
             job.arrived_s = now_s
@@ -170,6 +202,29 @@ class Station:
         else:
             waiting.append(item)
 
+    def stop(self, cause: Cause) -> None:
+        """The station dies: what waits, what is worked on, and what was about to leave, is lost."""
+        self.up, self.gone_for = False, cause
+        self.life += 1
+        going_on = list(self.in_work)
+        lost = [job for batch in going_on for job in batch]
+        lost += self.queue
+        self.in_work.clear()
+        self.queue.clear()
+        self.parcels = {}
+        self.idle, self.waits_for_core = self.costs.cores, False
+        for batch in going_on:
+            self.busy_s -= self.notes.tick_end_s[batch.row] - self.clock._now
+            self.notes.tick_end_s[batch.row] = self.clock._now
+            if self.host is not None:
+                self.host.release()
+        for job in lost:
+            job.lost(self, cause)
+
+    def start(self) -> None:
+        """The station is back, idle."""
+        self.up = True
+
     def _wake(self) -> None:
         while self.idle and self.queue and not self.waits_for_core:
             self.idle -= 1
@@ -181,9 +236,13 @@ class Station:
             self._tick(slept)
         else:
             self.waits_for_core = True
-            self.host.run(lambda: self._tick_on_host(slept))
+            host, life = self.host, self.life
+            host.run(lambda: self._tick_on_host(host, life, slept))
 
-    def _tick_on_host(self, slept: bool) -> None:
+    def _tick_on_host(self, host: Host, life: int, slept: bool) -> None:
+        if life != self.life:
+            host.release()
+            return
         self.waits_for_core = False
         self._tick(slept)
         self._wake()
@@ -191,17 +250,19 @@ class Station:
     def _tick(self, slept: bool) -> None:
         """Takes a batch, decides what it costs, and lets its results leave in time."""
         start_s = self.clock._now
-        queue, by_item, flush_us = self.queue, self.by_item, self.flush_us
+        queue, by_item = self.queue, self.by_item
         taken = len(queue) if len(queue) < self.batch_max else self.batch_max
-        spent_us = self.tick_us + self.wake_us if slept else self.tick_us
+        slow = self.slow
+        spent_us = (self.tick_us + self.wake_us if slept else self.tick_us) * slow
+        flush_us = self.flush_us * slow
         touched: set[Hashable] = set()
         waited_s = items_us = 0.0
         left_s = start_s
-        batch: list[Job] = []
+        batch = Batch()
         for _ in range(taken):
             job = queue.popleft()
             waited_s += start_s - job.arrived_s
-            item_us = job.begin(self, start_s + spent_us * US)
+            item_us = job.begin(self, start_s + spent_us * US) * slow
             items_us += item_us
             spent_us += item_us
             if flush_us and job.touches:
@@ -210,23 +271,32 @@ class Station:
                 else:
                     touched.update(job.touches)
             if by_item and batch:
-                self.clock.at(left_s, self._item_done, batch.pop())
+                self.clock.at(left_s, self._item_done, batch)
             left_s = start_s + spent_us * US
             batch.append(job)
         spent_us += flush_us * len(touched)
         end_s = start_s + spent_us * US
         self.clock.at(end_s, self._tick_done, batch)
+        self.in_work[batch] = None
+        self.busy_s += end_s - start_s
         self.notes.item_us[self.number] += items_us
-        self.notes.tick(self.number, start_s, end_s, taken, len(queue), waited_s)
+        batch.row = self.notes.tick(self.number, start_s, end_s, taken, len(queue), waited_s)
 
     def _item_done(self, event: Any) -> None:
-        event.value.end(self)
-        self.flush()
+        """With ``flush = "item"`` the first item of a batch that is still there leaves."""
+        batch = event.value
+        if batch in self.in_work:
+            batch.pop(0).end(self)
+            self.flush()
 
     def _tick_done(self, event: Any) -> None:
         """What the tick did leaves, with ``flush = "item"`` its last item; the worker is free again."""
-        for job in event.value:
+        batch = event.value
+        if batch not in self.in_work:
+            return
+        for job in batch:
             job.end(self)
+        del self.in_work[batch]
         self.flush()
         if self.host is not None:
             self.host.release()

@@ -10,10 +10,12 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from chatsim.scenario.faults import FAULTS
 from chatsim.scenario.files import data_folder, read_toml
 from chatsim.scenario.models import Host, Scenario
 
 UNITS = {
+    "_bytes_per_s": "bytes per s",
     "_per_s": "per s",
     "_per_day": "per day",
     "_s": "s",
@@ -23,7 +25,7 @@ UNITS = {
     "_hour": "h",
     "_share": "0 to 1",
 }
-WHOLE_NAME_UNITS = {"per_day": "per day", "downlink_bytes_per_s": "bytes per s"}
+WHOLE_NAME_UNITS = {"per_day": "per day", "bytes_per_s": "bytes per s"}
 
 _HEAD = """\
 # A chatsim scenario. Every key is listed with the value it has in {extends}; take the '#' off a line to change it.
@@ -80,6 +82,9 @@ def starting_file(base: Scenario, extends: str, file: str = "mine.toml") -> str:
         "# Stations that share the cores of one machine; without it each station has cores of its own.",
         "# [[hosts]]",
         *_keys_of(Host(name="machine-1", stations=("gateway-*", "broker-0")), extends),
+        "",
+        "# What breaks, one part for each fault; or shipped ones by --fault (see 'chatsim designs').",
+        *_faults(extends),
     ]
     return "\n".join(lines) + "\n"
 
@@ -93,9 +98,16 @@ def _parts_of(model: BaseModel, base: str, path: tuple[str, ...]) -> Iterator[st
             yield from _parts_of(part, base, (*path, key))
 
 
+def _faults(base: str) -> Iterator[str]:
+    """A part for each kind of fault, with its defaults."""
+    for kind, model in FAULTS.items():
+        yield from ("", f"# {' '.join((model.__doc__ or '').split())}", "# [[faults]]")
+        yield from _keys_of(model.model_validate({"kind": kind}), base)
+
+
 def _keys_of(model: BaseModel, base: str) -> Iterator[str]:
-    """One line per key. A scenario's own name is left out, for the file gives it, and so are its hosts."""
-    skipped = ("name", "hosts") if isinstance(model, Scenario) else ()
+    """One line per key. A scenario's own name is left out, for the file gives it, and so are its hosts and faults."""
+    skipped = ("name", "hosts", "faults") if isinstance(model, Scenario) else ()
     for key, value in model:
         if not isinstance(value, BaseModel) and key not in skipped:
             field = type(model).model_fields[key]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Iterable, Mapping
+from copy import deepcopy
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
@@ -13,16 +14,18 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from chatsim.scenario.errors import InputError, nearest, quoted
+from chatsim.scenario.faults import FAULTS
 from chatsim.scenario.files import data_folder, read_toml
 from chatsim.scenario.models import Scenario
 
-PARTS = ("designs", "costs", "workloads")
+PARTS = ("designs", "costs", "workloads", "faults")
+FAULT_PARTS = ("name", "about", "faults", "client", "balancer")
 NAMED_FILES = (("workload", "trace"), ("workload", "trace_sessions"), ("workload", "friends", "file"))
 
 
 @cache
 def preset_names(part: str = "designs") -> tuple[str, ...]:
-    """Names of the shipped presets of one part: 'designs', 'costs' or 'workloads'.
+    """Names of the shipped presets of one part: 'designs', 'costs', 'workloads' or 'faults'.
 
     >>> "go-chat" in preset_names()
     True
@@ -30,24 +33,74 @@ def preset_names(part: str = "designs") -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in (data_folder() / part).glob("*.toml")))
 
 
-def load_scenario(source: str | Path, sets: Iterable[str] = (), workload: str | Path | None = None) -> Scenario:
+def load_scenario(
+    source: str | Path,
+    sets: Iterable[str] = (),
+    workload: str | Path | None = None,
+    faults: Iterable[str | Path] = (),
+) -> Scenario:
     """The scenario in a TOML file, or the shipped design of that name, with ``a.b=c`` changes applied.
 
     A file may say ``extends = "go-chat"`` (a preset, ``"costs/go"``, ``"workloads/collegemsg"`` or a file beside it;
     or a list of these, later ones winning) and then give only what differs. Logs and edge lists that lie beside the
     file are found there, others from the present folder. ``workload`` names a shipped workload or a file with a
-    ``[workload]`` part, which is laid over the scenario's own before the changes. Raises InputError.
+    ``[workload]`` part, which is laid over the scenario's own before the changes. ``faults`` names shipped faults or
+    files with [[faults]]: these come behind the scenario's own, and what the files say of ``[client]`` and
+    ``[balancer]`` is laid over it. Raises InputError.
 
     >>> load_scenario("go-chat", ["design.gateways=8"]).design.gateways
     8
+    >>> [fault.kind for fault in load_scenario("go-chat", faults=["redis-failover-5s", "cold-cache"]).faults]
+    ['broker_down', 'cache_emptied']
     """
+    origin, table = _table_of(source, sets, workload, faults)
+    return validate(table, origin)
+
+
+def load_variants(
+    source: str | Path,
+    vary: str | None,
+    sets: Iterable[str] = (),
+    workload: str | Path | None = None,
+    faults: Iterable[str | Path] = (),
+) -> list[Scenario]:
+    """A scenario for each value of one key, ``a.b=c,d``, each named 'design, value'; one alone where none is varied.
+
+    The rest is as in :func:`load_scenario`. Raises InputError.
+
+    >>> [each.name for each in load_variants("hub", "client.reconnect=phoenix,fixed")]
+    ['hub, phoenix', 'hub, fixed']
+    """
+    origin, table = _table_of(source, sets, workload, faults)
+    if vary is None:
+        return [validate(table, origin)]
+    key, equals, text = vary.partition("=")
+    values = [value.strip() for value in text.split(",")]
+    if not (equals and key.strip() and all(values)):
+        raise InputError(
+            f"--vary '{vary}': the form is part.key=value,value, such as client.reconnect=phoenix,full_jitter"
+        )
+    found = []
+    for value in values:
+        changed = deepcopy(table)
+        _set(changed, f"{key}={value}", "--vary")
+        found.append(validate({**changed, "name": f"{table['name']}, {value}"}, origin))
+    return found
+
+
+def _table_of(
+    source: str | Path, sets: Iterable[str], workload: str | Path | None, faults: Iterable[str | Path]
+) -> tuple[str, dict[str, Any]]:
+    """The name to give in messages, and all that a scenario says, not yet validated."""
     origin, table = _resolve(str(source), Path.cwd(), ())
     if workload is not None:
         _merge(table, _workload_of(str(workload)))
+    for fault in faults:
+        _strike(table, str(fault))
     for change in sets:
         _set(table, change)
     table.setdefault("name", Path(origin).stem)
-    return validate(table, origin)
+    return origin, table
 
 
 def validate(table: Mapping[str, Any], origin: str = "scenario") -> Scenario:
@@ -63,8 +116,9 @@ def to_toml(scenario: Scenario) -> str:
     import tomli_w
 
     table = scenario.model_dump(mode="json")
-    if not table["hosts"]:
-        del table["hosts"]
+    for part in ("hosts", "faults"):
+        if not table[part]:
+            del table[part]
     return tomli_w.dumps(table)
 
 
@@ -133,6 +187,23 @@ def _workload_of(source: str) -> dict[str, Any]:
     return {"workload": table["workload"]}
 
 
+def _strike(table: dict[str, Any], source: str) -> None:
+    """Lays the faults of a preset or a file over a scenario. Modifies ``table``."""
+    path, label = _find(source, Path.cwd(), "faults")
+    own = read_toml(path, label)
+    others = sorted(set(own) - set(FAULT_PARTS))
+    if others:
+        raise InputError(f"{label}: '{others[0]}': only {quoted(FAULT_PARTS)} are allowed in a file of faults")
+    more = own.get("faults")
+    if not isinstance(more, list) or not more:
+        raise InputError(f"{label}: 'faults' is missing: a part [[faults]] is needed")
+    below = table.get("faults", [])
+    if not isinstance(below, list):
+        raise InputError(f"faults = {_shown(below)}: a list is needed")
+    table["faults"] = [*below, *more]
+    _merge(table, {part: own[part] for part in ("client", "balancer") if part in own})
+
+
 def _merge(table: dict[str, Any], over: Mapping[str, Any]) -> None:
     """Lays ``over`` on ``table``, part by part. Modifies ``table``."""
     for key, value in over.items():
@@ -143,12 +214,12 @@ def _merge(table: dict[str, Any], over: Mapping[str, Any]) -> None:
             table[key] = value
 
 
-def _set(table: dict[str, Any], change: str) -> None:
-    """Applies one ``a.b=c``. Modifies ``table``."""
+def _set(table: dict[str, Any], change: str, option: str = "--set") -> None:
+    """Applies one ``a.b=c`` of an option. Modifies ``table``."""
     key, equals, text = change.partition("=")
     names = [name.strip() for name in key.split(".")]
     if not equals or not all(names):
-        raise InputError(f"--set '{change}': the form is part.key=value, such as design.gateways=8")
+        raise InputError(f"{option} '{change}': the form is part.key=value, such as design.gateways=8")
     try:
         value = tomllib.loads(f"value = {text.strip()}")["value"]
     except tomllib.TOMLDecodeError:
@@ -157,7 +228,7 @@ def _set(table: dict[str, Any], change: str) -> None:
     for name in names[:-1]:
         place = place.setdefault(name, {})
         if not isinstance(place, dict):
-            raise InputError(f"--set '{change}': '{name}' is a value, not a part")
+            raise InputError(f"{option} '{change}': '{name}' is a value, not a part")
     place[names[-1]] = value
 
 
@@ -167,7 +238,7 @@ def _set(table: dict[str, Any], change: str) -> None:
 def _sentence(error: ErrorDetails) -> str:
     """What pydantic found wrong, as chatsim says it: key = value: what is allowed."""
     path = [str(step) for step in error["loc"]]
-    key = ".".join(path)
+    key = ".".join(step for place, step in enumerate(path) if not _is_kind(path, place))
     value = error.get("input")
     kind = error["type"]
     if kind == "extra_forbidden":
@@ -175,6 +246,12 @@ def _sentence(error: ErrorDetails) -> str:
         return f"unknown key '{key}'{nearest(path[-1], known)}"
     if kind == "missing":
         return f"'{key}' is missing"
+    if kind == "union_tag_not_found":
+        return f"'{key}.kind' is missing; allowed: {quoted(FAULTS)}"
+    if kind == "union_tag_invalid":
+        tag = error["ctx"]["tag"]
+        hint = nearest(tag, FAULTS)
+        return f"{key}.kind = {_shown(tag)}: allowed: {quoted(FAULTS)}" + (hint if "did you mean" in hint else "")
     if kind == "value_error":
         inside = str(error.get("ctx", {}).get("error", error["msg"]))
         return f"{key}.{inside}" if key else inside
@@ -204,20 +281,29 @@ def _allowed(error: ErrorDetails, path: list[str]) -> str:
     if kind == "finite_number":
         return "a finite number is needed"
     phrases = {"bool_type": "true or false is needed", "string_type": "a text in quotes is needed",
-               "model_type": "a part with keys of its own is needed", "tuple_type": "a list is needed"}
+               "model_type": "a part with keys of its own is needed",
+               "model_attributes_type": "a part with keys of its own is needed", "tuple_type": "a list is needed"}
     return phrases.get(kind, error["msg"])
 
 
 def _model_at(path: list[str]) -> type[BaseModel]:
     """The model that holds the keys at a path."""
     model: type[BaseModel] = Scenario
-    for step in path:
+    for place, step in enumerate(path):
         if step.isdigit():
+            continue
+        if _is_kind(path, place):
+            model = FAULTS[step]
             continue
         found = _model_in(model.model_fields[step].annotation)
         if found is not None:
             model = found
     return model
+
+
+def _is_kind(path: list[str], place: int) -> bool:
+    """Whether a step of a path is the kind of a fault, which pydantic puts behind its number."""
+    return place > 0 and path[place - 1].isdigit() and path[place] in FAULTS
 
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:

@@ -6,27 +6,14 @@ Each number carries where it comes from: ``measured``, ``published``, ``derived`
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, Strict, model_validator
+from pydantic import Strict, model_validator
 
+from chatsim.scenario.faults import Fault
+from chatsim.scenario.keys import Frozen, of
+from chatsim.scenario.recovery import Balancer, Client, Scaling
 from chatsim.scenario.stations import station_names, stations_on
-
-Kind = Literal["measured", "published", "derived", "choice", "assumption"]
-
-
-def of(default: Any, meaning: str, kind: Kind = "choice", source: str = "", **limits: Any) -> Any:
-    """A scenario key: its default, what it means, and where the default comes from."""
-    return Field(default, description=meaning, json_schema_extra={"kind": kind, "source": source}, **limits)
-
-
-class Frozen(BaseModel):
-    """Base of every part of a scenario: unknown keys refused, numbers finite, nothing changes after validation."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=False
-    )
-
 
 # --------------------------------------------------------------------------- workload
 
@@ -364,6 +351,9 @@ class GatewayCosts(StationCosts):
     connection_bytes: float = of(8000.0, "memory per session", "measured", "own run, node ws idle", ge=0)
     base_bytes: float = of(60e6, "memory of an empty gateway", "assumption", ge=0)
     connections_max: int = of(0, "most sessions on one gateway, 0 sets no limit; further logins are refused", ge=0)
+    shed_above: int = of(0, "a gateway refuses logins while so many items wait in its queue; 0: never", ge=0)
+    broker_retry_s: float = of(1.0, "a gateway without its broker tries again this often", "assumption", gt=0)
+    broker_silence_s: float = of(30.0, "silence after which a gateway and its broker take their connection for broken", "assumption", gt=0)
 
 
 class BrokerCosts(StationCosts):
@@ -388,6 +378,15 @@ class BrokerCosts(StationCosts):
     history_us: float = of(2.2, "store one message in the history", "measured", "own run, redis 7.0.15: RPUSH of 256 B and LTRIM to 100", ge=0)
     recover_us: float = of(5.9, "read the missed messages of one user", "published", "Centrifugo benchmarks", ge=0)
     history_max: int = of(0, "messages that the history of a room keeps; 0 sets no limit", ge=0)
+    delivery: Literal["pubsub", "stream"] = of(
+        "pubsub", "what a gateway misses while it is not subscribed is gone; or a stream keeps it, and the gateway reads on from where it was"
+    )
+    stream_max: int = of(1000, "messages that the stream of a channel keeps", "assumption", ge=1)
+    stream_us: float = of(2.2, "put one message into a stream", "assumption", "as history_us: an own run of RPUSH and LTRIM", ge=0)
+    subscriber_max_bytes: float = of(32e6, "pushes that may wait for one gateway, beyond it the broker cuts it off; 0 sets no limit",
+                                     "published", "redis.conf: client-output-buffer-limit pubsub 32mb 8mb 60", ge=0)
+    subscriber_soft_bytes: float = of(8e6, "the same, for longer than subscriber_soft_s; 0 sets no limit", "published", "the same", ge=0)
+    subscriber_soft_s: float = of(60.0, "how long pushes above the soft limit may wait", "published", "the same", ge=0)
     presence_us: float = of(3.3, "write one presence key, with its lifetime", "published", "Centrifugo benchmarks", ge=0)
     list_us: float = of(2.0, "read a ranked friend list, fixed part", "derived", "own run: ZREVRANGE of 500 59 us, of 15 3.7 us", ge=0)
     list_entry_us: float = of(0.114, "the same, per friend", "derived", "own run: ZREVRANGE of 500 59 us, of 15 3.7 us", ge=0)
@@ -427,9 +426,13 @@ class Network(Frozen):
     outbound_max_bytes: float = of(1e6, "outbound queue of one session on its gateway; beyond it outbound_policy acts", "assumption", gt=0)
     silent_share: float = of(0.0, "share of sessions that vanish without a word to their gateway", ge=0, le=1)
     notice_s: float = of(45.0, "time after which a gateway notices that; 0: never", "published", "Socket.IO: ping 25 s + timeout 20 s", ge=0)
-    outbound_policy: Literal["close", "drop"] = of(
-        "close", "a full outbound queue closes the session (as the hub does) or drops the message"
+    outbound_policy: Literal["close", "drop_newest", "drop_oldest", "block"] = of(
+        "close",
+        "a full outbound queue closes the session (as the hub does), drops what comes or what has waited longest, or blocks "
+        "the gateway's worker until there is room (as a blocking channel does)",
     )
+    slow_share: float = of(0.0, "share of sessions on slow links", ge=0, le=1)
+    slow_bytes_per_s: float = of(2000.0, "rate at which these drain their outbound queue", "assumption", gt=0)
 
 
 class Host(Frozen):
@@ -459,6 +462,10 @@ class Scenario(Frozen):
     broker: BrokerCosts = BrokerCosts()
     database: DatabaseCosts = DatabaseCosts()
     network: Network = Network()
+    client: Client = Client()
+    balancer: Balancer = Balancer()
+    scaling: Scaling = Scaling()
+    faults: Annotated[tuple[Fault, ...], Strict(False)] = of((), "what breaks, and when")
     hosts: Annotated[tuple[Host, ...], Strict(False)] = of((), "stations placed together; by default each has cores of its own")
 
     @model_validator(mode="after")
@@ -479,6 +486,18 @@ class Scenario(Frozen):
                 taken[station] = host.name
         return self
 
+    @model_validator(mode="after")
+    def _faults_fit(self) -> Self:
+        for fault in self.faults:
+            self.struck_by(fault)
+        if self.scaling.start > self.design.gateways:
+            raise ValueError(
+                f"scaling.start = {self.scaling.start}: at most design.gateways = {self.design.gateways} is allowed"
+            )
+        if self.broker.delivery == "stream" and self.broker.topology == "cluster":
+            raise ValueError("broker.delivery = 'stream': a stream lives on one node; broker.topology = 'single', 'sharded' is allowed")
+        return self
+
     @property
     def has_broker(self) -> bool:
         """Whether the routing passes a broker."""
@@ -497,3 +516,7 @@ class Scenario(Frozen):
     def stations_on(self, host: Host) -> list[str]:
         """Names of the stations on a host."""
         return stations_on(host.name, host.stations, self.stations)
+
+    def struck_by(self, fault: Fault) -> list[int]:
+        """Numbers of the stations that a fault strikes: none of a tier that the design does not have."""
+        return fault.struck(self.design.gateways, self.broker_nodes)

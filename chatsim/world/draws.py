@@ -78,6 +78,12 @@ class Purpose(IntEnum):
     SILENT = 60
     DISTRACTION = 61
     LINK_AGAIN = 62
+    RECONNECT = 63
+    LOSS = 64
+    SLOW_LINK = 65
+    SLOW_USER = 66
+    FAULT_GAP = 67
+    FAULT_REPAIR = 68
     SPAM_SIZE = 70
     CUT_ORDER = 71
 
