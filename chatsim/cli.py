@@ -6,9 +6,9 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, NoReturn
 
 import typer
 
@@ -18,16 +18,18 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
 
-    from chatsim.engine.outcome import Outcome
+    from chatsim.report.results import Files
     from chatsim.scenario import Scenario
     from chatsim.study import Runs
+    from chatsim.study.runs import Note
+    from chatsim.study.spread import Progress
 
 WRONG_INPUT, DEFECT, INTERRUPTED = 2, 1, 130
 ALL = "all"
 NEXT_STEPS = """\
 chatsim simulates real-time chat designs: which one, how many servers, and which limits?
 
-  chatsim designs                          the shipped designs and workloads
+  chatsim designs                          the shipped designs, workloads and faults
   chatsim estimate go-chat                 what binds and when, without a run
   chatsim compare all --out results/first  all designs on the same trace, with charts
 
@@ -59,6 +61,10 @@ Load = Annotated[
         "--workload", metavar="NAME|FILE", help="A shipped workload or a TOML file, laid over the scenario's own."
     ),
 ]
+Faults = Annotated[
+    list[str] | None,
+    typer.Option("--fault", metavar="NAME|FILE", help="Shipped faults or a TOML file with [[faults]]; repeatable."),
+]
 Out = Annotated[
     str | None,
     typer.Option("--out", metavar="DIR", help="Write tables, scenario, provenance and charts into this new folder."),
@@ -70,6 +76,10 @@ Replications = Annotated[
 ]
 Jobs = Annotated[
     int, typer.Option("--jobs", metavar="N", help="Processes; 0 is one per core. Results do not depend on it.")
+]
+Vary = Annotated[
+    str | None,
+    typer.Option("--vary", metavar="KEY=V1,V2", help="Simulate each design once for each of these values of a key."),
 ]
 Curves = Annotated[
     bool | None, typer.Option("--saturation/--no-saturation", help="Saturation curves; by default with --out.")
@@ -100,23 +110,26 @@ def run(
     as_json: AsJson = False,
     replications: Replications = 1,
     jobs: Jobs = 0,
+    faults: Faults = None,
 ) -> None:
     """Simulate one design."""
-    asked = _load(scenario, sets, seed, workload)
+    asked = _load(scenario, sets, seed, workload, faults)
     from chatsim import study
     from chatsim.report import terminal
+    from chatsim.report.faults import show_storms
 
     with _results(out, force) as files:
         with terminal.progress("run") as progress:
             result = study.run(asked, replications, jobs, progress, files.note if files else None)
         if files:
-            files.finish(result)
+            files.finish_runs(result)
     if as_json:
         _print_json(_figures(result))
         return
     console = terminal.console()
     terminal.show_trace(result, console)
     terminal.show_result(result, console)
+    show_storms(result, console)
     _say_where(out)
 
 
@@ -132,11 +145,17 @@ def compare(
     replications: Replications = 1,
     jobs: Jobs = 0,
     saturation: Curves = None,
+    faults: Faults = None,
+    vary: Vary = None,
 ) -> None:
     """Simulate several designs on the same trace."""
-    asked = [_load(source, sets, seed, workload) for source in _expanded(scenarios)]
+    from chatsim.scenario.load import load_variants
+
+    changes, struck = _changes(sets, seed), faults or ()
+    asked = [each for source in _expanded(scenarios) for each in load_variants(source, vary, changes, workload, struck)]
     from chatsim import study
     from chatsim.report import terminal
+    from chatsim.report.faults import show_storms
 
     study.same_trace(asked)
     curves: pd.DataFrame | None = None
@@ -147,7 +166,7 @@ def compare(
             with terminal.progress("saturation") as progress:
                 curves = study.saturation(asked, jobs=jobs, progress=progress)
         if files:
-            files.finish(comparison, curves)
+            files.finish_runs(comparison, curves)
     if as_json:
         _print_json(
             {
@@ -160,8 +179,47 @@ def compare(
     console = terminal.console()
     terminal.show_trace(comparison, console)
     terminal.show_comparison(comparison, console)
+    show_storms(comparison, console)
     if curves is not None:
         terminal.show_saturation(curves, console)
+    _say_where(out)
+
+
+@app.command()
+def fault(
+    fault: Annotated[
+        str, typer.Argument(metavar="FAULT", help="A shipped fault (see 'chatsim designs') or a file with [[faults]].")
+    ],
+    scenario: Annotated[
+        str, typer.Argument(metavar="[SCENARIO]", help="A shipped design or a TOML file; go-chat by default.")
+    ] = "go-chat",
+    sets: Sets = None,
+    seed: Seed = None,
+    workload: Load = None,
+    out: Out = None,
+    force: Force = False,
+    as_json: AsJson = False,
+    jobs: Jobs = 0,
+) -> None:
+    """Simulate a design with a fault and without it: what is lost, and how long until all are back."""
+    asked = _load(scenario, sets, seed, workload, [fault])
+    from chatsim.report import faults as report
+    from chatsim.report import terminal
+    from chatsim.study.faults import strike
+
+    with _results(out, force) as files:
+        with terminal.progress("fault") as progress:
+            struck = strike(asked, jobs, progress, files.note if files else None)
+        if files:
+            files.finish_runs(struck.runs, tables=struck.tables())
+    if as_json:
+        tables = {"recovery": struck.recovery, "timeline": struck.timeline, "paired": struck.runs.paired}
+        said = {name: _records(table) for name, table in tables.items()}
+        _print_json({**_figures(struck.runs), "verdict": struck.verdict, **said})
+        return
+    console = terminal.console()
+    terminal.show_trace(struck.runs, console)
+    report.show_fault(struck, console)
     _say_where(out)
 
 
@@ -184,18 +242,21 @@ def estimate(
 
 @app.command()
 def designs(as_json: AsJson = False) -> None:
-    """List the shipped designs and workloads."""
+    """List the shipped designs, workloads and faults."""
     from chatsim.scenario import load_scenario, preset_names
     from chatsim.scenario.guide import about_of
 
     shipped = [load_scenario(name) for name in preset_names()]
-    workloads = {name: about_of("workloads", name) for name in preset_names("workloads")}
+    others = {part: {name: about_of(part, name) for name in preset_names(part)} for part in ("workloads", "faults")}
     if as_json:
-        _print_json({"designs": {design.name: design.about for design in shipped}, "workloads": workloads})
+        _print_json({"designs": {design.name: design.about for design in shipped}, **others})
         return
     from chatsim.report import terminal
+    from chatsim.report.faults import show_fault_presets
 
-    terminal.show_designs(shipped, workloads, terminal.console())
+    console = terminal.console()
+    terminal.show_designs(shipped, others["workloads"], console)
+    show_fault_presets(others["faults"], console)
 
 
 @app.command()
@@ -260,14 +321,19 @@ def friends(
         world = build_world(asked)
         curves = friendlists.compare_rankings(world, opening_gap_s, half_life_s)
         if files:
-            files.finish_friends(asked, curves)
+            from chatsim.report import charts
+
+            by_policy = {str(policy): part for policy, part in curves.groupby("policy", sort=False)}
+            files.finish_question(asked, "friend_lists", curves, lambda _: charts.hit_curves(by_policy))
+    from chatsim.report.results import plain
+
     first_ever_share, verdict = friendlists.first_ever_share(world), friendlists.verdict(curves)
     if as_json:
         _print_json(
             {
                 "chatsim": __version__,
                 "seed": asked.seed,
-                "first_ever_share": _plain(first_ever_share),
+                "first_ever_share": plain(first_ever_share),
                 "verdict": verdict,
                 "curves": [{**row, "k": int(row["k"]) if row["k"] else ALL} for row in _records(curves)],
             }
@@ -341,12 +407,11 @@ def friend_limit(
     from chatsim import study
     from chatsim.report import questions
 
-    with _results(out, force) as files:
-        with _progress("friend-limit") as progress:
-            table = study.list_limits(asked, limits.split(","), jobs, progress, files.note if files else None)
-        if files:
-            files.finish_question(asked, "friend_limit", table, questions.list_limits_chart)
-    _say_question(table, as_json, asked, questions.show_list_limits, out)
+    def answer(progress: Progress | None, note: Note | None) -> pd.DataFrame:
+        return study.list_limits(asked, limits.split(","), jobs, progress, note)
+
+    report = _Question("friend-limit", questions.list_limits_chart, questions.show_list_limits)
+    _answer(asked, answer, report, out, force, as_json)
 
 
 @app.command("who-reads")
@@ -365,12 +430,11 @@ def who_reads(
     from chatsim import study
     from chatsim.report import questions
 
-    with _results(out, force) as files:
-        with _progress("who-reads") as progress:
-            table = study.rooms_and_access(asked, jobs, progress, files.note if files else None)
-        if files:
-            files.finish_question(asked, "who_reads", table, questions.who_reads_chart)
-    _say_question(table, as_json, asked, questions.show_who_reads, out)
+    def answer(progress: Progress | None, note: Note | None) -> pd.DataFrame:
+        return study.rooms_and_access(asked, jobs, progress, note)
+
+    report = _Question("who-reads", questions.who_reads_chart, questions.show_who_reads)
+    _answer(asked, answer, report, out, force, as_json)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -411,90 +475,59 @@ def entry() -> NoReturn:
     sys.exit(main())
 
 
-class _Files:
-    """What is written into a results folder."""
+class _Question(NamedTuple):
+    """A question that a few runs answer with a table: its command, and how the table is drawn and shown."""
 
-    def __init__(self, folder: Path, note: Callable[[Outcome], None]) -> None:
-        self.folder = folder
-        self.note = note
-
-    def finish(self, runs: Runs, curves: pd.DataFrame | None = None) -> None:
-        """Tables of figures, scenarios, charts, and last the provenance, which lists all files."""
-        from chatsim.report import gallery
-        from chatsim.study import folder, store
-
-        tables = runs.tables() if curves is None else {**runs.tables(), "saturation": curves}
-        for name, table in tables.items():
-            store.write_table(self.folder / f"{name}.parquet", table)
-        store.write_scenarios(self.folder, runs.scenarios)
-        gallery.draw(runs, curves, self.folder / "charts")
-        folder.seal(self.folder, store.provenance(runs.scenarios, runs.replications, ["chatsim", *sys.argv[1:]]))
-
-    def finish_friends(self, scenario: Scenario, curves: pd.DataFrame) -> None:
-        """The curves of friend lists as table and chart, the scenario, and last the provenance."""
-        from chatsim.report import charts
-        from chatsim.study import folder, store
-
-        store.write_table(self.folder / "friend_lists.parquet", curves)
-        store.write_scenarios(self.folder, (scenario,))
-        tables = {str(policy): part for policy, part in curves.groupby("policy", sort=False)}
-        charts.write_figure(charts.hit_curves(tables), self.folder / "charts", "friend_lists")
-        folder.seal(self.folder, store.provenance((scenario,), 1, ["chatsim", *sys.argv[1:]]))
+    command: str
+    draw: Callable[[pd.DataFrame], Any]
+    show: Callable[[pd.DataFrame, Console], None]
 
 
-    def finish_question(
-        self, scenario: Scenario, name: str, table: pd.DataFrame, draw: Callable[[pd.DataFrame], Any]
-    ) -> None:
-        """The answer to a question as table and chart, the scenario it began with, and last the provenance."""
-        from chatsim.report import charts
-        from chatsim.study import folder, store
-
-        store.write_table(self.folder / f"{name}.parquet", table)
-        store.write_scenarios(self.folder, (scenario,))
-        charts.write_figure(draw(table), self.folder / "charts", name)
-        folder.seal(self.folder, store.provenance((scenario,), 1, ["chatsim", *sys.argv[1:]]))
-
-
-def _progress(what: str) -> AbstractContextManager[Callable[[float, int, str], None] | None]:
+def _answer(
+    scenario: Scenario,
+    answer: Callable[[Progress | None, Note | None], pd.DataFrame],
+    question: _Question,
+    out: str | None,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Runs what answers a question, writes it where that was asked for, and says it."""
     from chatsim.report import terminal
 
-    return terminal.progress(what)
-
-
-def _say_question(
-    table: pd.DataFrame,
-    as_json: bool,
-    scenario: Scenario,
-    show: Callable[[pd.DataFrame, Console], None],
-    out: str | None,
-) -> None:
+    with _results(out, force) as files:
+        with terminal.progress(question.command) as progress:
+            table = answer(progress, files.note if files else None)
+        if files:
+            files.finish_question(scenario, question.command.replace("-", "_"), table, question.draw)
     if as_json:
         _print_json({"chatsim": __version__, "seed": scenario.seed, "rows": _records(table)})
         return
-    from chatsim.report import terminal
-
-    show(table, terminal.console())
+    question.show(table, terminal.console())
     _say_where(out)
 
 
 @contextmanager
-def _results(out: str | None, force: bool) -> Iterator[_Files | None]:
+def _results(out: str | None, force: bool) -> Iterator[Files | None]:
     """The place for results where one was asked for; refused before anything is simulated."""
     if out is None:
         yield None
         return
-    from chatsim.study import store
-    from chatsim.study.folder import results_folder
+    from chatsim.report.results import results
 
-    with results_folder(out, force) as folder, store.RawTables(folder) as raw:
-        yield _Files(folder, raw.note)
+    with results(out, force, ["chatsim", *sys.argv[1:]]) as files:
+        yield files
 
 
-def _load(source: str, sets: list[str] | None, seed: int | None, workload: str | None) -> Scenario:
+def _load(
+    source: str, sets: list[str] | None, seed: int | None, workload: str | None, faults: Sequence[str] | None = None
+) -> Scenario:
     from chatsim.scenario import load_scenario
 
-    changes = [*(sets or []), *([] if seed is None else [f"seed={seed}"])]
-    return load_scenario(source, changes, workload)
+    return load_scenario(source, _changes(sets, seed), workload, faults or ())
+
+
+def _changes(sets: list[str] | None, seed: int | None) -> list[str]:
+    return [*(sets or []), *([] if seed is None else [f"seed={seed}"])]
 
 
 def _whose_trace(trace: str, sets: list[str], seed: int | None) -> Scenario:
@@ -515,26 +548,15 @@ def _expanded(sources: list[str]) -> list[str]:
 
 
 def _figures(runs: Runs) -> dict[str, Any]:
-    return {
-        "chatsim": __version__,
-        "seed": runs.scenarios[0].seed,
-        "replications": runs.replications,
-        "summary": _records(runs.summary),
-        "latency": _records(runs.latency),
-        "fates": _records(runs.fates),
-        "verdicts": runs.verdicts,
-        "trace": list(runs.trace),
-    }
+    from chatsim.report.results import figures
+
+    return {"chatsim": __version__, **figures(runs)}
 
 
 def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Rows as plain values; None for what is not a number."""
-    return [{str(key): _plain(value) for key, value in row.items()} for row in table.to_dict("records")]
+    from chatsim.report.results import records
 
-
-def _plain(value: Any) -> Any:
-    value = value.item() if hasattr(value, "item") else value
-    return None if isinstance(value, float) and value - value != 0 else value
+    return records(table)
 
 
 def _print_json(value: Any) -> None:

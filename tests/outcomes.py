@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from chatsim.engine.notes import Notes
-from chatsim.engine.outcome import Cause, Columns, Fate, Outcome, SessionFate, Work
+from chatsim.engine.outcome import Cause, Columns, Fate, FaultKind, Outcome, SessionFate, Work
 from chatsim.scenario import Scenario
 from chatsim.world.tables import (
     Friends,
@@ -38,6 +38,8 @@ MESSAGE: dict[str, Any] = {
     "discards": 0,
     "fate": Fate.DELIVERED,
     "cause": Cause.NONE,
+    "sends": 1,
+    "acked_s": NAN,
 }
 DELIVERY: dict[str, Any] = {
     "message": 0,
@@ -59,9 +61,16 @@ SESSION: dict[str, Any] = {
     "online_s": 0.0,
     "left_s": NAN,
     "fate": SessionFate.ONLINE,
+    "origin": -1,
+    "attempt": 0,
+    "cut_s": NAN,
 }
 TICK: dict[str, Any] = {"station": 0, "start_s": 0.0, "end_s": 0.0, "items": 1, "waiting": 0, "waited_s": 0.0}
 SUBSCRIPTION: dict[str, Any] = {"time_s": 0.0, "node": 0, "change": 1}
+STRIKE: dict[str, Any] = {"fault": 0, "kind": FaultKind.GATEWAY_CRASH, "station": 0, "start_s": 0.0, "end_s": NAN}
+SHOWN: dict[str, Any] = {
+    "time_s": 0.0, "user": 0, "change": 1, "meant": 0, "pushes": 0, "notices": 0, "told_sum_s": 0.0, "told_last_s": NAN
+}
 
 
 def columns(default: dict[str, Any], rows: Iterable[dict[str, Any]]) -> Columns:
@@ -79,9 +88,12 @@ def outcome(
     work: dict[str, dict[Work, int]] | None = None,
     item_us: dict[str, float] | None = None,
     duration_s: float = 10.0,
+    strikes: Sequence[dict[str, Any]] = (),
+    shown: Sequence[dict[str, Any]] = (),
     **scenario: Any,
 ) -> Outcome:
-    """An outcome from what differs from the defaults above; further keywords are keys of the scenario."""
+    """An outcome from what differs from the defaults above; further keywords are keys of the scenario. ``strikes`` are
+    the rows of its faults, ``shown`` those of its presence."""
     asked = Scenario.model_validate({"design": {"gateways": 2}, **scenario})
     names = asked.stations
     counts = np.zeros((len(names), len(Work)), dtype=np.int64)
@@ -103,11 +115,13 @@ def outcome(
         counts,
         duration_s,
         np.array([(item_us or {}).get(name, 0.0) for name in names]),
-        notes.presence.table(),
+        columns(SHOWN, shown),
         notes.pulls.table(),
         notes.pushed.table(),
         notes.intrusions(people),
         notes.endings(people),
+        columns(STRIKE, strikes),
+        notes.breaks.table(),
     )
 
 

@@ -24,7 +24,7 @@ Cli = Callable[..., Said]
 SMALL = ("--set", "workload.users=300", "--set", "workload.duration_s=120", "--jobs", "1")
 HEAVY = ("numpy", "pandas", "scipy", "simpy", "matplotlib", "networkx", "pyarrow", "joblib", "pydantic")
 TABLES = {
-    "chat", "deliveries", "endings", "fates", "intrusions", "latency", "messages", "presence", "pulls", "pushes", "runs",
+    "breaks", "chat", "deliveries", "endings", "fates", "faults", "intrusions", "latency", "messages", "presence", "pulls", "pushes", "runs",
     "sessions", "subscriptions", "summary", "ticks", "tiers", "work",
 }
 

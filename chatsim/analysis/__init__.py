@@ -18,13 +18,24 @@ from chatsim.analysis.lists import friend_list, run_hit_curve
 from chatsim.analysis.offline import devices, pushes, time_to_read
 from chatsim.analysis.overload import Overload, offered_until_s, overload
 from chatsim.analysis.presence import presence
+from chatsim.analysis.recovery import (
+    amplification,
+    comebacks,
+    losses,
+    recovery,
+    strikes,
+    timeline,
+    verdict,
+)
 from chatsim.analysis.rooms import overheard, who_reads
 from chatsim.analysis.stations import station_timeline, stations, tier_timeline, tiers
 
 __all__ = [
     "Interval",
     "Overload",
+    "amplification",
     "chat",
+    "comebacks",
     "compare_rankings",
     "connections",
     "devices",
@@ -37,6 +48,7 @@ __all__ = [
     "latency",
     "latency_ms",
     "logins",
+    "losses",
     "memory",
     "offered_until_s",
     "overheard",
@@ -47,10 +59,12 @@ __all__ = [
     "presence",
     "pushes",
     "recipient_ends",
+    "recovery",
     "run_hit_curve",
     "spam",
     "station_timeline",
     "stations",
+    "strikes",
     "subscriptions",
     "summary",
     "throughput",
@@ -58,6 +72,8 @@ __all__ = [
     "tier_timeline",
     "tiers",
     "time_to_read",
+    "timeline",
     "traffic",
+    "verdict",
     "who_reads",
 ]

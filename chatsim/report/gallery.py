@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chatsim.analysis import latency_ms, tier_timeline
-from chatsim.report import charts
+from chatsim.analysis.recovery import strikes
+from chatsim.report import charts, faults
 from chatsim.study.results import Runs
 from chatsim.study.store import file_name
 
@@ -40,8 +41,13 @@ def _figures(runs: Runs, curves: pd.DataFrame | None) -> Iterator[tuple[str, Fig
             "saturation",
             charts.saturation_curve({str(name): part for name, part in curves.groupby("design", sort=False)}),
         )
+    struck = {name: outcome for name, outcome in runs.outcomes.items() if len(strikes(outcome))}
+    if struck:
+        yield "storm", faults.storm_chart(struck)
     for name, outcome in runs.outcomes.items():
         own = "" if len(runs.scenarios) == 1 else f"_{file_name(name)}"
         yield f"latency_heatmap{own}", charts.latency_heatmap(outcome)
         timeline = tier_timeline(outcome, outcome.world.duration_s / TIMELINE_BINS)
         yield f"queues{own}", charts.queue_lengths(timeline, f"Queue lengths: {name}")
+        if name in struck:
+            yield f"faults{own}", faults.timeline_chart(outcome)

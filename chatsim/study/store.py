@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import IntEnum
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -17,7 +17,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from chatsim.engine.outcome import Cause, Fate, IntrusionFate, Outcome, PushFate, SessionFate, Work
+from chatsim.engine.outcome import Cause, Fate, FaultKind, IntrusionFate, Outcome, PushFate, SessionFate, Work
 from chatsim.scenario import Scenario, to_toml
 
 RAW = (
@@ -31,6 +31,8 @@ RAW = (
     "pushes",
     "intrusions",
     "endings",
+    "faults",
+    "breaks",
 )
 PACKAGES = ("chatsim", "simpy", "numpy", "scipy", "pandas", "pyarrow", "networkx", "pydantic", "matplotlib", "joblib")
 NAMES: dict[str, type[IntEnum]] = {
@@ -130,8 +132,10 @@ def _raw_table(name: str, outcome: Outcome) -> pa.Table:
             table[column] = _words(values, NAMES[name])
         elif column == "cause":
             table[column] = _words(values, Cause)
+        elif column == "kind":
+            table[column] = _words(values, FaultKind)
         elif column == "station":
-            table[column] = _dictionary(values, list(outcome.stations))
+            table[column] = _station_names(values, outcome.stations)
         else:
             table[column] = pa.array(np.ascontiguousarray(values))
     return pa.table(table)
@@ -152,6 +156,12 @@ def _label(outcome: Outcome, rows: int) -> dict[str, pa.Array]:
 
 def _words(values: Any, enum: type[IntEnum]) -> pa.Array:
     return _dictionary(values, [member.name.lower() for member in enum])
+
+
+def _station_names(values: Any, names: Sequence[str]) -> pa.Array:
+    """Stations by name; none in particular (-1) has no name."""
+    numbers = np.asarray(values, np.int32)
+    return pa.DictionaryArray.from_arrays(pa.array(numbers, mask=numbers < 0), pa.array(list(names)))
 
 
 def _dictionary(values: Any, words: list[str]) -> pa.Array:

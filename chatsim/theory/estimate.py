@@ -162,6 +162,10 @@ def left_out(scenario: Scenario) -> tuple[str, ...]:
         "presence": scenario.presence.show_to != "none",
         "spam": workload.spam.share > 0,
         "sessions that are cut": workload.reconnect.share > 0,
+        "faults": len(scenario.faults) > 0,
+        "gateways that come and go": scenario.scaling.start > 0,
+        "messages sent again": scenario.client.guarantee == "at_least_once",
+        "streams": scenario.broker.delivery == "stream",
         "users who join, lose interest or differ in activity": varied > 0,
     }
     return tuple(name for name, there in asked.items() if there)
