@@ -194,3 +194,17 @@ def sure(asked: Scenario, store: str = "before", **client: Any) -> Scenario:
 @settings(max_examples=60, deadline=None, suppress_health_check=QUIET, derandomize=True)
 def test_at_least_once_store_first_and_resync_together_lose_nothing(asked: Scenario, people: World) -> None:
     assert lost(simulate(sure(asked), people)) == []
+
+
+@pytest.mark.long
+@given(troubled(), busy_worlds())
+@settings(max_examples=1000, deadline=None, suppress_health_check=QUIET, derandomize=True)
+def test_the_three_together_lose_nothing_at_length(asked: Scenario, people: World) -> None:
+    assert lost(simulate(sure(asked), people)) == []
+
+
+@pytest.mark.long
+@given(troubled(), busy_worlds())
+@settings(max_examples=1000, deadline=None, suppress_health_check=QUIET, derandomize=True)
+def test_nothing_stays_under_way_at_length(asked: Scenario, people: World) -> None:
+    assert not (simulate(all_over(asked), people).deliveries["fate"] == Fate.IN_FLIGHT).any()

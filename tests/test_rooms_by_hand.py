@@ -95,6 +95,9 @@ def test_the_first_message_of_a_pair_creates_its_room(routing: str) -> None:
     design = {"routing": routing, "gateways": 1 if routing == "in_process" else 3}
     before = simulate(scenario(design=design), people)
     after = simulate(scenario(design={**design, "rooms_created": "first_message"}), people)
+    if routing == "directory":  # Anna's gateway has to join too: look-up 1, command 4, and the PUBLISH to it, 48, first
+        assert log(after) == [("DELIVERED", 1, 1, log(before)[0][3] + 53.0), log(before)[1]]
+        return
     if routing != "room":
         assert log(after) == log(before)
         return
@@ -270,3 +273,11 @@ def test_who_has_left_and_comes_back_hears_no_more(routing: str, membership: str
     design = {"routing": routing, "gateways": 1, "rooms": "personal", "membership": membership}
     outcome = simulate(scenario(design=design), people)
     assert [row[:3] for row in log(outcome)] == [("DELIVERED", 1, 1), ("DELIVERED", 1, 1)]
+
+
+@pytest.mark.parametrize("routing", ["directory", "room", "global", "user", "mesh"])
+def test_who_created_a_room_hears_the_answer(routing: str) -> None:
+    people = world([(0, *ALWAYS), (1, *ALWAYS)], [[0, 1]], [(1.0, 1, 0), (4.0, 0, 0)], new_rooms=[0])
+    outcome = simulate(scenario(design={"routing": routing, "rooms_created": "first_message"}), people)
+    assert outcome.deliveries["session"].tolist() == [0, 1]
+    assert (outcome.deliveries["fate"] == Fate.DELIVERED).all()

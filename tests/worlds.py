@@ -120,7 +120,7 @@ def contact_lists(users: int, contacts: dict[int, list[int]]) -> Contacts:
     return Contacts(start, np.array([other for known in lists for other in known], np.int32))
 
 
-def scenario(**parts: dict[str, Any]) -> Scenario:
+def scenario(**parts: Any) -> Scenario:
     """A scenario of round constants, in ms: client 10 each way, receive 1, parse 2, command 4, write 8; PUBLISH 16, push 32;
     broker and database 100 each way; presence key 3, list 12 + 1 a friend; relation 30, search 40.
 

@@ -65,6 +65,9 @@ def settle(scenario: Scenario, world: World, notes: Notes, inbox: dict[int, dict
     _by_breaks(notes, sessions, messages, open_message, open_user, lost & (cause == Cause.LEFT), cause)
     unasked = np.array([message * world.users + user for message, user in notes.unasked], np.int64)
     cause[lost & (cause == Cause.LEFT) & np.isin(pair_key[open_pair], unasked)] = Cause.NOT_ASKED_FOR
+    cause[lost & (cause == Cause.LEFT) & _was_cut(notes, sessions, open_user, messages["received_s"][open_message])] = (
+        Cause.CRASHED
+    )
     never_taken = messages["fate"][open_message] == Fate.LOST
     cause[lost & never_taken] = messages["cause"][open_message][lost & never_taken]
     rest = len(open_message)
@@ -137,6 +140,17 @@ def _by_breaks(
         found = _break_of(breaks, message[rows], gateway[session])
         stopped = (session >= 0) & (found >= 0)
         cause[rows[stopped]] = breaks["cause"][found[stopped]]
+
+
+def _was_cut(
+    notes: Notes, sessions: SessionTable, user: npt.NDArray[np.generic], time_s: npt.NDArray[np.generic]
+) -> Flags:
+    """Whether the session that a user had, or thought to have, at a time had its connection broken at its gateway."""
+    cut = np.append(np.isfinite(np.array(notes.cut_s)), False)
+    found = np.zeros(len(user), bool)
+    for device in _devices(sessions):
+        found |= cut[_session_at(sessions, device, user, time_s.astype(np.float64))]
+    return found
 
 
 def _break_of(breaks: Columns, message: Longs, gateway: Longs) -> Longs:

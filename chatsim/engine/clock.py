@@ -27,12 +27,21 @@ class Broken(Exception):  # noqa: N818  # it is no error: things break
 class Call:
     """The least that SimPy's queue needs: something to call when its time has come. Nobody can wait for it."""
 
-    __slots__ = ("callbacks", "value")
+    __slots__ = ("call", "value")
     _ok = True
 
     def __init__(self, call: Callback, value: Any) -> None:
-        self.callbacks = (call,)
+        self.call = call
         self.value = value
+
+    @property
+    def callbacks(self) -> tuple[Callback, ...]:
+        """As SimPy's own step has it; :meth:`Clock.run_to` calls at once."""
+        return (self.call,)
+
+    @callbacks.setter
+    def callbacks(self, gone: None) -> None:
+        """SimPy takes them off an event that has happened."""
 
 
 class Clock(simpy.Environment):
@@ -61,10 +70,13 @@ class Clock(simpy.Environment):
 
     def run_to(self, end_s: float) -> None:
         """Runs all that happens before ``end_s``, as ``run(until=end_s)`` does, in a third less time."""
-        queue = self._queue
+        queue: list[Any] = self._queue
         while queue and queue[0][0] < end_s:
             self._now, _, _, event = heappop(queue)
-            callbacks, event.callbacks = event.callbacks, None  # type: ignore[assignment]
+            if type(event) is Call:
+                event.call(event)
+                continue
+            callbacks, event.callbacks = event.callbacks, None
             for call in callbacks:
                 call(event)
             if not event._ok and not hasattr(event, "_defused"):

@@ -49,6 +49,7 @@ class Faults:
         self.holding: Counter[tuple[str, int]] = Counter()
         self.slowing: dict[int, list[float]] = {}
         self.draining: set[int] = set()
+        self.slow_clients: list[SlowClients] = []
         self.parted_s: dict[int, float] = {}
         self._begins: dict[type, Callable[[Any, int], None]] = {
             GatewayCrash: self._crashes,
@@ -160,9 +161,9 @@ class Faults:
         gateway, life, out = event.value
         if gateway.life != life or gateway.number in self.draining:
             return
-        if out:
+        if out and not gateway.up:
             self.journey.out[gateway.number] = 1
-        elif gateway.up:
+        elif not out and gateway.up:
             self.journey.out.pop(gateway.number, None)
 
     def _broker_notices(self, event: Any) -> None:
@@ -243,8 +244,7 @@ class Faults:
         node = self._node(station)
         if node.up:
             for gateway in self.journey.gateways:
-                if gateway.up:
-                    self.journey.lines.cut(node, gateway, Cause.BROKER_DOWN)
+                self.journey.lines.cut(node, gateway, Cause.BROKER_DOWN)
             node.stop(Cause.BROKER_DOWN)
         if not fault.keeps_data:
             self._wiped(node)
@@ -341,11 +341,19 @@ class Faults:
             self.journey.lists.empty()
 
     def _clients_slow_down(self, fault: SlowClients, station: int) -> None:
-        for session in self.journey.sessions:
-            if self.journey.luck.is_slow(session.user, fault.share):
-                self.journey.outbound.changes_rate(session, fault.bytes_per_s)
+        self.slow_clients.append(fault)
+        self._set_rates()
 
     def _clients_recover(self, fault: SlowClients, station: int) -> None:
+        self.slow_clients.remove(fault)
+        self._set_rates()
+
+    def _set_rates(self) -> None:
         for session in self.journey.sessions:
-            if self.journey.luck.is_slow(session.user, fault.share):
-                self.journey.outbound.changes_rate(session, self.journey.luck.rate(session.number))
+            self.journey.outbound.changes_rate(session, self.rate(session))
+
+    def rate(self, session: Session) -> float:
+        """Bytes per s at which a session drains its outbound queue now."""
+        luck = self.journey.luck
+        slow = [fault.bytes_per_s for fault in self.slow_clients if luck.is_slow(session.user, fault.share)]
+        return min([session.base_rate, *slow])

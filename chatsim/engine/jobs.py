@@ -90,9 +90,11 @@ class Publish(Job):
         stage, message = self.stage, self.message
         stage.notes.pushes[message] += 1
         station.work[Work.PUSH] += 1
-        station.owed[gateway] += stage.size_bytes[message]
         push = FanOut(stage, message, self.recipient, pushed=True, source=self.source)
-        push.node, push.line = station, station.lines[gateway]
+        push.channel = self.channel
+        if station.limited:
+            station.owed[gateway] += stage.size_bytes[message]
+            push.node, push.line = station, station.lines[gateway]
         return push
 
     def lost(self, station: Node, cause: Cause) -> None:
@@ -105,12 +107,14 @@ class FanOut(Job):
 
     ``recipient`` is -1 for the whole room. ``pushed`` says that it came from the broker or another gateway and has to
     be read; ``known`` that the registry has already been asked whether the recipient is here. ``source`` is the gateway
-    that published it, ``node`` the broker node that pushed it, on the ``line``-th connection between the two.
+    that published it, ``channel`` what on, ``node`` the broker node that pushed it and to which it is owed, on the
+    ``line``-th connection between the two.
     """
 
     __slots__ = (
         "asks",
         "blocked_us",
+        "channel",
         "known",
         "line",
         "message",
@@ -129,7 +133,7 @@ class FanOut(Job):
         self.stage, self.message, self.recipient = stage, message, recipient
         self.pushed, self.known, self.source = pushed, known, source
         self.node: Node | None = None
-        self.line = 0
+        self.line = self.channel = 0
         self.targets: list[tuple[Session, int]] = []
         self.blocked_us = 0.0
         stage.notes.under_way[message] += 1
@@ -153,12 +157,14 @@ class FanOut(Job):
         if station.by_item:
             left_us = (parse_us + costs.command_us * commands) * luck
             factors, offset = stage.luck.downlink(self.message)
+            write_us, flush_us, slow, blocks = costs.write_us * luck, costs.flush_us, station.slow, stage.blocks
+            write, message = stage.write, self.message
             for session, position in self.targets:
-                left_us += costs.write_us * luck + costs.flush_us
-                if stage.blocks:
-                    left_us += self._waits_us(station, session, at_s + left_us * station.slow * US)
+                left_us += write_us + flush_us
+                if blocks:
+                    left_us += self._waits_us(station, session, at_s + left_us * slow * US)
                 factor = factors[offset + position] if position >= 0 else 1.0
-                stage.write(self.message, session, at_s + left_us * station.slow * US, factor)
+                write(message, session, at_s + left_us * slow * US, factor)
         elif stage.blocks:
             for session, _ in self.targets:
                 self._waits_us(station, session, at_s + self.blocked_us * station.slow * US)
@@ -196,6 +202,9 @@ class FanOut(Job):
             station.work[Work.WRITE] += len(self.targets)
         stage.broken(self.message, station.number, cause)
         stage.carried(self.message)
+
+    def is_push(self) -> bool:
+        return self.pushed and not self.known
 
     def _waits_us(self, station: Gateway, session: Session, at_s: float) -> float:
         """How long a worker stands still until a session's outbound queue has room: no work, but time of its tick."""

@@ -68,12 +68,13 @@ class Journey(Messages):
         self.lists = FriendLists(self)
         self.presence = Presence(self, self.lists)
         self.pushes = Pushes(self, self.comes_back)
+        self.receipts = self.design.receipts
         self.outbound = Outbound(self)
+        self.write = self.outbound.write
         self.faults = Faults(self)
         self.retries: dict[int, int] = {}
         self.admission = (float(scenario.balancer.burst), 0.0)
         self.message_us = self.access.message_us
-        self.receipts = self.design.receipts
         personal = self.rooms.kind == PERSONAL_ROOMS
         self.asks_more = self.access.asks or personal or self.creates_rooms or self.asks_members
         self._start()
@@ -114,7 +115,10 @@ class Journey(Messages):
             return
         if costs.shed_above and len(gateway.queue) > costs.shed_above:
             self.released(session)
-            self._gone(session, SessionFate.REFUSED)
+            session.cut = True
+            yield self.clock.until(self.clock.now + session.link_s)
+            if not session.gone:
+                self._gone(session, SessionFate.REFUSED)
             return
         yield self.does(gateway, Work.LOGIN, costs.tls_us + costs.handshake_us + self.access.token_us)
         if session.has_left():
@@ -214,7 +218,7 @@ class Journey(Messages):
         self.notes.session_unread[session.number] = len(missed)
         size_bytes = float(sum(self.size_bytes[message] for message in missed))
         size_bytes += session.listed * self.scenario.friend_list.entry_bytes
-        self.clock.at(self.outbound.arrival_s(session, now_s, size_bytes, 1.0), self.welcomed, (session, rows))
+        self.outbound.send(session, size_bytes, self.welcomed, (session, rows))
 
     def welcomed(self, event: Any) -> None:
         """The welcome reaches the session: it is online, and sends what it held back."""
@@ -237,8 +241,9 @@ class Journey(Messages):
             asked = self.scenario.client
             self.clock.at(self.clock.now + asked.ping_s + asked.ping_timeout_s, self._notices, session)
         client.tries = 0
+        unacked = list(client.unacked.values())
         happen(client.ready)
-        for woken in list(client.unacked.values()):
+        for woken in unacked:
             happen(woken)
 
     def leave(self, event: Any) -> None:
@@ -328,9 +333,6 @@ class Journey(Messages):
         else:
             self.lines.carry(station, place, items)
 
-    def write(self, message: int, session: Session, leaves_s: float, factor: float) -> None:
-        self.outbound.write(message, session, leaves_s, factor)
-
     def has_room_s(self, message: int, session: Session) -> float:
         return self.outbound.has_room_s(session, self.size_bytes[message])
 
@@ -369,8 +371,9 @@ class Journey(Messages):
 
     def _gives_up(self, client: Client) -> None:
         client.hopeless = True
+        unacked = list(client.unacked.values())
         happen(client.ready)
-        for woken in list(client.unacked.values()):
+        for woken in unacked:
             happen(woken)
 
     def _notices(self, event: Any) -> None:
@@ -390,11 +393,12 @@ class Journey(Messages):
         client = session.client
         number = self.notes.comes_back(session.user, self.clock.now, client.end_s, session.number, client.tries)
         client.tries += 1
-        self._starts(Session(number, session.user, session.base_s, session.rate, client))
+        self._starts(Session(number, session.user, session.base_s, session.base_rate, client))
 
     def _starts(self, session: Session) -> int:
         """A session begins that the trace does not have."""
         session.link_s += self.lines.extra[CLIENTS].added_s
+        session.rate = self.faults.rate(session)
         self.session_end_s.append(session.client.end_s)
         self.sessions.append(session)
         self.clock.process(self.login(session.number))
@@ -406,11 +410,11 @@ class Journey(Messages):
             channel = self.standing_channel(gateway.number)
             if channel >= 0:
                 self.subscribed(gateway, [channel])
+        self.faults.begin()
         starts_s = self.world.sessions.start_s
         standing = int(np.searchsorted(starts_s, 0.0, side="right"))
         for session in self.sessions[:standing]:
             self._stands(session, float(starts_s[session.number]))
-        self.faults.begin()
         self.clock.process(self._open_trace(standing))
 
     def standing_channel(self, gateway: int) -> int:

@@ -21,8 +21,6 @@ Story = Generator[Event, Any, None]
 Parcel = tuple[Station, Station, Sequence[Job], int]
 CLIENTS, BROKER, DATABASE = range(3)
 LINK_NUMBERS = {"clients": CLIENTS, "broker": BROKER, "database": DATABASE}
-UNREAD = -1
-"""In place of a channel: pushes that a gateway had not read when the broker cut it off."""
 
 
 class Extra:
@@ -53,6 +51,7 @@ class Lines:
         self.parted: dict[int, list[Parcel]] = {}
         self.silenced: set[int] = set()
         self.away = 0
+        self.overflowed = False
 
     def carry(self, station: Station, place: Station, jobs: Sequence[Job]) -> None:
         """What left a station at one instant for another: one packet."""
@@ -66,7 +65,7 @@ class Lines:
             arrives_s += self.extra_s(DATABASE if far else BROKER)
             line = (station.number, place.number)
             arrives_s = self.arrives_s[line] = max(arrives_s, self.arrives_s.get(line, 0.0))
-        stage.clock.at(arrives_s, self._arrive, (place, jobs, place.life))
+        stage.clock.at(arrives_s, self._arrive, (station, place, jobs, place.life))
 
     def extra_s(self, link: int) -> float:
         """What faults add to one way of one packet on a link: TCP sends a lost one again after 1, 2, 4, ... times.
@@ -78,14 +77,15 @@ class Lines:
         if not extra.losses:
             return longer_s
         extra.packets += 1
-        for share, again_s in extra.losses:
-            longer_s += again_s * (2.0 ** self.stage.luck.losses(link, extra.packets, share) - 1.0)
+        for place, (share, again_s) in enumerate(extra.losses):
+            losses = self.stage.luck.losses(link + len(LINK_NUMBERS) * place, extra.packets, share)
+            longer_s += again_s * (2.0**losses - 1.0)
         return longer_s
 
     def cut(self, node: Node, gateway: Gateway, cause: Cause) -> None:
         """A gateway and a broker node have no connection any more: its subscriptions are gone, and it tries again."""
         number = gateway.number
-        if number in node.away:
+        if number in node.away or not gateway.up:
             return
         channels = [channel for channel, gateways in node.subscribers.items() if number in gateways]
         for channel in channels:
@@ -124,16 +124,15 @@ class Lines:
                 _lose(place, jobs, place.gone_for)
 
     def silence(self, gateway: Gateway) -> None:
-        """The two take their connection for broken: what has waited is lost."""
+        """The two take their connection for broken: what has waited is lost, but for what a stream keeps."""
         if gateway.number not in self.parted:
             return
         self.silenced.add(gateway.number)
         waiting, self.parted[gateway.number] = self.parted[gateway.number], []
         for node in self.stage.nodes:
-            if gateway.up:
-                self.cut(node, gateway, Cause.CUT_OFF)
-        for _, place, jobs, _ in waiting:
-            _lose(place, jobs, Cause.CUT_OFF)
+            self.cut(node, gateway, Cause.CUT_OFF)
+        for station, place, jobs, _ in waiting:
+            self._stopped(station, place, jobs, Cause.CUT_OFF)
 
     def not_heard(self, publish: Publish, node: Node, number: int) -> None:
         """A gateway that is away does not hear what it has subscribed to, unless a stream keeps it for later."""
@@ -141,15 +140,14 @@ class Lines:
         if not node.keeps:
             stage.broken(publish.message, number, Cause.CUT_OFF)
             return
-        kept = node.missed.setdefault(number, {}).setdefault(publish.channel, deque())
-        kept.append(_kept(publish.fan_out(node, number), node, number))
-        if len(kept) > stage.scenario.broker.stream_max:
-            kept.popleft().lost(stage.gateways[number], Cause.TRIMMED)
+        self._keep(publish.fan_out(node, number), node, number)
 
     def watch(self, node: Node, gateways: Sequence[int]) -> None:
         """Gateways to whom too much is owed are cut off: Redis' client-output-buffer-limit."""
         limits, now_s = self.stage.scenario.broker, self.stage.clock.now
         for number in gateways:
+            if not self.stage.gateways[number].up:
+                continue
             owed = node.owed[number]
             if limits.subscriber_soft_bytes and owed > limits.subscriber_soft_bytes:
                 since_s = node.soft_s.setdefault(number, now_s)
@@ -166,19 +164,39 @@ class Lines:
             self._forgotten(node, number, Cause.BROKER_DOWN)
 
     def _overflows(self, node: Node, gateway: Gateway) -> None:
+        """What a gateway has not read goes with its connection: in its queue, on the way, and about to leave."""
         unread = [job for job in gateway.queue if getattr(job, "node", None) is node]
         if unread:
             kept = [job for job in gateway.queue if getattr(job, "node", None) is not node]
             gateway.queue.clear()
             gateway.queue.extend(kept)
+        unread += node.parcels.pop(gateway, [])
+        node.cut_lines[gateway.number] = node.lines[gateway.number]
+        self.overflowed = True
         self.cut(node, gateway, Cause.CUT_OFF)
-        for job in unread:
-            if node.keeps:
-                push: FanOut = job  # type: ignore[assignment]
-                unread_here = node.missed.setdefault(gateway.number, {}).setdefault(UNREAD, deque())
-                unread_here.append(_kept(push, node, gateway.number))
+        self._stopped(node, gateway, unread, Cause.CUT_OFF)
+
+    def _stopped(self, station: Station, place: Station, jobs: Sequence[Job], cause: Cause) -> None:
+        """Packets that do not come through: a stream keeps its pushes, all else is lost."""
+        node = self._node(station)
+        for job in jobs:
+            if node is not None and node.keeps and job.is_push() and place.number in node.away:
+                self._keep(job, node, place.number)  # type: ignore[arg-type]
             else:
-                job.lost(gateway, Cause.CUT_OFF)
+                job.lost(place, cause)
+
+    def _node(self, station: Station) -> Node | None:
+        place = station.number - len(self.stage.gateways)
+        return self.stage.nodes[place] if 0 <= place < len(self.stage.nodes) else None
+
+    def _keep(self, push: FanOut, node: Node, number: int) -> None:
+        """A stream keeps a push for a gateway that is away, and forgets the oldest of its channel where there are too
+        many. It is not owed meanwhile."""
+        node.read(push, number)
+        kept = node.missed.setdefault(number, {}).setdefault(push.channel, deque())
+        kept.append(push)
+        if len(kept) > self.stage.scenario.broker.stream_max:
+            kept.popleft().lost(self.stage.gateways[number], Cause.TRIMMED)
 
     def _leaves(self, node: Node, number: int, channels: dict[int, None], cause: Cause) -> None:
         if number not in node.away:
@@ -217,11 +235,16 @@ class Lines:
         return False
 
     def _arrive(self, event: Any) -> None:
-        place, jobs, life = event.value
-        if place.life == life:
-            place.take(*jobs)
-        else:
+        station, place, jobs, life = event.value
+        if place.life != life:
             _lose(place, jobs, place.gone_for)
+            return
+        if self.overflowed:
+            cut_off = [job for job in jobs if _was_cut(job, place.number)]
+            if cut_off:
+                self._stopped(station, place, cut_off, Cause.CUT_OFF)
+                jobs = [job for job in jobs if job not in cut_off]
+        place.take(*jobs)
 
     def _reaches_again(self, node: Node, gateway: Gateway, pause_s: float) -> Story:
         """A gateway tries to reach a broker node until it has all its subscriptions again."""
@@ -283,10 +306,10 @@ class Lines:
         yield from stage.query(gateway, requests)
 
 
-def _kept(push: FanOut, node: Node, number: int) -> FanOut:
-    """A push that a stream keeps is not owed to its gateway."""
-    node.read(push, number)
-    return push
+def _was_cut(job: Any, number: int) -> bool:
+    """Whether a push was under way when the broker cut its gateway off."""
+    node = getattr(job, "node", None)
+    return node is not None and bool(job.line <= node.cut_lines.get(number, -1))
 
 
 def _lose(place: Station, jobs: Sequence[Job], cause: Cause) -> None:

@@ -65,7 +65,8 @@ class Messages(Routes):
     def connected(self, message: int) -> Generator[Event, Any, Session]:
         """Waits until the sender's device is online: its session; one that is not where it is refused."""
         client = self.session_of(message).client
-        if client.session.gone and not client.hopeless and client.waiting >= self.scenario.client.buffer_max:
+        lost = client.session.gone or client.tries > 0
+        if lost and not client.hopeless and client.waiting >= self.scenario.client.buffer_max:
             self.refuse(message, Cause.NOT_BUFFERED)
             return client.session
         client.waiting += 1
@@ -176,8 +177,7 @@ class Messages(Routes):
     def acknowledge(self, message: int, session: Session) -> Story:
         """The gateway tells the sender that it has taken a message."""
         yield self.does(session.gateway, Work.ACK, self.scenario.gateway.write_us)
-        arrival_s = self.outbound.arrival_s(session, self.clock.now, 0, 1.0)
-        self.clock.at(arrival_s, self._acked, (session, message))
+        self.outbound.send(session, 0.0, self._acked, (session, message))
 
     def find(self, message: int, session: Session) -> Answer:
         """The writer looks for the recipient on the list, or searches; False where the message is never written."""
@@ -261,8 +261,7 @@ class Messages(Routes):
 
     def tell(self, session: Session, message: int) -> None:
         """The sender of a refused message is told."""
-        arrival_s = self.outbound.arrival_s(session, self.clock.now, 0, 1.0)
-        self.clock.at(arrival_s, self._told, (session, message))
+        self.outbound.send(session, 0.0, self._told, (session, message))
 
     def abandon(self, message: int) -> None:
         """A message that is never written."""

@@ -39,10 +39,16 @@ class Routes(Stage):
                 gateway.send(node, Publish(self, message, channel, recipient, gateway.number))
 
     def route_by_directory(self, message: int, gateway: Gateway) -> Story:
-        """The directory says which gateways hold the recipients; each of them gets one PUBLISH."""
+        """The directory says which gateways hold the recipients; each of them gets one PUBLISH.
+
+        A message that creates its room goes to those that hold its sender too: they have to join it.
+        """
         node = self.node_of_room(message)
         reply = Task(self.clock)
-        look_up = LookUp(self, message, tuple(self.hearers(message)), gateway, reply)
+        room = self.rooms.room[message]
+        creates = self.creates_rooms and self.founding.get(room) == message
+        users = self.rooms.members(room) if creates else self.hearers(message)
+        look_up = LookUp(self, message, tuple(users), gateway, reply)
         yield from self.ask(gateway, node, look_up, reply)
         if self.shortcut:
             self.fan_out_here(message, gateway)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from simpy.events import Event
 
@@ -41,6 +41,7 @@ class Session:
     """
 
     __slots__ = (
+        "base_rate",
         "base_s",
         "client",
         "closed",
@@ -48,7 +49,6 @@ class Session:
         "cut_s",
         "downlink_s",
         "drained_s",
-        "draining",
         "entered",
         "gateway",
         "gone",
@@ -59,9 +59,11 @@ class Session:
         "number",
         "online",
         "outbox",
+        "outbox_bytes",
         "rate",
         "registered",
         "rights_s",
+        "sending",
         "synced",
         "unsent_bytes",
         "uplink_s",
@@ -72,7 +74,7 @@ class Session:
         self.number = number
         self.user = user
         self.base_s = self.link_s = link_s
-        self.rate = rate
+        self.base_rate = self.rate = rate
         self.client = client
         client.session = self
         self.gateway: Gateway
@@ -86,9 +88,10 @@ class Session:
         self.uplink_s = 0.0
         self.downlink_s = 0.0
         self.drained_s = 0.0
-        self.draining = False
         self.unsent_bytes = 0.0
-        self.outbox: deque[tuple[int, float, float]] = deque()
+        self.outbox: deque[Any] = deque()
+        self.outbox_bytes = 0.0
+        self.sending: Any = None
         self.live: set[int] | None = None
         self.synced: frozenset[int] = frozenset()
         self.entered: dict[int, float] = {}

@@ -78,6 +78,7 @@ class Node(Station):
         self.lines = [0] * gateways
         self.owed = [0] * gateways
         self.soft_s: dict[int, float] = {}
+        self.cut_lines: dict[int, int] = {}
         self.keeps = limits.delivery == "stream"
         self.limited = bool(limits.subscriber_max_bytes or limits.subscriber_soft_bytes)
 
@@ -111,7 +112,12 @@ class Node(Station):
 
 
 class Stage:
-    """The stations and sessions of one run, as they stand at one moment."""
+    """The stations and sessions of one run, as they stand at one moment.
+
+    ``write(message, session, leaves_s, factor)`` is how a gateway writes a message to a session.
+    """
+
+    write: Callable[[int, Session, float, float], None]
 
     def __init__(self, scenario: Scenario, world: World) -> None:
         self.scenario, self.world = scenario, world
@@ -519,8 +525,4 @@ class Stage:
 
     def verdict(self, message: int) -> Cause:
         """Whether the sender's session may write a message, by what it brings itself."""
-        raise NotImplementedError
-
-    def write(self, message: int, session: Session, leaves_s: float, factor: float) -> None:
-        """A gateway writes a message to a session."""
         raise NotImplementedError

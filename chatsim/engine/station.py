@@ -44,6 +44,10 @@ class Job:
     def lost(self, station: Any, cause: Cause) -> None:
         """The item never leaves: its station, or the line to it, is gone."""
 
+    def is_push(self) -> bool:
+        """Whether it is a push of a message to a gateway, which a stream may keep."""
+        return False
+
 
 class Task(Job, Event):
     """An item that a story waits for: a process yields it, and goes on when it has left the station."""
@@ -174,6 +178,7 @@ class Station:
         self.tick_us, self.wake_us, self.flush_us = costs.tick_us, costs.wake_us, costs.flush_us
         self.work = notes.work[number]
         self.parcels: dict[Any, list[Any]] = {}
+        self.ending = False
         self.up = True
         self.life = 0
         self.slow = 1.0
@@ -196,6 +201,8 @@ class Station:
 
     def send(self, place: Any, item: Any) -> None:
         """Something leaves for a place; it travels with all that leaves for it at this instant."""
+        if not self.ending and not self.parcels:
+            self.clock.at(self.clock._now, self._leaves_now)
         waiting = self.parcels.get(place)
         if waiting is None:
             self.parcels[place] = [item]
@@ -286,18 +293,22 @@ class Station:
         """With ``flush = "item"`` the first item of a batch that is still there leaves."""
         batch = event.value
         if batch in self.in_work:
+            self.ending = True
             batch.pop(0).end(self)
             self.flush()
+            self.ending = False
 
     def _tick_done(self, event: Any) -> None:
         """What the tick did leaves, with ``flush = "item"`` its last item; the worker is free again."""
         batch = event.value
         if batch not in self.in_work:
             return
+        self.ending = True
         for job in batch:
             job.end(self)
         del self.in_work[batch]
         self.flush()
+        self.ending = False
         if self.host is not None:
             self.host.release()
         if self.queue and not self.waits_for_core:
@@ -305,9 +316,13 @@ class Station:
         else:
             self.idle += 1
 
+    def _leaves_now(self, event: Any) -> None:
+        """What a story sends that no tick of this station has brought on leaves at the end of the instant."""
+        self.flush()
+
     def flush(self) -> None:
-        """What was sent leaves, one packet for each place."""
-        if self.parcels:
+        """What was sent leaves, one packet for each place; and what that brings on, where it does not come through."""
+        while self.parcels:
             parcels, self.parcels = self.parcels, {}
             for place, items in parcels.items():
                 self.post(self, place, items)

@@ -45,14 +45,15 @@ class OfStations(Strike):
 
     def struck(self, gateways: int, broker_nodes: int) -> list[int]:
         names = station_names(gateways, broker_nodes)
-        found: list[int] = []
+        numbers = {name: number for number, name in enumerate(names)}
+        allowed = [name for name in names if name.partition("-")[0] in self.tiers]
+        found: dict[int, None] = {}
         for pattern in self.stations:
-            allowed = [name for name in names if name.partition("-")[0] in self.tiers]
-            matching = [number for number, name in enumerate(names) if name in fnmatch.filter(allowed, pattern)]
+            matching = [numbers[name] for name in fnmatch.filter(allowed, pattern)]
             if not matching and not (BROKER in self.tiers and pattern.startswith(BROKER) and not broker_nodes):
                 raise ValueError(f"faults: '{self.kind}': station '{pattern}' is none that it can strike{nearest(pattern, allowed)}")
-            found += [number for number in matching if number not in found]
-        return found
+            found |= dict.fromkeys(matching)
+        return list(found)
 
 
 class OfGateways(OfStations):
