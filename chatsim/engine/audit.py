@@ -54,22 +54,7 @@ def settle(scenario: Scenario, world: World, notes: Notes, inbox: dict[int, dict
     row_fate[(row_fate == Fate.IN_FLIGHT) & np.isin(row_key, in_store)] = Fate.MISSED
     open_message, open_user = pair_message[open_pair], pair_user[open_pair]
     fate, cause = _explain(messages, open_message, np.isin(pair_key[open_pair], in_store))
-    lost = fate == Fate.LOST
-    left = _had_session(notes, sessions, open_user, messages["received_s"][open_message])
-    cause[lost] = np.where(left[lost], Cause.LEFT, Cause.OFFLINE)
-    early = lost & left & ~_heard(notes, messages, meant)[open_message]
-    cause[early] = Cause.NOT_JOINED
-    for noted, why in ((notes.trimmed, Cause.TRIMMED), (notes.wiped, Cause.BROKER_DOWN)):
-        keys = np.array([message * world.users + user for message, user in noted], np.int64)
-        cause[lost & np.isin(pair_key[open_pair], keys)] = why
-    _by_breaks(notes, sessions, messages, open_message, open_user, lost & (cause == Cause.LEFT), cause)
-    unasked = np.array([message * world.users + user for message, user in notes.unasked], np.int64)
-    cause[lost & (cause == Cause.LEFT) & np.isin(pair_key[open_pair], unasked)] = Cause.NOT_ASKED_FOR
-    cause[lost & (cause == Cause.LEFT) & _was_cut(notes, sessions, open_user, messages["received_s"][open_message])] = (
-        Cause.CRASHED
-    )
-    never_taken = messages["fate"][open_message] == Fate.LOST
-    cause[lost & never_taken] = messages["cause"][open_message][lost & never_taken]
+    _say_why(world, notes, messages, meant, open_message, open_user, fate == Fate.LOST, cause)
     rest = len(open_message)
 
     gateway = np.array(notes.session_gateway, np.int32)[row_session]
@@ -117,6 +102,36 @@ def pairs_of(world: World, meant: Longs) -> tuple[Longs, npt.NDArray[np.int32]]:
     user = rooms.member[rooms.start[meant[message]] + place]
     others = user != trace.sender[message]
     return message[others], user[others]
+
+
+def _say_why(
+    world: World,
+    notes: Notes,
+    messages: Columns,
+    meant: Longs,
+    message: Longs,
+    user: npt.NDArray[np.int32],
+    lost: Flags,
+    cause: npt.NDArray[np.int8],
+) -> None:
+    """Writes why nothing was written to recipients who have lost a message: what is noted of it, first of all."""
+    sessions, key = notes.all_sessions(world), _key(world, message, user)
+    received_s = messages["received_s"][message]
+    left = _had_session(notes, sessions, user, received_s)
+    cause[lost] = np.where(left[lost], Cause.LEFT, Cause.OFFLINE)
+    cause[lost & left & ~_heard(notes, messages, meant)[message]] = Cause.NOT_JOINED
+    for noted, why in ((notes.trimmed, Cause.TRIMMED), (notes.wiped, Cause.BROKER_DOWN)):
+        cause[lost & np.isin(key, _noted_keys(world, noted))] = why
+    _by_breaks(notes, sessions, messages, message, user, lost & (cause == Cause.LEFT), cause)
+    cause[lost & (cause == Cause.LEFT) & np.isin(key, _noted_keys(world, notes.unasked))] = Cause.NOT_ASKED_FOR
+    cause[lost & (cause == Cause.LEFT) & _was_cut(notes, sessions, user, received_s)] = Cause.CRASHED
+    never_taken = lost & (messages["fate"][message] == Fate.LOST)
+    cause[never_taken] = messages["cause"][message][never_taken]
+
+
+def _noted_keys(world: World, noted: list[tuple[int, int]]) -> Longs:
+    """The keys of messages x users that were noted."""
+    return np.array([message * world.users + user for message, user in noted], np.int64)
 
 
 def _by_breaks(
