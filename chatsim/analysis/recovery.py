@@ -82,8 +82,9 @@ def recovery(outcome: Outcome) -> pd.Series:
     ``backlog_max``: longest queue since the first strike, as a tick finds it, at ``backlog_station``. ``drain_s``: from
     the relief (see :func:`relief_s`) until every queue that grew beyond what it had been is back to the p99 of before;
     NaN where some are not within the run, which ``undrained`` counts. ``unaffected_users`` have had sessions of which
-    none was cut, closed, failed or refused; the p99 of what they got live: ``unaffected_after_p99_ms`` since the first
-    strike until all are back, at least 30 s after the relief, and ``unaffected_before_p99_ms`` for as long before it.
+    none was cut, closed, failed or refused; the p99 of what they got live from each other (what those who were hit
+    wrote comes late, whatever the system does): ``unaffected_after_p99_ms`` since the first strike until all are back,
+    at least 30 s after the relief, and ``unaffected_before_p99_ms`` for as long before it.
     """
     broken = comebacks(outcome)
     return pd.Series(
@@ -330,9 +331,11 @@ def _drain_s(start_s: Floats, queue: Floats, first_s: float, over_s: float) -> f
 def _unaffected(outcome: Outcome, last_back_s: float) -> dict[str, float]:
     first_s = first_strike_s(outcome)
     user = longs(outcome.sessions, "user")
-    others = np.setdiff1d(user, user[np.isin(longs(outcome.sessions, "fate"), HIT)])
+    hit = user[np.isin(longs(outcome.sessions, "fate"), HIT)]
+    others = np.setdiff1d(user, hit)
     live = is_delivered(outcome)
-    theirs = np.isin(longs(outcome.deliveries, "recipient")[live], others)
+    sender = longs(outcome.messages, "sender")[longs(outcome.deliveries, "message")[live]]
+    theirs = np.isin(longs(outcome.deliveries, "recipient")[live], others) & ~np.isin(sender, hit)
     arrived_s, took_ms = floats(outcome.deliveries, "time_s")[live][theirs], latency_ms(outcome)[theirs]
     until_s = float(np.fmax(relief_s(outcome) + AFTERMATH_S, last_back_s))
     after = (arrived_s >= first_s) & (arrived_s < until_s)
@@ -581,4 +584,4 @@ def _others_said(row: pd.Series) -> list[str]:
     before_ms, after_ms = row["unaffected_before_p99_ms"], row["unaffected_after_p99_ms"]
     if math.isnan(before_ms) or math.isnan(after_ms):
         return []
-    return [f"Users whose sessions held had a p99 of {figure(after_ms)} ms meanwhile, {figure(before_ms)} ms before."]
+    return [f"Among users whose sessions held the p99 was {figure(after_ms)} ms meanwhile, {figure(before_ms)} ms before."]

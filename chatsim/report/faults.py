@@ -64,8 +64,8 @@ FIGURES = {
     "backlog_max": ("longest queue", "items", 1.0),
     "drain_s": ("queues back to their level after", "s", 1.0),
     "undrained": ("stations whose queues are not", "", 1.0),
-    "unaffected_before_p99_ms": ("p99 of users not hit, before", "ms", 1.0),
-    "unaffected_after_p99_ms": ("p99 of users not hit, since", "ms", 1.0),
+    "unaffected_before_p99_ms": ("p99 among users not hit, before", "ms", 1.0),
+    "unaffected_after_p99_ms": ("p99 among users not hit, since", "ms", 1.0),
 }
 
 
