@@ -584,4 +584,5 @@ def _others_said(row: pd.Series) -> list[str]:
     before_ms, after_ms = row["unaffected_before_p99_ms"], row["unaffected_after_p99_ms"]
     if math.isnan(before_ms) or math.isnan(after_ms):
         return []
-    return [f"Among users whose sessions held the p99 was {figure(after_ms)} ms meanwhile, {figure(before_ms)} ms before."]
+    said = f"the p99 was {figure(after_ms)} ms meanwhile, {figure(before_ms)} ms before"
+    return [f"Among users whose sessions held {said}."]
