@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, NoReturn
 
 import typer
 
-from chatsim import __version__
+from chatsim import __version__, study_cli
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -435,6 +435,9 @@ def who_reads(
 
     report = _Question("who-reads", questions.who_reads_chart, questions.show_who_reads)
     _answer(asked, answer, report, out, force, as_json)
+
+
+study_cli.register(app)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

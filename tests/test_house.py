@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "chatsim"
-FLOORS = ("scenario", "rules", "world", "engine", "theory", "analysis", "study", "report", "live", "cli", "__main__")
+FLOORS = (
+    "scenario", "rules", "world", "engine", "theory", "analysis", "study", "report", "live", "study_cli", "cli", "__main__",
+)
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 
