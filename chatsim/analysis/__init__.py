@@ -2,6 +2,15 @@
 
 from chatsim.analysis.chat import chat, spam
 from chatsim.analysis.compare import Interval, intervals, knee, paired, summary
+from chatsim.analysis.experiments import (
+    by_design,
+    compare_all,
+    holm,
+    mean_interval,
+    more_needed,
+    paired_interval,
+    runs_needed,
+)
 from chatsim.analysis.flow import (
     connections,
     fates,
@@ -18,6 +27,7 @@ from chatsim.analysis.lists import friend_list, run_hit_curve
 from chatsim.analysis.offline import devices, pushes, time_to_read
 from chatsim.analysis.overload import Overload, offered_until_s, overload
 from chatsim.analysis.presence import presence
+from chatsim.analysis.quantiles import QuantileInterval, quantile_interval
 from chatsim.analysis.recovery import (
     amplification,
     comebacks,
@@ -28,14 +38,24 @@ from chatsim.analysis.recovery import (
     verdict,
 )
 from chatsim.analysis.rooms import overheard, who_reads
+from chatsim.analysis.selection import Selection, best_of, pareto
+from chatsim.analysis.slos import Slo, Verdict, judge, judge_all, verdict_table
 from chatsim.analysis.stations import station_timeline, stations, tier_timeline, tiers
+from chatsim.analysis.warmup import mser5, steady, welch
 
 __all__ = [
     "Interval",
     "Overload",
+    "QuantileInterval",
+    "Selection",
+    "Slo",
+    "Verdict",
     "amplification",
+    "best_of",
+    "by_design",
     "chat",
     "comebacks",
+    "compare_all",
     "compare_rankings",
     "connections",
     "devices",
@@ -43,27 +63,38 @@ __all__ = [
     "first_ever_share",
     "friend_list",
     "hit_curve",
+    "holm",
     "intervals",
+    "judge",
+    "judge_all",
     "knee",
     "latency",
     "latency_ms",
     "logins",
     "losses",
+    "mean_interval",
     "memory",
+    "more_needed",
+    "mser5",
     "offered_until_s",
     "overheard",
     "overload",
     "paired",
+    "paired_interval",
+    "pareto",
     "percentile_curve",
     "percentiles",
     "presence",
     "pushes",
+    "quantile_interval",
     "recipient_ends",
     "recovery",
     "run_hit_curve",
+    "runs_needed",
     "spam",
     "station_timeline",
     "stations",
+    "steady",
     "strikes",
     "subscriptions",
     "summary",
@@ -75,5 +106,7 @@ __all__ = [
     "timeline",
     "traffic",
     "verdict",
+    "verdict_table",
+    "welch",
     "who_reads",
 ]

@@ -65,7 +65,7 @@ def quantile_interval(
     in clumps, a busy minute each. Their shares in the sections tell: clumps of n per section make the shares scatter by
     1 / sqrt(n) of their mean. Where that is less than one clump per section there is no interval either.
 
-    That leaves intervals that hold less often than they say, where runs are short. Measured on the waits of steady M/M/1
+    That leaves intervals that hold less often than they say, where runs are short. Measured on waits in steady M/M/1
     queues (tests/test_coverage_long.py, 1,000 experiments each), intervals of nominally 95 % of the p99 hold in 95 % at
     rho = 0.7 with 10 to 20 runs of 20,000 customers or more, and at rho = 0.9 with as many of 200,000; in 93 % with 20
     of 5,000 and 92 % with 20 of 50,000. With 10 runs of 2,000 at rho = 0.7 three of five are refused, and 77 % of the

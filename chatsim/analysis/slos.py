@@ -27,6 +27,9 @@ OPERATORS: dict[str, Callable[[float, float], bool]] = {
 }
 FORM = re.compile(r"\s*([A-Za-z_]\w*)\s*(<=|>=|<|>)\s*([^\s<>=]+)\s*", re.ASCII)
 
+RUNS_MOST = 1e9
+"""More runs than anybody will do."""
+
 Answer = Literal["met", "not met", "undecided"]
 Evidence = npt.ArrayLike | Interval | QuantileInterval
 
@@ -253,8 +256,8 @@ def _judge_never_seen(slo: Slo, interval: Interval, trials: int, confidence: flo
         return Verdict(slo, answer, reason, interval, p)
     needed = None
     if distance > 0:
-        all_trials = math.log1p(-confidence) / math.log1p(-distance)
-        needed = max(math.ceil(all_trials * interval.n / trials - 1e-9) - interval.n, 1)
+        all_runs = math.log1p(-confidence) / math.log1p(-distance) * interval.n / trials
+        needed = max(math.ceil(all_runs - 1e-9) - interval.n, 1) if all_runs < RUNS_MOST else None
     more = "more runs cannot decide" if needed is None else f"{needed} more may decide"
     return Verdict(slo, answer, f"{reason}; {more}", interval, p, needed)
 

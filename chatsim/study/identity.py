@@ -19,7 +19,7 @@ MODULES = (
     "analysis/lists.py", "analysis/offline.py", "analysis/overload.py", "analysis/presence.py", "analysis/recovery.py",
     "analysis/rooms.py", "analysis/stations.py", "study/figures.py",
 )  # fmt: skip
-NO_PART = ("name", "about", "prices")
+NO_PART = ("name", "about")
 """What a scenario says of which no figure of a run depends."""
 BUILT = (".pyc", ".pyo", ".so", ".pyd", ".nbi", ".nbc")
 COLLEGEMSG = "collegemsg"
@@ -45,7 +45,7 @@ def model_version() -> str:
 
 
 def scenario_body(scenario: Scenario) -> str:
-    """All that a run of a scenario depends on but the replication and the model, as JSON: no name, no text, no prices,
+    """All that a run of a scenario depends on but the replication and the model, as JSON: no name and no text,
     and the content of files in the place of their names."""
     table = scenario.model_dump(mode="json", exclude=set(NO_PART))
     for key, place, name in _files(table):
