@@ -148,6 +148,7 @@ class Processes(Generic[Task, Done]):
         self.processes = processes
         self.pending: dict[Any, Task] = {}
         self.suspects: deque[Task] = deque()
+        self.executor: Any = None
 
     @property
     def room(self) -> int:
@@ -161,7 +162,14 @@ class Processes(Generic[Task, Done]):
 
     def submit(self, task: Task) -> None:
         """Hands over a task."""
-        self.pending[self._executor().submit(self.work, task)] = task
+        from concurrent.futures.process import BrokenProcessPool
+
+        try:
+            future = self._executor().submit(self.work, task)
+        except BrokenProcessPool:
+            self.executor = None
+            future = self._executor().submit(self.work, task)
+        self.pending[future] = task
 
     def wait(self) -> list[Came[Task, Done]]:
         """What is over by now."""
@@ -178,6 +186,8 @@ class Processes(Generic[Task, Done]):
             for future in over:
                 task = self.pending.pop(future)
                 error = future.exception()
+                if isinstance(error, BrokenProcessPool):
+                    self.executor = None
                 if error is None:
                     came.append(Came(task, future.result()))
                 elif not isinstance(error, BrokenProcessPool):
@@ -191,14 +201,19 @@ class Processes(Generic[Task, Done]):
 
     def stop(self) -> None:
         """Ends all processes at once."""
-        self._executor().shutdown(wait=True, kill_workers=True)
+        if self.executor is not None:
+            self.executor.shutdown(wait=True, kill_workers=True)
+            self.executor = None
 
     def _executor(self) -> Any:
-        from joblib.externals.loky import get_reusable_executor
+        """Processes of our own: loky's common ones are joblib's, which finds them as it made them."""
+        from joblib.externals.loky import ProcessPoolExecutor
 
-        return get_reusable_executor(
-            self.processes, timeout=IDLE_S, initializer=_serve, initargs=(os.getpid(),), env=ONE_THREAD
-        )
+        if self.executor is None:
+            self.executor = ProcessPoolExecutor(
+                self.processes, timeout=IDLE_S, initializer=_serve, initargs=(os.getpid(),), env=ONE_THREAD
+            )
+        return self.executor
 
 
 def _name(error: BaseException) -> str:
