@@ -15,6 +15,9 @@ from chatsim.scenario.files import data_folder, read_toml
 from chatsim.scenario.models import Host, Scenario
 
 UNITS = {
+    "_usd_per_month": "US dollars per month",
+    "_usd_per_gb": "US dollars per GB",
+    "_usd_per_million": "US dollars per million",
     "_bytes_per_s": "bytes per s",
     "_per_s": "per s",
     "_per_day": "per day",

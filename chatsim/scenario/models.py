@@ -12,6 +12,7 @@ from pydantic import Strict, model_validator
 
 from chatsim.scenario.faults import Fault
 from chatsim.scenario.keys import Frozen, of
+from chatsim.scenario.prices import Prices
 from chatsim.scenario.recovery import Balancer, Client, Scaling
 from chatsim.scenario.stations import station_names, stations_on
 
@@ -465,6 +466,7 @@ class Scenario(Frozen):
     client: Client = Client()
     balancer: Balancer = Balancer()
     scaling: Scaling = Scaling()
+    prices: Prices = Prices()
     faults: Annotated[tuple[Fault, ...], Strict(False)] = of((), "what breaks, and when")
     hosts: Annotated[tuple[Host, ...], Strict(False)] = of((), "stations placed together; by default each has cores of its own")
 

@@ -19,7 +19,7 @@ MODULES = (
     "analysis/lists.py", "analysis/offline.py", "analysis/overload.py", "analysis/presence.py", "analysis/recovery.py",
     "analysis/rooms.py", "analysis/stations.py", "study/figures.py",
 )  # fmt: skip
-NO_PART = ("name", "about")
+NO_PART = ("name", "about", "prices")
 """What a scenario says of which no figure of a run depends."""
 BUILT = (".pyc", ".pyo", ".so", ".pyd", ".nbi", ".nbc")
 COLLEGEMSG = "collegemsg"

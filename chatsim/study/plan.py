@@ -18,6 +18,7 @@ from chatsim.scenario.files import read_toml
 from chatsim.scenario.keys import Frozen, of
 from chatsim.scenario.load import NAMED_FILES
 from chatsim.scenario.models import Scenario
+from chatsim.scenario.prices import Prices
 from chatsim.study.figures import known_figures, nearest_figure
 
 Value = bool | int | float | str
@@ -28,6 +29,7 @@ NOT_FACTORS = {
     "seed": "replications have luck of their own already; 'seed' of the study sets it for all",
     "faults": "faults = [...] of the study are those of all points; or they belong into a design's own file",
     "hosts": "hosts belong into a design's own file",
+    **{f"prices.{key}": "no run depends on prices: cost comes of them afterwards" for key in Prices.model_fields},
     **{".".join(key): "a log belongs into the base, one for all points" for key in NAMED_FILES},
 }
 
