@@ -29,12 +29,14 @@ ALL = "all"
 NEXT_STEPS = """\
 chatsim simulates real-time chat designs: which one, how many servers, and which limits?
 
-  chatsim designs                          the shipped designs, workloads and faults
+  chatsim designs                          the shipped designs, workloads, faults, studies
   chatsim estimate go-chat                 what binds and when, without a run
   chatsim compare all --out results/first  all designs on the same trace, with charts
 
 Next: chatsim new mine.toml writes a commented scenario; chatsim --help lists all commands.
 """
+
+PRESETS = ("workloads", "faults", "studies")
 
 app = typer.Typer(
     name="chatsim",
@@ -242,21 +244,18 @@ def estimate(
 
 @app.command()
 def designs(as_json: AsJson = False) -> None:
-    """List the shipped designs, workloads and faults."""
+    """List the shipped designs, workloads, faults and studies."""
     from chatsim.scenario import load_scenario, preset_names
     from chatsim.scenario.guide import about_of
 
     shipped = [load_scenario(name) for name in preset_names()]
-    others = {part: {name: about_of(part, name) for name in preset_names(part)} for part in ("workloads", "faults")}
+    others = {part: {name: about_of(part, name) for name in preset_names(part)} for part in PRESETS}
     if as_json:
         _print_json({"designs": {design.name: design.about for design in shipped}, **others})
         return
     from chatsim.report import terminal
-    from chatsim.report.faults import show_fault_presets
 
-    console = terminal.console()
-    terminal.show_designs(shipped, others["workloads"], console)
-    show_fault_presets(others["faults"], console)
+    terminal.show_designs(shipped, others, terminal.console())
 
 
 @app.command()
