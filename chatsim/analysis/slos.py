@@ -149,9 +149,9 @@ def judge_all(
     """All SLOs of all designs, by design: figures by name for each, as :func:`judge` takes them.
 
     ``exact`` names figures; ``overloaded`` designs; ``trials`` is by design and figure. With ``together`` a verdict
-    is given only where all that are given hold together with the confidence: the p-values, adjusted by Holm's method for the number
-    of verdicts that chance has a part in, are at most 1 - confidence. Otherwise each holds for itself alone. Raises
-    InputError for a figure that a design does not have.
+    is given only where all that are given hold together with the confidence: the p-values, adjusted by Holm's method
+    for the number of verdicts that chance has a part in, are at most 1 - confidence. Otherwise each holds for itself
+    alone. Raises InputError for a figure that a design does not have.
 
     >>> slo = Slo.parse("p99_ms < 200")
     >>> designs = {name: {"p99_ms": Interval(180.0, 19.0, 5)} for name in ("a", "b")}
