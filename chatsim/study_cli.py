@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from chatsim.options import AsJson, Jobs, print_json, records
 
 if TYPE_CHECKING:
     from chatsim.study.execute import Carried
@@ -18,16 +19,12 @@ if TYPE_CHECKING:
 NOT_MET, UNDECIDED, FAILED = 1, 3, 1
 STUDIES = "studies"
 
-Jobs = Annotated[
-    int, typer.Option("--jobs", metavar="N", help="Processes; 0 is one per core. Results do not depend on it.")
-]
 Cluster = Annotated[
     str | None, typer.Option("--cluster", metavar="ADDR", help="A Dask scheduler instead, such as tcp://10.0.0.1:8786.")
 ]
 Out = Annotated[
     str | None, typer.Option("--out", metavar="DIR", help="The folder of the results; by default results/NAME.")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable figures on standard output, and nothing else.")]
 Figures = Annotated[
     list[str] | None, typer.Option("--figure", metavar="NAME", help="Show this figure, such as p99_ms; repeatable.")
 ]
@@ -50,7 +47,7 @@ def study(
     plan, folder = _plan(file, out)
     carried = _carry_out(plan, folder, jobs, cluster)
     if as_json:
-        _print_json(_said(carried))
+        print_json(_said(carried))
     else:
         _show(plan.study.name, carried.tables)
         typer.echo(f"{carried.computed:,} runs were done now, {carried.found:,} were there. Results: {folder}")
@@ -83,9 +80,9 @@ def results(
         typer.echo(chosen.to_csv(index=False), nl=False)
         return
     if as_json:
-        said = {**_head(manifest, tables), "results": _records(chosen), "verdicts": _records(tables.verdicts)}
-        against_it = {} if compared is None else {"against": {key: _records(one) for key, one in compared.items()}}
-        _print_json({**said, **against_it})
+        said = {**_head(manifest, tables), "results": records(chosen), "verdicts": records(tables.verdicts)}
+        against_it = {} if compared is None else {"against": {key: records(one) for key, one in compared.items()}}
+        print_json({**said, **against_it})
         return
     _show(asked.name, tables, figures or ())
     if compared is not None:
@@ -112,7 +109,7 @@ def check(
     status = exit_status(carried.tables.verdicts["verdict"], len(carried.failures))
     words = {0: "met", NOT_MET: "not met", UNDECIDED: "undecided"}
     if as_json:
-        _print_json({**_said(carried), "verdict": words[status]})
+        print_json({**_said(carried), "verdict": words[status]})
     else:
         from chatsim.report import studies, terminal
 
@@ -187,20 +184,14 @@ def _said(carried: Carried) -> dict[str, Any]:
         "computed": carried.computed,
         "found": carried.found,
         "failed": list(carried.failures),
-        "results": _records(carried.tables.results),
-        "verdicts": _records(carried.tables.verdicts),
+        "results": records(carried.tables.results),
+        "verdicts": records(carried.tables.verdicts),
     }
 
 
 def _head(manifest: dict[str, Any], tables: Tables) -> dict[str, Any]:
     said = {"chatsim": manifest["versions"]["chatsim"], "study": manifest["study"], "model": manifest["model"]}
     return {**said, "runs": len(tables.runs), "planned": tables.planned, "points": list(tables.labels)}
-
-
-def _records(table: Any) -> list[dict[str, Any]]:
-    from chatsim.report.results import records
-
-    return records(table)
 
 
 def _compared(tables: Tables, figures: list[str], baseline: int) -> dict[str, Any]:
@@ -242,5 +233,3 @@ def _say_failures(carried: Carried) -> None:
         typer.echo(f"chatsim: {line}", err=True)
 
 
-def _print_json(value: Any) -> None:
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
