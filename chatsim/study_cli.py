@@ -209,12 +209,13 @@ def _compared(tables: Tables, figures: list[str], baseline: int) -> dict[str, An
 
 def _refuse_unknown(tables: Tables, figures: list[str]) -> None:
     from chatsim.scenario import InputError
-    from chatsim.study.figures import nearest_figure
+    from chatsim.study.figures import known_figures, nearest_figure
 
     known = set(tables.results["figure"])
     for figure in figures:
         if figure not in known:
-            raise InputError(f"--figure {figure}: these runs have no such figure{nearest_figure(figure)}")
+            hint = ": what it tells of is not in them" if figure in known_figures() else nearest_figure(figure)
+            raise InputError(f"--figure {figure}: these runs have no such figure{hint}")
 
 
 def _end_with_failures(carried: Carried) -> None:
