@@ -51,5 +51,5 @@ def test_a_verdict_in_words() -> None:
     def row(here: float) -> Published:
         return Published("a", "b", "c", "ms", 100.0, here, "", "d")
 
-    assert [row(here).verdict for here in (115.0, 85.0, 120.0, 50.0)] == ["reproduced", "reproduced", "+20 %", "-50 %"]
+    assert [row(here).verdict for here in (114.0, 86.0, 120.0, 50.0)] == ["reproduced", "reproduced", "+20 %", "-50 %"]
     assert row(math.nan).verdict == "not modelled"
