@@ -106,7 +106,7 @@ def _cases() -> dict[str, _Case]:
             "nodes for 100,000 users", "nodes", 6.0, None, "what its application does per user is not published"
         ),
         "slack-flannel": _Case(
-            "start-up data, times smaller", "times", 7.0, None, "neither the size of the team nor what loads is published"
+            "start-up data, times smaller", "times", 7.0, None, "how large the team is and what loads is not published"
         ),
     }  # fmt: skip
 
