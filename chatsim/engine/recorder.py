@@ -8,8 +8,6 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from chatsim.engine.notes import NEVER, Rows
 from chatsim.engine.outcome import Columns
 from chatsim.engine.station import US, Job, Station
@@ -45,6 +43,7 @@ class Recorder:
             turn_s="d",
             cost_s="d",
             left_s="d",
+            tick="i",
         )
         self.under_way: dict[Job, tuple[int, int, float]] = {}
         self.in_work: dict[Job, int] = {}
@@ -68,7 +67,8 @@ class Recorder:
         if self._is_followed(job) or (start_s <= self.to_s and at_s + cost_s >= self.from_s):
             recipient = getattr(job, "recipient", -1)
             about, times = (job.message, recipient, job.work), (job.arrived_s, start_s, at_s, cost_s, NEVER)
-            self.in_work[job] = self.visits.add(*about, station.number, source, departed_s, *times)
+            tick = len(station.notes.station)  # it is noted when its batch is complete
+            self.in_work[job] = self.visits.add(*about, station.number, source, departed_s, *times, tick)
 
     def left(self, station: Station, job: Job) -> None:
         """An item leaves: what it has done takes effect."""
@@ -79,23 +79,19 @@ class Recorder:
     def table(self) -> Columns:
         """One row per item and station, in the order in which workers turned to them.
 
-        message (-1: for none in particular), recipient (-1: all), work (:class:`~chatsim.engine.Work`), station; source,
-        the station that sent it at departed_s (-1 and NaN: nothing travelled); arrived_s; start_s of the tick, turn_s
-        of the item within it, cost_s of the item; left_s (NaN: never, its station died). Last come items that nobody
-        turned to, with NaN for those times: they were lost on the way or in the queue, or the run ended.
+        message (-1: for none in particular), recipient (-1: all), work (:class:`~chatsim.engine.Work`), station;
+        source, the station that sent it at departed_s (-1 and NaN: nothing travelled); arrived_s; start_s of the tick,
+        turn_s of the item within it, cost_s of the item; left_s (NaN: never, its station died); tick, a row of
+        ``ticks``. Last come items that nobody turned to, with NaN for those times and tick -1: lost on the way or in
+        the queue, or the run ended.
         """
-        visits, columns = self.visits.table(), ("message", "recipient", "work", "station", "source", "departed_s")
-        never = Rows(message="i", recipient="i", work="b", station="i", source="i", departed_s="d", arrived_s="d")
         for job, (source, station, departed_s) in self.under_way.items():
             if self._is_followed(job) or departed_s >= self.from_s:
                 about = (job.message, getattr(job, "recipient", -1), job.work)
-                never.add(*about, station, source, departed_s, getattr(job, "arrived_s", NEVER))
-        rest = never.table()
-        nothing = np.full(len(never), NEVER)
-        return {
-            name: np.concatenate([column, rest[name] if name in (*columns, "arrived_s") else nothing])
-            for name, column in visits.items()
-        }
+                times = (departed_s, getattr(job, "arrived_s", NEVER), NEVER, NEVER, NEVER, NEVER)
+                self.visits.add(*about, station, source, *times, -1)
+        self.under_way = {}
+        return self.visits.table()
 
     def _is_followed(self, job: Job) -> bool:
         return self.message >= 0 and job.message == self.message
