@@ -49,7 +49,7 @@ def trace(
     force: Annotated[bool, typer.Option("--force", help="Let files be replaced.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Follow one message hop by hop, with times; as a diagram; or look at a window of the run in Perfetto."""
+    """Follow one message hop by hop, or see a window of the run in Perfetto."""
     from chatsim.scenario import load_scenario
     from chatsim.study.fit import free_file
     from chatsim.study.follow import follow
