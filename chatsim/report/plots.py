@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from chatsim.report.style import INK, legend, mark, new_figure, nothing, plain, styled, wrapped
+from chatsim.report.style import INK, legend, mark, new_figure, nothing, number, plain, styled, wrapped
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -99,12 +99,13 @@ def _title(axes: Axes, title: str, x: str, y: str) -> None:
 
 
 def _scales(axes: Axes, log: str) -> None:
-    from matplotlib.ticker import FuncFormatter, NullFormatter
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     for letter, axis, scale in (("x", axes.xaxis, axes.set_xscale), ("y", axes.yaxis, axes.set_yscale)):
         if letter in log:
             scale("log")
-            axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=12))
+            axis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
             axis.set_minor_formatter(NullFormatter())
     if "y" not in log:
         axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
