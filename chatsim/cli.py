@@ -415,6 +415,7 @@ def who_reads(
 
 study_cli.register(app)
 decide_cli.register(app)
+trace_cli.register(app)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from chatsim.study.tables import Tables
 
 NOT_MET, UNDECIDED, FAILED = 1, 3, 1
-STUDIES = "studies"
 
 Cluster = Annotated[
     str | None, typer.Option("--cluster", metavar="ADDR", help="A Dask scheduler instead, such as tcp://10.0.0.1:8786.")
@@ -44,7 +43,9 @@ def study(
     as_json: AsJson = False,
 ) -> None:
     """Carry out a study: what is missing is run, what is there is kept. Killed, it goes on from there."""
-    plan, folder = _plan(file, out)
+    from chatsim.study.execute import planned
+
+    plan, folder = planned(file, out)
     carried = _carry_out(plan, folder, jobs, cluster)
     if as_json:
         print_json(_said(carried))
@@ -101,8 +102,9 @@ def check(
 ) -> None:
     """Hold a study to its SLOs, for CI: exit 0 where all are met, 1 where one is not, 3 where undecided."""
     from chatsim.scenario import InputError
+    from chatsim.study.execute import planned
 
-    plan, folder = _plan(source, out)
+    plan, folder = planned(source, out)
     if not plan.study.slos:
         raise InputError(f"{source}: slos = []: at least one is needed, such as 'p99_ms < 200'")
     carried = _carry_out(plan, folder, jobs, cluster)
@@ -129,36 +131,6 @@ def exit_status(verdicts: Iterable[str], failures: int = 0) -> int:
     if "not met" in answers:
         return NOT_MET
     return UNDECIDED if "undecided" in answers or failures else 0
-
-
-def _plan(source: str, out: str | None) -> tuple[Plan, Path]:
-    """The plan of a study file, a shipped study or a folder, checked; and where its results belong."""
-    from chatsim.study.execute import plan_in
-    from chatsim.study.plan import load_study
-    from chatsim.study.points import make_plan
-    from chatsim.study.store import file_name
-
-    if Path(source).is_dir():
-        return plan_in(source), Path(out or source)
-    path = _file(source)
-    plan = make_plan(load_study(path, source), path.parent, source)
-    return plan, Path(out) if out else Path("results") / file_name(plan.study.name)
-
-
-def _file(source: str) -> Path:
-    """The study file meant: a path, or the name of a shipped one."""
-    from chatsim.scenario import InputError
-    from chatsim.scenario.errors import nearest
-    from chatsim.scenario.files import data_folder
-
-    path = Path(source)
-    if path.exists():
-        return path
-    shipped = {file.stem: file for file in (data_folder() / STUDIES).glob("*.toml")}
-    if source in shipped:
-        return shipped[source]
-    what = "no such file" if path.suffix else "neither a file nor a shipped study"
-    raise InputError(f"{source}: {what}{nearest(path.stem, shipped)}")
 
 
 def _carry_out(plan: Plan, folder: Path, jobs: int, cluster: str | None) -> Carried:

@@ -10,6 +10,7 @@ import numpy as np
 from chatsim.engine.audit import audit, settle
 from chatsim.engine.journey import Journey
 from chatsim.engine.outcome import Cause, Fate, FaultKind, IntrusionFate, Outcome, PushFate, SessionFate, Work
+from chatsim.engine.recorder import Recorder
 
 if TYPE_CHECKING:
     from chatsim.scenario import Scenario
@@ -23,6 +24,7 @@ __all__ = [
     "Journey",
     "Outcome",
     "PushFate",
+    "Recorder",
     "SessionFate",
     "Work",
     "finish",
@@ -30,8 +32,13 @@ __all__ = [
 ]
 
 
-def simulate(scenario: Scenario, world: World, progress: Callable[[float], None] | None = None) -> Outcome:
-    """Runs a scenario on a world and audits the run; AuditError where a law is broken.
+def simulate(
+    scenario: Scenario,
+    world: World,
+    progress: Callable[[float], None] | None = None,
+    recorder: Recorder | None = None,
+) -> Outcome:
+    """Runs a scenario on a world and audits the run; AuditError where a law is broken. A recorder changes nothing.
 
     >>> from chatsim.scenario import load_scenario
     >>> from chatsim.world import build_world
@@ -41,6 +48,8 @@ def simulate(scenario: Scenario, world: World, progress: Callable[[float], None]
     True
     """
     journey = Journey(scenario, world)
+    if recorder is not None:
+        recorder.watch(journey)
     journey.run(progress)
     return finish(journey)
 

@@ -22,9 +22,10 @@ def search(stage: Stage, session: Session, message: int) -> Story:
     """The writer searches for somebody who is not listed, and writes when the answer is there."""
     costs, gateway = stage.scenario.gateway, session.gateway
     yield stage.clock.until(stage.clock.now + session.link_s)
-    yield stage.does(gateway, Work.SEARCH, costs.receive_us + costs.command_us)
+    yield stage.does(gateway, Work.SEARCH, costs.receive_us + costs.command_us, message=message)
     reply = Task(stage.clock, costs.parse_us + costs.write_us)
     request = Request(gateway, Work.SEARCH, stage.scenario.database.search_us, reply)
+    request.is_for(message)
     yield from stage.ask(gateway, stage.database, request, reply)
     yield stage.clock.until(stage.clock.now + session.link_s)
     stage.notes.searched_s[message] = stage.clock.now

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 Story = Generator[Event, Any, None]
 
 
-def enter(stage: Stage, session: Session, room: int) -> Story:
-    """The server joins a session to a room of which its user is no member, and stays with it until it leaves."""
+def enter(stage: Stage, session: Session, room: int, message: int = -1) -> Story:
+    """The server joins a session to a room of which its user is no member, for a message to it, maybe. It stays there
+    until it leaves."""
     if room in session.entered:
         session.entered[room] = stage.clock.now
         return
@@ -39,7 +40,7 @@ def enter(stage: Stage, session: Session, room: int) -> Story:
         stage.counted_in(session.user, room, +1)
     if stage.design.leave == "idle":
         stage.clock.story(leave_when_idle(stage, session, room))
-    yield from stage.query(gateway, requests)
+    yield from stage.query(gateway, requests, message)
 
 
 def leave_when_idle(stage: Stage, session: Session, room: int) -> Story:

@@ -19,6 +19,7 @@ class Receive(Task):
     """At a gateway: a session's message is read and checked, and its first commands, or a refusal, are written."""
 
     __slots__ = ("cause", "commands", "message", "stage")
+    work = Work.RECEIVE
 
     def __init__(self, stage: Stage, message: int, commands: int, touches: tuple[str, ...]) -> None:
         super().__init__(stage.clock, touches=touches, luck=stage.factor(stage.scenario.gateway, RECEIVE, message))
@@ -38,7 +39,7 @@ class Receive(Task):
 class Publish(Job):
     """At a broker node: one PUBLISH, or (``on_bus``) a message taken from another node of the cluster."""
 
-    __slots__ = ("channel", "message", "on_bus", "recipient", "source", "stage", "subscribers", "unheard")
+    __slots__ = ("channel", "message", "on_bus", "recipient", "source", "stage", "subscribers", "unheard", "work")
 
     def __init__(
         self, stage: Stage, message: int, channel: int, recipient: int, source: int, on_bus: bool = False
@@ -46,6 +47,7 @@ class Publish(Job):
         self.touches = ()
         self.stage, self.message, self.channel, self.recipient = stage, message, channel, recipient
         self.source, self.on_bus = source, on_bus
+        self.work = Work.BUS if on_bus else Work.PUBLISH
         self.unheard: tuple[int, ...] = ()
         stage.notes.under_way[message] += 1
 
@@ -80,7 +82,7 @@ class Publish(Job):
                 if node is not station:
                     bus = Publish(stage, message, self.channel, self.recipient, self.source, on_bus=True)
                     station.send(node, bus)
-        station.work[Work.BUS if self.on_bus else Work.PUBLISH] += 1
+        station.work[self.work] += 1
         if station.limited:
             stage.lines.watch(station, self.subscribers)
         stage.carried(message)
@@ -125,6 +127,7 @@ class FanOut(Job):
         "stage",
         "targets",
     )
+    work = Work.WRITE
 
     def __init__(
         self, stage: Stage, message: int, recipient: int, pushed: bool, known: bool = False, source: int = -1
@@ -260,6 +263,7 @@ class LookUp(Task):
     """At a broker node: on which gateways do these users have sessions? ``holders`` are those that must be told."""
 
     __slots__ = ("gateway", "holders", "message", "reply", "stage", "users")
+    work = Work.LOOKUP
 
     def __init__(
         self, stage: Stage, message: int, users: tuple[int, ...], gateway: Gateway, reply: Task | FanOut
@@ -267,6 +271,7 @@ class LookUp(Task):
         costs = stage.scenario.broker
         super().__init__(stage.clock, costs.lookup_us + costs.lookup_user_us * len(users), (gateway.number,))
         self.stage, self.message, self.users, self.gateway, self.reply = stage, message, users, gateway, reply
+        reply.message = message
         self.holders: list[int] = []
 
     def end(self, station: Station) -> None:
@@ -304,11 +309,13 @@ class Store(Task):
     """
 
     __slots__ = ("already", "commands", "gateway", "message", "reply", "stage")
+    work = Work.STORE
 
     def __init__(self, stage: Stage, message: int, gateway: Gateway, reply: Task, commands: int) -> None:
         costs = stage.store_costs
         super().__init__(stage.clock, stage.store_us, (gateway.number,), luck=stage.factor(costs, STORE, message))
         self.stage, self.message, self.gateway, self.reply = stage, message, gateway, reply
+        reply.message = message
         self.commands, self.already = commands, False
         stage.notes.under_way[message] += 1
 
@@ -335,6 +342,7 @@ class Sync(Task):
     """At the database or a broker node: what a user has missed is read."""
 
     __slots__ = ("missed", "reply", "session", "stage")
+    work = Work.RECOVER
 
     def __init__(self, stage: Stage, session: Session, reply: Task) -> None:
         costs = stage.store_costs

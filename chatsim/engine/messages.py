@@ -167,7 +167,7 @@ class Messages(Routes):
         self._is_taken(message)
         self.notes.routed_s[message] = self.clock.now
         if store == "after":
-            yield self.does(gateway, Work.COMMAND, self.scenario.gateway.command_us)
+            yield self.does(gateway, Work.COMMAND, self.scenario.gateway.command_us, message=message)
             gateway.send(self.store_of(message), self.storing(message, gateway, routes=False))
         if self.lists.loads:
             self.lists.noted(message, gateway)
@@ -176,7 +176,7 @@ class Messages(Routes):
 
     def acknowledge(self, message: int, session: Session) -> Story:
         """The gateway tells the sender that it has taken a message."""
-        yield self.does(session.gateway, Work.ACK, self.scenario.gateway.write_us)
+        yield self.does(session.gateway, Work.ACK, self.scenario.gateway.write_us, message=message)
         self.outbound.send(session, 0.0, self._acked, (session, message))
 
     def find(self, message: int, session: Session) -> Answer:
@@ -203,25 +203,24 @@ class Messages(Routes):
         """What must be asked, and who must be in the room, before a message that was taken goes on."""
         gateway, costs = session.gateway, self.scenario.gateway
         if self.access.must_ask(message, gateway):
-            yield from self.query(
-                gateway, [(self.database, self.access.question(message, gateway, Task(self.clock, costs.parse_us)))]
-            )
+            question = self.access.question(message, gateway, Task(self.clock, costs.parse_us))
+            yield from self.query(gateway, [(self.database, question)], message)
         cause = self.access.answer(message, gateway)
         if cause:
-            yield self.does(gateway, Work.REFUSAL, costs.write_us)
+            yield self.does(gateway, Work.REFUSAL, costs.write_us, message=message)
             self.notes.refused[message] += 1
             self.refuse(message, cause)
             return False
         room = self.rooms.room[message]
         if self.rooms.kind == PERSONAL_ROOMS and self.rooms.partner(message) >= 0 and not session.gone:
-            yield from enter(self, session, room)
+            yield from enter(self, session, room, message)
         if self.creates_rooms and not self.rooms.exists[room]:
             yield from self.found(message, gateway)
         if self.asks_members:
             broker = self.scenario.broker
             cost_us = broker.lookup_us + broker.lookup_user_us * len(self.hearers(message))
             request = Request(gateway, Work.MEMBERS, cost_us, Task(self.clock, costs.parse_us))
-            yield from self.query(gateway, [(self.node_of_room(message), request)])
+            yield from self.query(gateway, [(self.node_of_room(message), request)], message)
         return True
 
     def found(self, message: int, gateway: Gateway) -> Story:
@@ -236,7 +235,7 @@ class Messages(Routes):
             cost_us = self.scenario.broker.update_us * members
             reply = Task(self.clock, self.scenario.gateway.parse_us)
             request = Request(gateway, Work.UPDATE, cost_us, reply, times=members)
-            yield from self.query(gateway, [(self.node_of_room(message), request)])
+            yield from self.query(gateway, [(self.node_of_room(message), request)], message)
 
     def receive(self, message: int, gateway: Gateway) -> Answer:
         """The gateway reads and checks a message, and writes the first commands for it or refuses it."""

@@ -49,11 +49,12 @@ class Notice:
 class Announce(Job):
     """At a broker node: a notice is published on a channel, or (``on_bus``) taken from another node of the cluster."""
 
-    __slots__ = ("channel", "notice", "on_bus", "scope", "subscribers")
+    __slots__ = ("channel", "notice", "on_bus", "scope", "subscribers", "work")
 
     def __init__(self, notice: Notice, channel: int, scope: int, on_bus: bool = False) -> None:
         self.touches = ()
         self.notice, self.channel, self.scope, self.on_bus = notice, channel, scope, on_bus
+        self.work = Work.NOTICE_BUS if on_bus else Work.NOTICE_PUBLISH
 
     def begin(self, station: Node, at_s: float) -> float:
         stage = self.notice.stage
@@ -73,7 +74,7 @@ class Announce(Job):
                 if node is not station:
                     station.send(node, Announce(self.notice, self.channel, self.scope, on_bus=True))
         self.notice.pushed(len(self.subscribers))
-        station.work[Work.NOTICE_BUS if self.on_bus else Work.NOTICE_PUBLISH] += 1
+        station.work[self.work] += 1
         station.work[Work.NOTICE_PUSH] += len(self.subscribers)
 
 
@@ -81,6 +82,7 @@ class Tell(Job):
     """At a gateway: a notice is read, if it was pushed, and written to the sessions that it is for."""
 
     __slots__ = ("notice", "pushed", "scope", "targets")
+    work = Work.NOTICE
 
     def __init__(self, notice: Notice, scope: int, pushed: bool) -> None:
         self.touches = ()

@@ -159,19 +159,24 @@ class Stage:
         self._read_world()
         self.lines = Lines(self)
 
-    def does(self, gateway: Gateway, work: Work, cost_us: float, times: int = 1) -> Task:
-        """An item of work at a gateway, for a process to yield."""
+    def does(self, gateway: Gateway, work: Work, cost_us: float, times: int = 1, message: int = -1) -> Task:
+        """An item of work at a gateway, for a process to yield; for one message, maybe."""
         job = Task(self.clock, cost_us)
+        job.work, job.message = work, message
         gateway.work[work] += times
         gateway.take(job)
         return job
 
-    def query(self, gateway: Gateway, requests: Sequence[tuple[Station, Request]]) -> Story:
-        """The gateway sends requests, all at once, and waits until it has read every reply."""
+    def query(
+        self, gateway: Gateway, requests: Sequence[tuple[Station, Request]], message: int = -1
+    ) -> Story:
+        """The gateway sends requests, all at once, and waits until it has read every reply; for one message, maybe."""
         if not requests:
             return
-        yield self.does(gateway, Work.COMMAND, self.scenario.gateway.command_us * len(requests), len(requests))
+        cost_us = self.scenario.gateway.command_us * len(requests)
+        yield self.does(gateway, Work.COMMAND, cost_us, len(requests), message)
         for station, request in requests:
+            request.is_for(message)
             gateway.send(station, request)
         for _, request in requests:
             yield request.awaited

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable
-from typing import Any
+from typing import Any, Protocol
 
 from simpy.events import Event
 
@@ -26,12 +26,14 @@ class Job:
     """One waiting item of a station.
 
     Subclasses decide in :meth:`begin`, when a worker turns to the item, and act in :meth:`end`, when it leaves.
-    ``touches`` are the connections that it writes to.
+    ``touches`` are the connections that it writes to; ``work`` is what it counts as, ``message`` which one it is for.
     """
 
     __slots__ = ("arrived_s", "touches")
     touches: Iterable[Hashable]
     arrived_s: float
+    work: Work = Work.PARSE
+    message: int = -1
 
     def begin(self, station: Any, at_s: float) -> float:
         """The cost of the item in us, decided at ``at_s``, when a worker turns to it."""
@@ -47,6 +49,19 @@ class Job:
     def is_push(self) -> bool:
         """Whether it is a push of a message to a gateway, which a stream may keep."""
         return False
+
+
+class Observer(Protocol):
+    """Whoever wants to know when items leave for a station, have their turn, and have left."""
+
+    def sent(self, station: Station, place: Station, jobs: list[Any]) -> None:
+        """Items leave a station for another."""
+
+    def turn(self, station: Station, job: Job, start_s: float, at_s: float, cost_us: float) -> None:
+        """In a tick that began at ``start_s`` a worker turns to an item at ``at_s``."""
+
+    def left(self, station: Station, job: Job) -> None:
+        """An item leaves."""
 
 
 class Task(Job, Event):
@@ -99,6 +114,12 @@ class Request(Task):
         super().__init__(gateway.clock, cost_us, (gateway.number,), luck)
         self.gateway, self.work, self.times, self.reply, self.act = gateway, work, times, reply, act
         self.otherwise = otherwise
+
+    def is_for(self, message: int) -> None:
+        """The request and its reply serve one message."""
+        self.message = message
+        if self.reply is not None:
+            self.reply.message = message
 
     def end(self, station: Station) -> None:
         if self.act is not None:
@@ -170,6 +191,7 @@ class Station:
         self.notes = notes
         self.post = post
         self.host = host
+        self.observer: Observer | None = None
         self.queue: deque[Job] = deque()
         self.idle = costs.cores
         self.waits_for_core = False
@@ -257,7 +279,7 @@ class Station:
     def _tick(self, slept: bool) -> None:
         """Takes a batch, decides what it costs, and lets its results leave in time."""
         start_s = self.clock._now
-        queue, by_item = self.queue, self.by_item
+        queue, by_item, observer = self.queue, self.by_item, self.observer
         taken = len(queue) if len(queue) < self.batch_max else self.batch_max
         slow = self.slow
         spent_us = (self.tick_us + self.wake_us if slept else self.tick_us) * slow
@@ -271,6 +293,8 @@ class Station:
             waited_s += start_s - job.arrived_s
             item_us = job.begin(self, start_s + spent_us * US) * slow
             items_us += item_us
+            if observer is not None:
+                observer.turn(self, job, start_s, start_s + spent_us * US, item_us)
             spent_us += item_us
             if flush_us and job.touches:
                 if by_item:
@@ -294,7 +318,10 @@ class Station:
         batch = event.value
         if batch in self.in_work:
             self.ending = True
-            batch.pop(0).end(self)
+            job = batch.pop(0)
+            if self.observer is not None:
+                self.observer.left(self, job)
+            job.end(self)
             self.flush()
             self.ending = False
 
@@ -305,6 +332,8 @@ class Station:
             return
         self.ending = True
         for job in batch:
+            if self.observer is not None:
+                self.observer.left(self, job)
             job.end(self)
         del self.in_work[batch]
         self.flush()
@@ -325,4 +354,6 @@ class Station:
         while self.parcels:
             parcels, self.parcels = self.parcels, {}
             for place, items in parcels.items():
+                if self.observer is not None and isinstance(place, Station):
+                    self.observer.sent(self, place, items)
                 self.post(self, place, items)

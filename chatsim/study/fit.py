@@ -452,19 +452,19 @@ def workload_file(fitted: Fitted, name: str, command: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def free_file(said: str, force: bool) -> Path:
+def free_file(said: str, force: bool, option: str = "--out") -> Path:
     """The path to write to; InputError where it is taken, unless ``force`` allows that, or cannot be a file."""
     path = Path(said)
     if path.is_dir():
-        raise InputError(f"--out {said}: is a folder: the name of a file is needed")
+        raise InputError(f"{option} {said}: is a folder: the name of a file is needed")
     if path.exists() and not force:
-        raise InputError(f"--out {said}: exists already: another name is needed, or --force to replace it")
+        raise InputError(f"{option} {said}: exists already: another name is needed, or --force to replace it")
     if not path.parent.is_dir():
-        raise InputError(f"--out {said}: no such folder: {path.parent}")
+        raise InputError(f"{option} {said}: no such folder: {path.parent}")
     return path
 
 
-def write_whole(path: Path, text: str) -> None:
+def write_whole(path: Path, text: str, option: str = "--out") -> None:
     """Writes a file so that it is there whole or not at all. InputError where it cannot be written."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -472,7 +472,7 @@ def write_whole(path: Path, text: str) -> None:
         draft.replace(path)
     except OSError as error:
         draft.unlink(missing_ok=True)
-        raise InputError(f"--out {path}: cannot be written: {error.strerror or error}") from error
+        raise InputError(f"{option} {path}: cannot be written: {error.strerror or error}") from error
 
 
 def _said_keys(keys: Mapping[str, float], part: str) -> list[str]:
