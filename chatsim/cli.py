@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, NoReturn
 
 import typer
 
-from chatsim import __version__, decide_cli, study_cli
+from chatsim import __version__, decide_cli, study_cli, trace_cli
 from chatsim.options import (
     AsJson,
     Faults,
