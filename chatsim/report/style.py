@@ -176,6 +176,18 @@ def write_figure(figure: Figure, folder: str | Path, stem: str) -> tuple[Path, P
 TIME_UNITS = (("s", 1.0), ("min", 60.0), ("h", 3600.0), ("days", 86400.0))
 
 
+def time_said(time_s: float) -> str:
+    """A time in words, in the unit that suits it.
+
+    >>> time_said(61.5), time_said(5400.0), time_said(0.25)
+    ('61.5 s', '90 min', '0.25 s')
+    """
+    name, unit_s = next((unit for unit in reversed(TIME_UNITS) if time_s >= 20 * unit[1]), TIME_UNITS[0])
+    if time_s <= 1200:
+        name, unit_s = TIME_UNITS[0]
+    return f"{time_s / unit_s:.4g} {name}"
+
+
 def time_axis(axes: Axes, span_s: float) -> None:
     """Marks an x axis in seconds with round numbers of the unit that suits its span. Modifies the axes."""
     from matplotlib.ticker import FuncFormatter, MultipleLocator
