@@ -25,7 +25,8 @@ from chatsim.analysis.hops import (
 )
 from chatsim.analysis.latency import least_samples
 from chatsim.analysis.stations import tier_of
-from chatsim.engine.outcome import Columns, Outcome
+from chatsim.engine.outcome import Columns, Outcome, Work
+from chatsim.scenario import AuditError
 
 NEAR = {"p50": (0.5, 0.05), "p99": (0.99, 0.005)}
 """A percentile's share, and how far from it a delivery may lie to be near it."""
@@ -102,8 +103,12 @@ def _parts(
 def _pieces(outcome: Outcome, row: int, visits: Columns, sent_off_s: float) -> pd.DataFrame:
     """The passage of one delivery by place and what, with the links of the clients each in two: place, what, spent_s."""
     message = int(outcome.deliveries["message"][row])
+    whole = passage(outcome, visits, message, row)
+    received = (visits["message"] == message) & (visits["work"] == Work.RECEIVE)
+    if float(whole["end_s"].iloc[0]) not in visits["arrived_s"][received]:
+        raise AuditError(f"delivery {row}: its way is not known back to where its sender's gateway had it")
     spent = []
-    for piece in passage(outcome, visits, message, row).itertuples():
+    for piece in whole.itertuples():
         start_s, end_s = piece.start_s, piece.end_s
         if piece.kind == SENDERS_LINK:
             at_s = min(max(_connected_s(outcome, message, end_s), start_s), end_s)

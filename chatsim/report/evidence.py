@@ -35,7 +35,7 @@ from chatsim.analysis.resources import LOGINS, errors_over_time, use_over_time
 from chatsim.report import charts, decisions, faults, reference
 from chatsim.report import evidence_charts as own_charts
 from chatsim.report.exhibit import Exhibit
-from chatsim.report.style import number, time_said
+from chatsim.report.style import ms_said, number, time_said
 from chatsim.study import again
 from chatsim.study.faults import storms
 
@@ -119,13 +119,13 @@ def percentiles_of_designs(outcomes: Mapping[str, Outcome]) -> Exhibit | None:
 
 
 def _one_curve(figures: Mapping[str, float]) -> str:
-    said = f"Half of {figures['count']:,} live deliveries take at most {number(figures['p50_ms'])} ms"
+    said = f"Half of {figures['count']:,} live deliveries take at most {ms_said(figures['p50_ms'])}"
     if not math.isnan(figures["p99_ms"]):
         times = figures["p99_ms"] / figures["p50_ms"]
-        said += f", 99 % at most {number(figures['p99_ms'])} ms, {number(times)} times as long"
+        said += f", 99 % at most {ms_said(figures['p99_ms'])}, {number(times)} times as long"
     if not math.isnan(figures["p999_ms"]):
-        said += f", 99.9 % at most {number(figures['p999_ms'])} ms"
-    return f"{said}; the slowest takes {number(figures['max_ms'])} ms."
+        said += f", 99.9 % at most {ms_said(figures['p999_ms'])}"
+    return f"{said}; the slowest takes {ms_said(figures['max_ms'])}."
 
 
 def _curves(figures: Mapping[str, Mapping[str, float]]) -> str:
@@ -134,9 +134,9 @@ def _curves(figures: Mapping[str, Mapping[str, float]]) -> str:
         return "Too few deliveries to compare the p99 of these designs: each needs 100."
     best, worst = min(known, key=known.__getitem__), max(known, key=known.__getitem__)
     if known[best] == known[worst]:
-        return f"All have a p99 of {number(known[best])} ms."
+        return f"All have a p99 of {ms_said(known[best])}."
     return (
-        f"The p99 goes from {number(known[best])} ms ({best}) to {number(known[worst])} ms ({worst}), "
+        f"The p99 goes from {ms_said(known[best])} ({best}) to {ms_said(known[worst])} ({worst}), "
         f"{number(known[worst] / known[best])} times as long."
     )
 
@@ -157,7 +157,7 @@ def _breakdown_said(table: pd.DataFrame) -> str:
     for name in names:
         part = table[table["percentile"] == name]
         row = part.loc[part["share"].idxmax()]
-        said.append(f"near {name}, {_share(row['share'])} of the {number(row['whole_ms'])} ms is {_part_said(row)}")
+        said.append(f"near {name}, {_share(row['share'])} of the {ms_said(row['whole_ms'])} is {_part_said(row)}")
     top = table[table["percentile"] == names[0]]
     queues = float(top.loc[top["what"] == WAITS, "share"].sum())
     work = float(top.loc[top["what"].isin((WORKS, SHARES)), "share"].sum())
@@ -204,9 +204,9 @@ def _added_said(every: pd.DataFrame) -> str:
     its = rows[rows["design"] == most]
     row = its.loc[its["mean_ms"].idxmax()]
     said = (
-        f"Near {name} the way between the clients' links takes from {number(spent.min())} ms ({spent.idxmin()}) to "
-        f"{number(spent.max())} ms ({most})" if len(spent) > 1 else
-        f"Near {name} the way between the clients' links takes {number(spent.max())} ms"
+        f"Near {name} the way between the clients' links takes from {ms_said(spent.min())} ({spent.idxmin()}) to "
+        f"{ms_said(spent.max())} ({most})" if len(spent) > 1 else
+        f"Near {name} the way between the clients' links takes {ms_said(spent.max())}"
     )  # fmt: skip
     return f"{said}, of which {_share(row['mean_ms'] / spent.max())} is {_part_said(row)}."
 
@@ -231,8 +231,8 @@ def _heat_said(outcome: Outcome, table: pd.DataFrame) -> str:
         return "All that was delivered came after the run was to end."
     worst, best = known.loc[known[column].idxmax()], known.loc[known[column].idxmin()]
     said = (
-        f"In the worst tenth of the run, {_from_to(worst)}, the {words} is {number(worst[column])} ms, in the best "
-        f"{number(best[column])} ms"
+        f"In the worst tenth of the run, {_from_to(worst)}, the {words} is {ms_said(worst[column])}, in the best "
+        f"{ms_said(best[column])}"
     )
     hit = [
         f"{what} {_when(start_s, end_s)}"
@@ -268,9 +268,13 @@ def _use_said(use: pd.DataFrame, errors: pd.DataFrame) -> str:
     wrong = [f"{count:,} {ERROR_WORDS[place]}" for place, count in counts.items() if count]
     return (
         f"Busiest is {top}: {_share(busy.max())} of the time, and at most {_share(most)} of {_span(use)}. "
-        f"The longest queue is {number(longest['queue_items'])} items at {longest['station']}, {_from_to(longest)}. "
+        f"The longest queue is {_items(longest['queue_items'])} at {longest['station']}, {_from_to(longest)}. "
         f"Errors: {', '.join(wrong) if wrong else 'none'}."
     )
+
+
+def _items(count: float) -> str:
+    return "1 item" if count == 1 else f"{count:,.3g} items" if count < 1000 else f"{count:,.0f} items"
 
 
 def _span(use: pd.DataFrame) -> str:
@@ -290,15 +294,19 @@ def fan_out_exhibit(outcome: Outcome) -> Exhibit | None:
 
 
 def _last_said(table: pd.DataFrame) -> str:
-    said = []
-    for row in (table.iloc[-1], table.iloc[0])[: len(table)]:
-        one = "1 session" if row["sessions"] == "1" else f"{row['sessions']} sessions"
-        times = row["last_mean_ms"] / row["bound_ms"]
-        said.append(
-            f"{one} {'has' if one == '1 session' else 'have'} a message after {number(row['last_mean_ms'])} ms, "
-            f"{times:.2f} times the bound of the links alone"
-        )
-    return f"In the mean, all of {' and '.join(said)}."
+    first, last = table.iloc[0], table.iloc[-1]
+    said = (
+        f"In the mean {_all_of(last)} a message after {ms_said(last['last_mean_ms'])}, "
+        f"{last['last_mean_ms'] / last['bound_ms']:.2f} times the fork-join bound of the links alone"
+    )
+    if len(table) == 1:
+        return f"{said}."
+    times = first["last_mean_ms"] / first["bound_ms"]
+    return f"{said}; {_all_of(first)} it after {ms_said(first['last_mean_ms'])}, {times:.2f} times."
+
+
+def _all_of(row: pd.Series) -> str:
+    return "the 1 session has" if row["sessions"] == "1" else f"all of {row['sessions']} sessions have"
 
 
 def friends_exhibit(outcome: Outcome) -> Exhibit | None:
@@ -349,14 +357,20 @@ def fault_exhibit(outcome: Outcome) -> Exhibit | None:
 def _faults_said(outcome: Outcome) -> str:
     row = recovery(outcome)
     hit = ", ".join(what for what in struck(outcome)["what"].head(3))
-    ends = [f"{row[name]:,} {words}" for name, words in (("lost", "lost"), ("refused", "refused"))]
-    said = f"After {hit}, of messages x recipients {' and '.join(ends)} over the run; {row['sessions_hit']:,} sessions cut"
+    stopped = len(np.unique(outcome.breaks["message"]))
+    said = (
+        f"With {hit}, {stopped:,} messages were stopped on their way; of messages x recipients {row['lost']:,} are lost and "
+        f"{row['refused']:,} refused over the run; {row['sessions_hit']:,} sessions were cut"
+    )
     if row["sessions_hit"] and not math.isnan(row["back_all_s"]):
         said += f", all back after {number(row['back_all_s'])} s"
     elif row["never_back"]:
         said += f", {row['never_back']:,} never back"
-    drain = "" if math.isnan(row["drain_s"]) else f"; queues are back to their level {number(row['drain_s'])} s after the end"
-    return f"{said}{drain}."
+    if row["drain_s"] == 0:
+        said += "; no queue outlasts it"
+    elif not math.isnan(row["drain_s"]):
+        said += f"; queues are back to their level {number(row['drain_s'])} s after its end"
+    return f"{said}."
 
 
 def storm_exhibit(outcome: Outcome) -> Exhibit | None:

@@ -32,6 +32,7 @@ from chatsim.report.style import (
     TIER_COLORS,
     legend,
     mark,
+    ms_said,
     new_figure,
     nothing,
     number,
@@ -65,6 +66,7 @@ DESIGN_LOOKS: dict[str, dict[str, Any]] = {
 CLIENT_LINKS = (CLIENT_LINK, LAST_LINK)
 STATIONS_MAX = 12
 STRIP_IN = 0.2
+QUEUE_TOP_LEAST = 10.0  # so that the one item that a tick takes, which is no queue, stays pale
 ERROR_LOOKS: dict[str, tuple[str, Any]] = {
     **{tier: (color, TIER_LINES[tier]) for tier, color in TIER_COLORS.items()},
     LOGINS: ("#000000", (0, (6, 1.5, 1.2, 1.5))),
@@ -93,7 +95,7 @@ def breakdown_chart(table: pd.DataFrame, title: str = "Where the time goes") -> 
         for axes, name in zip(panels, names, strict=True):
             part = table[table["percentile"] == name]
             _place_bars(axes, part, places)
-            axes.set_title(f"near {name}: {number(part['whole_ms'].iloc[0])} ms", fontweight="normal")
+            axes.set_title(f"near {name}: {ms_said(part['whole_ms'].iloc[0])}", fontweight="normal")
             axes.set_xlabel("time spent (ms)")
         panels[0].set_yticks(range(len(places)), places)
         panels[0].set_ylim(len(places) - 0.4, -0.6)
@@ -274,14 +276,14 @@ def _strip(
     words: tuple[str, str, bool],
 ) -> None:
     """A row of cells per station, the darker the more, with a figure beside each row. Modifies ``axes``."""
-    from matplotlib.colors import Normalize, SymLogNorm
+    from matplotlib.colors import LogNorm, Normalize
 
     label, beside, logarithmic = words
-    top = max(float(values.max()), 1e-3)
-    norm = SymLogNorm(1.0, vmin=0, vmax=max(top, 1.0)) if logarithmic else Normalize(0, top)
-    cells = axes.pcolormesh(
-        _edges_s(use), np.arange(len(shown) + 1) - 0.5, values, cmap="cividis_r", norm=norm, rasterized=True
-    )
+    top = max(float(values.max()), QUEUE_TOP_LEAST if logarithmic else 1e-3)
+    norm = LogNorm(1.0, top) if logarithmic else Normalize(0, top)
+    seen = np.ma.masked_less(values, 1.0) if logarithmic else values
+    rows = np.arange(len(shown) + 1) - 0.5
+    cells = axes.pcolormesh(_edges_s(use), rows, seen, cmap="cividis_r", norm=norm, rasterized=True)
     axes.set_yticks(range(len(shown)), shown, fontsize=8)
     axes.set_ylim(len(shown) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0)
@@ -296,13 +298,13 @@ def _strip(
 
 
 def _log_ticks(top: float) -> list[float]:
-    """0, and at most three powers of ten up to ``top``.
+    """At most three powers of ten up to ``top``.
 
-    >>> _log_ticks(412.0), _log_ticks(0.3)
-    ([0.0, 1.0, 10.0, 100.0], [0.0, 1.0])
+    >>> _log_ticks(412.0), _log_ticks(25_000.0)
+    ([1.0, 10.0, 100.0], [1.0, 100.0, 10000.0])
     """
-    highest = max(math.floor(math.log10(max(top, 1.0))), 0)
-    return [0.0, *(10.0**power for power in range(0, highest + 1, max(1, math.ceil((highest + 1) / 3))))]
+    highest = math.floor(math.log10(top))
+    return [10.0**power for power in range(0, highest + 1, max(1, math.ceil(highest / 2)))]
 
 
 def _busy_said(percent: float) -> str:

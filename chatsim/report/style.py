@@ -152,6 +152,15 @@ def number(value: float) -> str:
     return f"{value:.3g}"
 
 
+def ms_said(value_ms: float) -> str:
+    """Milliseconds in a sentence: three digits, and whole ones above 1,000.
+
+    >>> ms_said(35.68), ms_said(6341.7)
+    ('35.7 ms', '6,342 ms')
+    """
+    return f"{value_ms:,.0f} ms" if value_ms >= 999.5 else f"{value_ms:.3g} ms"
+
+
 def write_figure(figure: Figure, folder: str | Path, stem: str) -> tuple[Path, Path]:
     """Writes ``stem.png`` (150 dpi) and ``stem.svg`` (text stays text) into a folder, and gives their paths.
 
