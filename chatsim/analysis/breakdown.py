@@ -101,27 +101,27 @@ def _parts(
 
 
 def _pieces(outcome: Outcome, row: int, visits: Columns, sent_off_s: float) -> pd.DataFrame:
-    """The passage of one delivery by place and what, with the links of the clients each in two: place, what, spent_s."""
+    """The passage of one delivery, with the links of the clients each in two: place, what, spent_s."""
     message = int(outcome.deliveries["message"][row])
     whole = passage(outcome, visits, message, row)
     received = (visits["message"] == message) & (visits["work"] == Work.RECEIVE)
     if float(whole["end_s"].iloc[0]) not in visits["arrived_s"][received]:
         raise AuditError(f"delivery {row}: its way is not known back to where its sender's gateway had it")
+    starts_s, ends_s = whole["start_s"].tolist(), whole["end_s"].tolist()
     spent = []
-    for piece in whole.itertuples():
-        start_s, end_s = piece.start_s, piece.end_s
-        if piece.kind == SENDERS_LINK:
+    for start_s, end_s, kind, station in zip(starts_s, ends_s, whole["kind"], whole["place"], strict=True):
+        if kind == SENDERS_LINK:
             at_s = min(max(_connected_s(outcome, message, end_s), start_s), end_s)
             spent += [(SENDER, WAITS, at_s - start_s), (CLIENT_LINK, TRAVELS, end_s - at_s)]
-        elif piece.kind == RECIPIENTS_LINK:
+        elif kind == RECIPIENTS_LINK:
             at_s = start_s if math.isnan(sent_off_s) else sent_off_s
             spent += [(OUTBOUND, WAITS, at_s - start_s), (LAST_LINK, TRAVELS, end_s - at_s)]
-        elif piece.kind == SERVERS_LINK:
+        elif kind == SERVERS_LINK:
             spent.append((SERVER_LINKS, TRAVELS, end_s - start_s))
-        elif piece.kind == HELD:
+        elif kind == HELD:
             spent.append((STREAM, WAITS, end_s - start_s))
         else:
-            spent.append((TIER_PLACES[tier_of(piece.place)], AT_STATIONS[piece.kind], end_s - start_s))
+            spent.append((TIER_PLACES[tier_of(station)], AT_STATIONS[kind], end_s - start_s))
     return pd.DataFrame(spent, columns=["place", "what", "spent_s"])
 
 

@@ -1,4 +1,4 @@
-"""When the last of a message's audience has it: a fork into as many deliveries as there are sessions, and their join."""
+"""When the last of a message's audience has it: a fork into a delivery per session, and their join."""
 
 from __future__ import annotations
 
@@ -39,22 +39,22 @@ def last_member(outcome: Outcome) -> pd.DataFrame:
     return pd.DataFrame(
         [
             {
-                "sessions": _class_said(int(power)),
+                "sessions": _class_said(int(part["power"].iloc[0])),
                 "sessions_mean": float(part["sessions"].mean()),
                 "messages": len(part),
                 "last_mean_ms": float(part["last_ms"].mean()),
                 "last_p99_ms": percentiles(part["last_ms"])["p99_ms"],
                 "each_mean_ms": float(part["sum_ms"].sum() / part["sessions"].sum()),
-                "bound_ms": float(np.mean([bound_ms(one) for one in _spread(part.index.to_numpy(), part["sessions"].mean())])),
+                "bound_ms": float(np.mean([bound_ms(one) for one in _spread(part)])),
             }
-            for power, part in found.groupby("power")
+            for _, part in found.groupby("power")
         ],
         columns=COLUMNS,
     )
 
 
 class _Bounds:
-    """The bound of single messages; ``message`` and ``session`` are of the live deliveries, in the order of messages."""
+    """The bound of single messages; ``message`` and ``session`` are those of the live deliveries."""
 
     def __init__(self, outcome: Outcome, message: Longs, session: Longs) -> None:
         order = np.argsort(message, kind="stable")
@@ -80,11 +80,12 @@ def session_links_s(outcome: Outcome) -> Floats:
     return np.array(links_s, np.float64)
 
 
-def _spread(messages: Longs, sessions: float) -> list[int]:
-    """All, or where they are many so many that a bound is soon found for them, evenly spread."""
-    many = max(BOUNDED_LEAST, min(BOUNDED_MAX, round(SESSIONS_MAX / sessions)))
+def _spread(part: pd.DataFrame) -> list[int]:
+    """The messages of a class, or where they are many so many that a bound is soon found for them, evenly spread."""
+    messages: list[int] = part.index.tolist()
+    many = max(BOUNDED_LEAST, min(BOUNDED_MAX, round(SESSIONS_MAX / float(part["sessions"].mean()))))
     places = np.linspace(0, len(messages) - 1, min(len(messages), many))
-    return [int(one) for one in messages[np.round(places).astype(np.int64)]]
+    return [messages[round(place)] for place in places.tolist()]
 
 
 def _class_said(power: int) -> str:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Recorder:
-    """Notes the items of ``message`` (one or several; -1: none), and all that are worked on from ``from_s`` to ``to_s``.
+    """Notes the items of ``message`` (one or several; -1: none), and all worked on from ``from_s`` to ``to_s``.
 
     >>> from chatsim.engine import Work, simulate
     >>> from chatsim.scenario import load_scenario

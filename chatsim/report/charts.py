@@ -294,8 +294,10 @@ def _draw_hits(axes: Axes, tables: Mapping[str, pd.DataFrame], words: str) -> li
     ceiling = 100 * float(every.loc[np.isinf(every["k"]), "hit_share"].max())
     axes.axhline(ceiling, color=PARITY, linestyle="--", linewidth=1.2, label="all contacts")
     below = ceiling > CEILING_HIGH
-    axes.annotate(f"{ceiling:.1f}", (0.02, ceiling), xycoords=axes.get_yaxis_transform(), xytext=(0, -3 if below else 3),
-                  textcoords="offset points", fontsize=8.5, color="#666666", va="top" if below else "bottom")
+    axes.annotate(
+        f"{ceiling:.1f}", (0.02, ceiling), xycoords=axes.get_yaxis_transform(), xytext=(0, -3 if below else 3),
+        textcoords="offset points", fontsize=8.5, color="#666666", va="top" if below else "bottom",
+    )
     handles = []
     for place, (name, rows) in enumerate(tables.items()):
         own, finite = mark(place), rows[np.isfinite(rows["k"])]

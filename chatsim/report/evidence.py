@@ -25,7 +25,6 @@ from chatsim.analysis.breakdown import (
     WAITS,
     WORKS,
 )
-from chatsim.analysis.columns import floats, is_delivered
 from chatsim.analysis.friendlists import hit_curve
 from chatsim.analysis.last_member import last_member
 from chatsim.analysis.latency import least_samples
@@ -35,7 +34,7 @@ from chatsim.analysis.resources import LOGINS, errors_over_time, use_over_time
 from chatsim.report import charts, decisions, faults, reference
 from chatsim.report import evidence_charts as own_charts
 from chatsim.report.exhibit import Exhibit
-from chatsim.report.style import ms_said, number, time_said
+from chatsim.report.style import ms_said, number, share_said, time_said
 from chatsim.study import again
 from chatsim.study.faults import storms
 
@@ -44,8 +43,7 @@ if TYPE_CHECKING:
     from chatsim.study.sensitivity import Screened
 
 STRIP_BINS, SLICES, TIMELINE_BINS = 60, 10, 150
-QUEUES = {"gateways": "waiting for gateways", "broker": "waiting for the broker",
-          "database": "waiting for the database"}  # fmt: skip
+ENOUGH = 10  # messages of a class of fan-outs, of which the sentence speaks
 WORDS = {
     SENDER: "waiting until the sender is connected",
     CLIENT_LINK: "the sender's link",
@@ -130,7 +128,7 @@ def _one_curve(figures: Mapping[str, float]) -> str:
 
 def _curves(figures: Mapping[str, Mapping[str, float]]) -> str:
     known = {name: each["p99_ms"] for name, each in figures.items() if not math.isnan(each["p99_ms"])}
-    if len(known) < 2:  # noqa: PLR2004
+    if len(known) < 2:
         return "Too few deliveries to compare the p99 of these designs: each needs 100."
     best, worst = min(known, key=known.__getitem__), max(known, key=known.__getitem__)
     if known[best] == known[worst]:
@@ -156,14 +154,19 @@ def _breakdown_said(table: pd.DataFrame) -> str:
     said = []
     for name in names:
         part = table[table["percentile"] == name]
-        row = part.loc[part["share"].idxmax()]
-        said.append(f"near {name}, {_share(row['share'])} of the {ms_said(row['whole_ms'])} is {_part_said(row)}")
+        row = _most(part, "share")
+        said.append(f"near {name}, {share_said(row['share'])} of the {ms_said(row['whole_ms'])} is {_part_said(row)}")
     top = table[table["percentile"] == names[0]]
     queues = float(top.loc[top["what"] == WAITS, "share"].sum())
     work = float(top.loc[top["what"].isin((WORKS, SHARES)), "share"].sum())
     text = "; ".join(said)
-    rest = f"all waiting together is {_share(queues)} of it, work at stations {_share(work)}"
+    rest = f"all waiting together is {share_said(queues)} of it, work at stations {share_said(work)}"
     return f"{text[0].upper()}{text[1:]}. Near {names[0]} {rest}."
+
+
+def _most(table: pd.DataFrame, column: str) -> pd.Series:
+    """The first row with the largest value."""
+    return table.iloc[int(np.argmax(table[column]))]
 
 
 def _part_said(row: pd.Series) -> str:
@@ -174,14 +177,6 @@ def _part_said(row: pd.Series) -> str:
         WORKS: f"work of {PLACE_WORDS[row['place']]}",
         SHARES: f"what ticks of {PLACE_WORDS[row['place']]} take besides the message itself",
     }[row["what"]]
-
-
-def _share(share: float) -> str:
-    """
-    >>> _share(0.712), _share(0.0041), _share(0.0)
-    ('71 %', '0.41 %', '0 %')
-    """
-    return f"{100 * share:.0f} %" if share >= 0.0995 or not share else f"{100 * share:.2g} %"
 
 
 def breakdown_of_designs(outcomes: Mapping[str, Outcome]) -> Exhibit | None:
@@ -202,13 +197,13 @@ def _added_said(every: pd.DataFrame) -> str:
     spent = rows.groupby("design", sort=False)["mean_ms"].sum()
     most = str(spent.idxmax())
     its = rows[rows["design"] == most]
-    row = its.loc[its["mean_ms"].idxmax()]
+    row = _most(its, "mean_ms")
     said = (
         f"Near {name} the way between the clients' links takes from {ms_said(spent.min())} ({spent.idxmin()}) to "
         f"{ms_said(spent.max())} ({most})" if len(spent) > 1 else
         f"Near {name} the way between the clients' links takes {ms_said(spent.max())}"
     )  # fmt: skip
-    return f"{said}, of which {_share(row['mean_ms'] / spent.max())} is {_part_said(row)}."
+    return f"{said}, of which {share_said(row['mean_ms'] / spent.max())} is {_part_said(row)}."
 
 
 # --------------------------------------------------------------------------- over time
@@ -225,28 +220,25 @@ def heat_exhibit(outcome: Outcome) -> Exhibit | None:
 
 
 def _heat_said(outcome: Outcome, table: pd.DataFrame) -> str:
-    column, words = ("p99_ms", "p99") if table["p99_ms"].notna().any() else ("max_ms", "longest latency")
-    known = table[table[column].notna()]
-    if known.empty:
+    """The worst tenth by p99, or where some tenth has too few deliveries for one, by the longest latency."""
+    some = table[table["deliveries"] > 0]
+    if some.empty:
         return "All that was delivered came after the run was to end."
-    worst, best = known.loc[known[column].idxmax()], known.loc[known[column].idxmin()]
-    said = (
-        f"In the worst tenth of the run, {_from_to(worst)}, the {words} is {ms_said(worst[column])}, in the best "
-        f"{ms_said(best[column])}"
-    )
+    column, words = ("p99_ms", "p99") if some["p99_ms"].notna().all() else ("max_ms", "longest latency")
+    worst, best = _most(some, column), some.iloc[int(np.argmin(some[column]))]
+    span_s = outcome.world.duration_s
+    said = [
+        f"In the worst tenth of the run, {time_said(span_s, worst['start_s'], worst['end_s'])}, the {words} is "
+        f"{ms_said(worst[column])}, in the best {ms_said(best[column])}"
+    ]
+    empty = len(table) - len(some)
+    said += [f"nothing was delivered live in {empty} of {len(table)} tenths"] if empty else []
     hit = [
-        f"{what} {_when(start_s, end_s)}"
+        f"{what}, {time_said(span_s, start_s, span_s if math.isnan(end_s) else end_s)}"
         for what, start_s, end_s in struck(outcome).head(2).itertuples(index=False, name=None)
     ]
-    return f"{said}; what struck was {' and '.join(hit)}." if hit else f"{said}."
-
-
-def _from_to(row: pd.Series) -> str:
-    return f"{time_said(row['start_s'])} to {time_said(row['end_s'])}"
-
-
-def _when(start_s: float, end_s: float) -> str:
-    return f"from {time_said(start_s)} on" if math.isnan(end_s) else f"from {time_said(start_s)} to {time_said(end_s)}"
+    said += [f"what struck was {' and '.join(hit)}"] if hit else []
+    return f"{'; '.join(said)}."
 
 
 def use_exhibit(outcome: Outcome) -> Exhibit | None:
@@ -257,28 +249,25 @@ def use_exhibit(outcome: Outcome) -> Exhibit | None:
     use, errors = use_over_time(outcome, bin_s), errors_over_time(outcome, bin_s)
     table = pd.concat([use, errors.rename(columns={"place": "station"})], ignore_index=True)
     figure = own_charts.use_strips(outcome, use, errors)
-    return Exhibit("use", "Utilisation, saturation and errors", _use_said(use, errors), figure, table)
+    return Exhibit("use", "Utilisation, saturation and errors", _use_said(outcome, use, errors), figure, table)
 
 
-def _use_said(use: pd.DataFrame, errors: pd.DataFrame) -> str:
-    busy = use.groupby("station", sort=False)["utilisation"].mean()
-    top, longest = str(busy.idxmax()), use.loc[use["queue_items"].idxmax()]
+def _use_said(outcome: Outcome, use: pd.DataFrame, errors: pd.DataFrame) -> str:
+    span_s = outcome.world.duration_s
+    width_s = use["end_s"] - use["start_s"]
+    busy = (use["utilisation"] * width_s).groupby(use["station"], sort=False).sum() / span_s
+    top, longest = str(busy.idxmax()), _most(use, "queue_items")
     most = float(use.loc[use["station"] == top, "utilisation"].max())
     counts = errors.groupby("place", sort=False)["errors"].sum()
-    wrong = [f"{count:,} {ERROR_WORDS[place]}" for place, count in counts.items() if count]
+    wrong = [f"{count:,} {ERROR_WORDS[str(place)]}" for place, count in counts.items() if count]
+    count = round(float(longest["queue_items"]))
     return (
-        f"Busiest is {top}: {_share(busy.max())} of the time, and at most {_share(most)} of {_span(use)}. "
-        f"The longest queue is {_items(longest['queue_items'])} at {longest['station']}, {_from_to(longest)}. "
+        f"Busiest is {top}: {share_said(busy.max())} of the time, and at most {share_said(most)} within "
+        f"{time_said(float(width_s.iloc[0]), float(width_s.iloc[0]))}. The longest queue is {count:,} "
+        f"item{'s' if count != 1 else ''} at {longest['station']}, "
+        f"{time_said(span_s, longest['start_s'], longest['end_s'])}. "
         f"Errors: {', '.join(wrong) if wrong else 'none'}."
     )
-
-
-def _items(count: float) -> str:
-    return "1 item" if count == 1 else f"{count:,.3g} items" if count < 1000 else f"{count:,.0f} items"
-
-
-def _span(use: pd.DataFrame) -> str:
-    return time_said(float(use["end_s"].iloc[0] - use["start_s"].iloc[0]))
 
 
 # --------------------------------------------------------------------------- fan-out and friends
@@ -294,12 +283,14 @@ def fan_out_exhibit(outcome: Outcome) -> Exhibit | None:
 
 
 def _last_said(table: pd.DataFrame) -> str:
-    first, last = table.iloc[0], table.iloc[-1]
+    known = table[table["messages"] >= ENOUGH]
+    known = known if len(known) else table
+    first, last = known.iloc[0], known.iloc[-1]
     said = (
         f"In the mean {_all_of(last)} a message after {ms_said(last['last_mean_ms'])}, "
         f"{last['last_mean_ms'] / last['bound_ms']:.2f} times the fork-join bound of the links alone"
     )
-    if len(table) == 1:
+    if len(known) == 1:
         return f"{said}."
     times = first["last_mean_ms"] / first["bound_ms"]
     return f"{said}; {_all_of(first)} it after {ms_said(first['last_mean_ms'])}, {times:.2f} times."
@@ -335,11 +326,13 @@ def _hits_said(table: pd.DataFrame, real: pd.DataFrame, limit: int) -> str:
     lengths = [length for length in openings.index if np.isfinite(length)]
     length = min(lengths, key=lambda known: (abs(known - limit), known))
     said = (
-        f"A list of {length:.0f} holds the partner at {_share(openings[length])} of conversation openings, one of all "
-        f"contacts at {_share(openings[math.inf])}"
+        f"A list of {length:.0f} holds the partner at {share_said(openings[length])} of conversation openings, one of "
+        f"all contacts at {share_said(openings[math.inf])}"
     )
     known = real[(real["of"] == "openings") & (real["k"] == length)]["hit_share"]
-    return f"{said}; in {reference.COLLEGEMSG} {length:.0f} hold {_share(float(known.iloc[0]))}." if len(known) else f"{said}."
+    if known.empty:
+        return f"{said}."
+    return f"{said}; in {reference.COLLEGEMSG} {length:.0f} hold it at {share_said(float(known.iloc[0]))}."
 
 
 # --------------------------------------------------------------------------- faults
@@ -359,8 +352,8 @@ def _faults_said(outcome: Outcome) -> str:
     hit = ", ".join(what for what in struck(outcome)["what"].head(3))
     stopped = len(np.unique(outcome.breaks["message"]))
     said = (
-        f"With {hit}, {stopped:,} messages were stopped on their way; of messages x recipients {row['lost']:,} are lost and "
-        f"{row['refused']:,} refused over the run; {row['sessions_hit']:,} sessions were cut"
+        f"With {hit}, {stopped:,} messages were stopped on their way; of messages x recipients {row['lost']:,} are lost "
+        f"and {row['refused']:,} refused over the run; {row['sessions_hit']:,} sessions were cut"
     )
     if row["sessions_hit"] and not math.isnan(row["back_all_s"]):
         said += f", all back after {number(row['back_all_s'])} s"
@@ -388,10 +381,12 @@ def storm_of_designs(outcomes: Mapping[str, Outcome]) -> Exhibit | None:
 
 
 def _storm_said(outcomes: Mapping[str, Outcome]) -> str:
+    span_s = max(outcome.world.duration_s for outcome in outcomes.values())
     peaks = {name: peak_tries(tries_s(outcome)) for name, outcome in outcomes.items()}
     worst = max(peaks, key=lambda name: peaks[name][0])
     tries = len(tries_s(outcomes[worst]))
-    said = f"{tries:,} tries to come back, at most {peaks[worst][0]:,} of them in 100 ms, at {time_said(peaks[worst][1])}"
+    at = time_said(span_s, peaks[worst][1])
+    said = f"{tries:,} tries to come back, at most {peaks[worst][0]:,} of them in 100 ms, at {at}"
     if len(peaks) == 1:
         return f"{said}."
     least = min(peaks, key=lambda name: peaks[name][0])

@@ -28,7 +28,6 @@ from chatsim.analysis.resources import LOGINS
 from chatsim.report.charts import latency_heatmap
 from chatsim.report.faults import LABELS_MAX, TIER_LINES, shade
 from chatsim.report.style import (
-    INK,
     TIER_COLORS,
     legend,
     mark,
@@ -37,6 +36,7 @@ from chatsim.report.style import (
     nothing,
     number,
     plain,
+    share_said,
     styled,
     time_axis,
     wrapped,
@@ -64,14 +64,16 @@ DESIGN_LOOKS: dict[str, dict[str, Any]] = {
     STREAM: {"facecolor": "#CC79A7", "edgecolor": "#ffffff", "hatch": "----"},
 }
 CLIENT_LINKS = (CLIENT_LINK, LAST_LINK)
-STATIONS_MAX = 12
+STATIONS_MAX = 8
 STRIP_IN = 0.2
-QUEUE_TOP_LEAST = 10.0  # so that the one item that a tick takes, which is no queue, stays pale
+TOP_LEAST = 10.0  # % and items: what is idle stays pale, as does the one item that a tick takes, which is no queue
 ERROR_LOOKS: dict[str, tuple[str, Any]] = {
     **{tier: (color, TIER_LINES[tier]) for tier, color in TIER_COLORS.items()},
     LOGINS: ("#000000", (0, (6, 1.5, 1.2, 1.5))),
 }
-ERROR_NAMES = {"gateway": "at gateways", "broker": "at the broker", "database": "at the database", LOGINS: "logins failed"}
+ERROR_NAMES = {
+    "gateway": "at gateways", "broker": "at the broker", "database": "at the database", LOGINS: "logins failed"
+}  # fmt: skip
 
 
 # --------------------------------------------------------------------------- where the time goes
@@ -95,7 +97,8 @@ def breakdown_chart(table: pd.DataFrame, title: str = "Where the time goes") -> 
         for axes, name in zip(panels, names, strict=True):
             part = table[table["percentile"] == name]
             _place_bars(axes, part, places)
-            axes.set_title(f"near {name}: {ms_said(part['whole_ms'].iloc[0])}", fontweight="normal")
+            mean = ms_said(part["whole_ms"].iloc[0])
+            axes.set_title(f"near {name}: {mean}, mean of {part['deliveries'].iloc[0]}", fontweight="normal")
             axes.set_xlabel("time spent (ms)")
         panels[0].set_yticks(range(len(places)), places)
         panels[0].set_ylim(len(places) - 0.4, -0.6)
@@ -143,7 +146,7 @@ def _place_bars(axes: Axes, part: pd.DataFrame, places: list[str]) -> None:
                 axes.barh(row, here[what], left=left, height=0.66, linewidth=0.6, label=what, **WHAT_LOOKS[what])
                 left += here[what]
         share = left / float(part["whole_ms"].iloc[0])
-        said = f"{number(left)} ({_percent(share)})" if left else "none"
+        said = f"{number(left)} ({share_said(share)})" if left else "none"
         axes.text(left + 0.02 * top, row, said, va="center", fontsize=8)
     _room_for_labels(axes, top, 1.75)
 
@@ -165,21 +168,15 @@ def _design_bars(axes: Axes, tables: Mapping[str, pd.DataFrame]) -> None:
 
 
 def _room_for_labels(axes: Axes, top: float, factor: float) -> None:
+    """Ticks as far as the bars go, and room for what stands beside them. Modifies ``axes``."""
     from matplotlib.ticker import MaxNLocator
 
-    axes.set_xlim(0, factor * top if top else 1.0)
-    axes.xaxis.set_major_locator(MaxNLocator(4))
-    axes.xaxis.set_major_formatter(lambda value, _: number(value) if value <= 1.05 * top else "")
+    most = top or 1.0
+    axes.set_xlim(0, factor * most)
+    ticks = [float(tick) for tick in MaxNLocator(3).tick_values(0.0, most) if tick <= 1.05 * most]
+    axes.set_xticks(ticks, [number(tick) for tick in ticks])
     axes.tick_params(axis="y", length=0)
     axes.grid(visible=False, axis="y")
-
-
-def _percent(share: float) -> str:
-    """
-    >>> _percent(0.456), _percent(0.004)
-    ('46 %', '0.4 %')
-    """
-    return f"{100 * share:.0f} %" if share >= 0.0995 else f"{100 * share:.2g} %"
 
 
 def _swatch(look: dict[str, Any]) -> Any:
@@ -200,7 +197,7 @@ def heat_with_faults(outcome: Outcome) -> Figure:
 
 
 def _mark_faults(outcome: Outcome, panels: Sequence[Axes], weight: str = "bold") -> None:
-    """Shades faults, over the cells, and names them above the first panel, whose title moves up. Modifies the panels."""
+    """Shades faults, and names them above the first panel, whose title moves up. Modifies the panels."""
     from matplotlib.patheffects import withStroke
 
     before = [set(axes.lines) for axes in panels]
@@ -216,7 +213,7 @@ def _mark_faults(outcome: Outcome, panels: Sequence[Axes], weight: str = "bold")
 def use_strips(outcome: Outcome, use: pd.DataFrame, errors: pd.DataFrame, title: str = "") -> Figure:
     """Utilisation and queue of each station over time as strips, and errors as lines: the USE method.
 
-    ``use`` and ``errors`` are of :mod:`chatsim.analysis.resources`. Of a tier with more than 12 stations the busiest 12
+    ``use`` and ``errors`` are of :mod:`chatsim.analysis.resources`. Of a tier with more than 8 stations the busiest 8
     are shown. Beside each strip stand its mean utilisation and its longest queue. Where there were no errors, that is
     said in place of the panel.
     """
@@ -230,12 +227,13 @@ def use_strips(outcome: Outcome, use: pd.DataFrame, errors: pd.DataFrame, title:
         figure.suptitle(title or f"Utilisation, queues and errors: {name}", x=0.01, ha="left", fontsize=10.5,
                         fontweight="bold")  # fmt: skip
         panels = figure.subplots(3, 1, sharex=True, height_ratios=heights)
+        some = _some_said(use, shown)
         busy = 100 * _grid(use, shown, "utilisation")
         means = [f"{_busy_said(value)} %" for value in np.average(busy, axis=1, weights=_widths_s(use))]
-        _strip(figure, panels[0], use, busy, shown, means, ("utilisation (%)", "mean", False))
+        _strip(figure, panels[0], use, busy, shown, means, (f"utilisation (%), mean at the right{some}", False))
         queue = _grid(use, shown, "queue_items")
         longest = [number(value) for value in queue.max(axis=1)]
-        _strip(figure, panels[1], use, queue, shown, longest, ("queue (items)", "longest", True))
+        _strip(figure, panels[1], use, queue, shown, longest, (f"queue (items), longest at the right{some}", True))
         if any_errors:
             _draw_errors(figure, panels[2], errors)
         else:
@@ -249,13 +247,25 @@ def use_strips(outcome: Outcome, use: pd.DataFrame, errors: pd.DataFrame, title:
 
 
 def shown_stations(use: pd.DataFrame) -> list[str]:
-    """The stations that strips are drawn for: all of a tier, or its 12 busiest, in their order."""
+    """The stations that strips are drawn for: all of a tier, or its 8 busiest, in their order."""
     shown = []
     for _, part in use.groupby("tier", sort=False):
         busy = part.groupby("station", sort=False)["utilisation"].mean()
         kept = set(busy.sort_values(ascending=False, kind="stable").index[:STATIONS_MAX])
         shown += [station for station in busy.index if station in kept]
     return shown
+
+
+def _some_said(use: pd.DataFrame, shown: list[str]) -> str:
+    """Which stations are not shown."""
+    all_of = use.groupby("tier", sort=False)["station"].unique()
+    plural = {"gateway": "gateways", "broker": "broker nodes"}
+    parts = [
+        f"{len(set(names) & set(shown))} busiest of {len(names)} {plural.get(str(tier), str(tier))}"
+        for tier, names in all_of.items()
+        if len(names) > STATIONS_MAX
+    ]
+    return f" ({', '.join(parts)})" if parts else ""
 
 
 def _grid(use: pd.DataFrame, shown: list[str], column: str) -> np.ndarray:
@@ -273,24 +283,24 @@ def _widths_s(use: pd.DataFrame) -> np.ndarray:
 
 def _strip(
     figure: Figure, axes: Axes, use: pd.DataFrame, values: np.ndarray, shown: list[str], said: list[str],
-    words: tuple[str, str, bool],
+    words: tuple[str, bool],
 ) -> None:
     """A row of cells per station, the darker the more, with a figure beside each row. Modifies ``axes``."""
     from matplotlib.colors import LogNorm, Normalize
 
-    label, beside, logarithmic = words
-    top = max(float(values.max()), QUEUE_TOP_LEAST if logarithmic else 1e-3)
+    title, logarithmic = words
+    top = max(float(values.max()), TOP_LEAST)
     norm = LogNorm(1.0, top) if logarithmic else Normalize(0, top)
     seen = np.ma.masked_less(values, 1.0) if logarithmic else values
     rows = np.arange(len(shown) + 1) - 0.5
-    cells = axes.pcolormesh(_edges_s(use), rows, seen, cmap="cividis_r", norm=norm, rasterized=True)
+    cells = axes.pcolormesh(_edges_s(use), rows, seen, cmap="Blues", norm=norm, rasterized=True)
     axes.set_yticks(range(len(shown)), shown, fontsize=8)
     axes.set_ylim(len(shown) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0)
     axes.grid(visible=False)
     for row, text in enumerate(said):
         axes.annotate(text, (1.01, row), xycoords=axes.get_yaxis_transform(), va="center", fontsize=8)
-    axes.set_title(f"{label}, {beside} at the right", fontweight="normal")
+    axes.set_title(title, fontweight="normal")
     bar = figure.colorbar(cells, ax=axes, pad=0.09, aspect=8, fraction=0.05)
     ticks = _log_ticks(top) if logarithmic else [0.0, top / 2, top]
     bar.set_ticks(ticks, labels=[number(tick) for tick in ticks])
@@ -354,9 +364,8 @@ def last_member_chart(table: pd.DataFrame, title: str = "When the last one has i
             if table[column].notna().any():
                 handles += axes.plot(table["sessions_mean"], table[column], label=words, **look)
                 names.append(words)
-        handles += axes.plot(
-            table["sessions_mean"], table["bound_ms"], color="#777777", linestyle=(0, (4, 2)), linewidth=1.4, label="bound"
-        )
+        bound: dict[str, Any] = {"color": "#777777", "linestyle": (0, (4, 2)), "linewidth": 1.4}
+        handles += axes.plot(table["sessions_mean"], table["bound_ms"], label="bound", **bound)
         axes.set_xscale("log", base=2)
         axes.set_xticks(table["sessions_mean"], _class_labels(table))
         axes.xaxis.set_minor_formatter(NullFormatter())
