@@ -22,6 +22,7 @@ UP, LINK, WORK, DOWN, LOST, PUSH, SAID = "uplink", "link", "work", "downlink", "
 SENDERS_LINK, QUEUE, TICK, OWN_WORK, SERVERS_LINK, HELD, RECIPIENTS_LINK = (
     "sender's link", "queue", "tick", "work", "links between servers", "held", "recipient's link",
 )  # fmt: skip
+ROUNDING_S = 1e-9  # the engine adds up an item's time in two ways, which may differ in the last digit
 PIECES = (SENDERS_LINK, QUEUE, TICK, OWN_WORK, SERVERS_LINK, HELD, RECIPIENTS_LINK)
 WORDS = {
     Work.RECEIVE: "reads and checks it",
@@ -321,7 +322,7 @@ def _writing(own: list[_Visit], gateway: int, user: int, written_s: float) -> _V
         if visit.work == Work.WRITE
         and visit.station == gateway
         and visit.recipient in (-1, user)
-        and visit.turn_s <= written_s <= visit.left_s
+        and visit.turn_s - ROUNDING_S <= written_s <= visit.left_s + ROUNDING_S
     ]
     return min(fits, key=lambda visit: visit.left_s, default=None)
 

@@ -38,6 +38,7 @@ class Outbound:
         self.size_bytes = journey.size_bytes
         self.loses = journey.lines.orderly
         self.remembers = journey.resends or journey.receipts or journey.keeps_missed
+        self.observer: Callable[[Sequence[int], float], None] | None = None
 
     def write(self, message: int, session: Session, leaves_s: float, factor: float) -> None:
         """A gateway writes a message to a session at ``leaves_s``; where its queue is full, the policy acts.
@@ -111,6 +112,8 @@ class Outbound:
         What a gateway had not sent off when it died is gone with it.
         """
         session, rows, sent_s = event.value
+        if self.observer is not None:
+            self.observer(rows, sent_s)
         for row in rows:
             if session.cut and sent_s > session.cut_s:
                 self.notes.lost(row, Cause.CRASHED)

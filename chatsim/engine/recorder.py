@@ -6,6 +6,7 @@ A run without a recorder notes nothing of this, and pays one comparison per item
 from __future__ import annotations
 
 import math
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from chatsim.engine.notes import NEVER, Rows
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Recorder:
-    """Notes the items of ``message`` (-1: of none), and all items worked on between ``from_s`` and ``to_s``.
+    """Notes the items of ``message`` (one or several; -1: none), and all worked on from ``from_s`` to ``to_s``.
 
     >>> from chatsim.engine import Work, simulate
     >>> from chatsim.scenario import load_scenario
@@ -29,8 +30,11 @@ class Recorder:
     'RECEIVE'
     """
 
-    def __init__(self, message: int = -1, from_s: float = math.inf, to_s: float = -math.inf) -> None:
-        self.message, self.from_s, self.to_s = message, from_s, to_s
+    def __init__(
+        self, message: int | Collection[int] = -1, from_s: float = math.inf, to_s: float = -math.inf
+    ) -> None:
+        self.messages = frozenset((message,) if isinstance(message, int) else message) - {-1}
+        self.from_s, self.to_s = from_s, to_s
         self.visits = Rows(
             message="i",
             recipient="i",
@@ -47,11 +51,14 @@ class Recorder:
         )
         self.under_way: dict[Job, tuple[int, int, float]] = {}
         self.in_work: dict[Job, int] = {}
+        self.sent_off_s: dict[int, float] = {}
 
     def watch(self, journey: Journey) -> None:
         """From now on the stations of a journey tell this recorder."""
         for station in (*journey.gateways, *journey.nodes, journey.database):
             station.observer = self
+        self.row_message = journey.notes.row_message
+        journey.outbound.observer = self.sent_off
 
     def sent(self, station: Station, place: Station, jobs: list[Job]) -> None:
         """Items leave a station for another."""
@@ -76,6 +83,15 @@ class Recorder:
         if row is not None:
             self.visits["left_s"][row] = station.clock.now
 
+    def sent_off(self, rows: Sequence[int], sent_s: float) -> None:
+        """The last byte of a packet left its session's outbound queue at ``sent_s``; it has arrived now.
+
+        ``sent_off_s`` keeps that for the followed messages, by their rows in ``deliveries``.
+        """
+        for row in rows:
+            if self.row_message[row] in self.messages:
+                self.sent_off_s[row] = sent_s
+
     def table(self) -> Columns:
         """One row per item and station, in the order in which workers turned to them.
 
@@ -94,4 +110,4 @@ class Recorder:
         return self.visits.table()
 
     def _is_followed(self, job: Job) -> bool:
-        return self.message >= 0 and job.message == self.message
+        return job.message in self.messages

@@ -47,6 +47,7 @@ NINES = (0.0, 50.0, 90.0, 99.0, 99.9, 99.99, 99.999, 99.9999)
 ROW_IN = 0.34
 FEW = 10  # deliveries of a moment, below which its p50 jumps about
 PARITY = "#999999"
+CEILING_HIGH = 92.0  # a share (%) above which there is no room for a label over its line
 HIT_PANELS = {"openings": "conversation openings", "all": "all messages"}
 
 
@@ -292,8 +293,11 @@ def _draw_hits(axes: Axes, tables: Mapping[str, pd.DataFrame], words: str) -> li
     axes.set_xlabel("friends listed")
     ceiling = 100 * float(every.loc[np.isinf(every["k"]), "hit_share"].max())
     axes.axhline(ceiling, color=PARITY, linestyle="--", linewidth=1.2, label="all contacts")
-    axes.annotate(f"{ceiling:.1f}", (0.02, ceiling), xycoords=axes.get_yaxis_transform(), xytext=(0, 3),
-                  textcoords="offset points", fontsize=8.5, color="#666666")
+    below = ceiling > CEILING_HIGH
+    axes.annotate(
+        f"{ceiling:.1f}", (0.02, ceiling), xycoords=axes.get_yaxis_transform(), xytext=(0, -3 if below else 3),
+        textcoords="offset points", fontsize=8.5, color="#666666", va="top" if below else "bottom",
+    )
     handles = []
     for place, (name, rows) in enumerate(tables.items()):
         own, finite = mark(place), rows[np.isfinite(rows["k"])]

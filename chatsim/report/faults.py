@@ -83,7 +83,7 @@ def timeline_chart(outcome: Outcome, title: str = "") -> Figure:
         fine, wide = timeline(outcome, duration_s / FINE_BINS), timeline(outcome, duration_s / BINS)
         name = wrapped(outcome.scenario.name, 60)
         figure.suptitle(title or f"Faults over time: {name}", x=0.01, ha="left", fontsize=10.5, fontweight="bold")
-        _shade(outcome, (upper, middle, lower))
+        shade(outcome, (upper, middle, lower))
         handles = [
             *_draw_sessions(upper, fine), *_draw_latency(middle, outcome), *_draw_losses(middle, wide),
             *_draw_queues(lower, wide),
@@ -128,7 +128,7 @@ def storm_chart(outcomes: Mapping[str, Outcome], title: str = "Who comes back wh
 # --------------------------------------------------------------------------- parts of charts
 
 
-def _shade(outcome: Outcome, panels: Sequence[Axes]) -> None:
+def shade(outcome: Outcome, panels: Sequence[Axes]) -> None:
     """Shades when faults struck, and names them above the first panel. Modifies the panels."""
     end_s = outcome.world.duration_s
     for start_s, over_s in _spans(outcome, end_s):

@@ -152,6 +152,26 @@ def number(value: float) -> str:
     return f"{value:.3g}"
 
 
+def ms_said(value_ms: float) -> str:
+    """Milliseconds in a sentence: three digits, and whole ones above 1,000.
+
+    >>> ms_said(35.68), ms_said(6341.7)
+    ('35.7 ms', '6,342 ms')
+    """
+    return f"{value_ms:,.0f} ms" if value_ms >= 999.5 else f"{value_ms:.3g} ms"
+
+
+def share_said(share: float) -> str:
+    """A share as percent: two digits, whole ones from 10 % on, nothing below a hundredth of a percent.
+
+    >>> [share_said(share) for share in (0.712, 0.0041, 0.0, 0.00001)]
+    ['71 %', '0.41 %', '0 %', '< 0.01 %']
+    """
+    if 0 < share < 0.5e-4:
+        return "< 0.01 %"
+    return f"{100 * share:.0f} %" if share >= 0.0995 or not share else f"{100 * share:.2g} %"
+
+
 def write_figure(figure: Figure, folder: str | Path, stem: str) -> tuple[Path, Path]:
     """Writes ``stem.png`` (150 dpi) and ``stem.svg`` (text stays text) into a folder, and gives their paths.
 
@@ -176,13 +196,28 @@ def write_figure(figure: Figure, folder: str | Path, stem: str) -> tuple[Path, P
 TIME_UNITS = (("s", 1.0), ("min", 60.0), ("h", 3600.0), ("days", 86400.0))
 
 
+def time_unit(span_s: float) -> tuple[str, float]:
+    """The unit that suits a span of time, and its seconds."""
+    if span_s <= 1200:
+        return TIME_UNITS[0]
+    return next((unit for unit in reversed(TIME_UNITS) if span_s >= 20 * unit[1]), TIME_UNITS[0])
+
+
+def time_said(span_s: float, *times_s: float) -> str:
+    """Times in words, in the unit of an axis of this span: one, or from one to another.
+
+    >>> time_said(600.0, 61.5), time_said(7200.0, 1800.0, 3600.0)
+    ('61.5 s', '30 to 60 min')
+    """
+    name, unit_s = time_unit(span_s)
+    return f"{' to '.join(f'{time_s / unit_s:.4g}' for time_s in times_s)} {name}"
+
+
 def time_axis(axes: Axes, span_s: float) -> None:
     """Marks an x axis in seconds with round numbers of the unit that suits its span. Modifies the axes."""
     from matplotlib.ticker import FuncFormatter, MultipleLocator
 
-    name, unit_s = next((unit for unit in reversed(TIME_UNITS) if span_s >= 20 * unit[1]), TIME_UNITS[0])
-    if span_s <= 1200:
-        name, unit_s = TIME_UNITS[0]
+    name, unit_s = time_unit(span_s)
     least = max(span_s, 1e-9) / unit_s / 8
     scale = 10.0 ** math.floor(math.log10(least))
     step = next(scale * nice for nice in (1, 2, 5, 10) if scale * nice >= least)

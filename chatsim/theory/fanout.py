@@ -124,6 +124,28 @@ def lognormal_max(count: float, median: float, sigma: float) -> float:
     return float(median * (1.0 + _simpson(gain, step) - _simpson(loss, step)))
 
 
+def lognormals_max(medians: npt.ArrayLike, sigma: float) -> float:
+    """Mean of the largest of independent log-normals with these medians and one sigma, in the unit of the medians.
+
+    With G the product of their distributions and x = e^u it is the integral of 1 - G(x), that is of (1 - G(e^u)) e^u.
+
+    >>> round(lognormals_max([15.0] * 20, 0.6), 3) == round(lognormal_max(20, 15.0, 0.6), 3)
+    True
+    """
+    from scipy.special import log_ndtr
+
+    places = np.asarray(medians, np.float64)
+    if not places.size or (places <= 0).any() or sigma < 0:
+        raise ValueError(f"medians = {places.tolist()}, sigma = {sigma:g}: positive medians are needed")
+    largest = float(places.max())
+    if sigma == 0:
+        return largest
+    steps = np.linspace(math.log(largest) - 8.0 * sigma, math.log(largest) + 10.0 * sigma + sigma * sigma, 401)
+    below = log_ndtr((steps[None, :] - np.log(places)[:, None]) / sigma).sum(axis=0)
+    step = float(steps[1] - steps[0])
+    return float(np.exp(steps[0])) + _simpson(-np.expm1(below) * np.exp(steps), step)
+
+
 def _simpson(values: Array, step: float) -> float:
     odd = len(values) - 1 + len(values) % 2
     values = values[:odd]
