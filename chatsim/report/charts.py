@@ -162,7 +162,8 @@ def saturation_curve(tables: Mapping[str, pd.DataFrame], title: str = "Saturatio
     """Carried load and p99 latency against offered load, all on log axes, one line per design.
 
     Each table has offered_per_s, carried_per_s (deliveries), p50_ms, p99_ms, and may have overloaded: such points are
-    hollow. A ring marks the knee, the point of most power (see ``analysis.knee``), where the table reaches beyond it.
+    hollow. ``carried_per_s_half_width`` and ``p99_ms_half_width`` are drawn as bands. A ring marks the knee, the
+    point of most power (see ``analysis.knee``), where the table reaches beyond it.
     """
     with styled():
         figure = new_figure(max(5.6, _legend_in(tables)))
@@ -311,6 +312,10 @@ def _draw_saturation(axes: Axes, rows: pd.DataFrame, column: str, place: int) ->
     own = mark(place)
     look: dict[str, Any] = {"color": own.color, "marker": own.marker}
     axes.plot(rows["offered_per_s"], rows[column], color=own.color, linestyle=own.line, label=column)
+    if f"{column}_half_width" in rows:
+        half = rows[f"{column}_half_width"].fillna(0.0)
+        low = np.maximum(rows[column] - half, 1e-3 * rows[column])  # a band that reaches 0 ends on a log axis
+        axes.fill_between(rows["offered_per_s"], low, rows[column] + half, color=own.color, alpha=0.18, linewidth=0)
     hollow = rows["overloaded"].to_numpy(dtype=bool) if "overloaded" in rows else np.zeros(len(rows), dtype=bool)
     for chosen, fill in ((~hollow, own.color), (hollow, "white")):
         part = rows[chosen]
