@@ -66,7 +66,7 @@ def figures_of(outcome: Outcome) -> dict[str, Figure]:
     row["logins"] = login["logins"]
     row |= {f"logins_{name}": login[name] for name in OF_LOGINS}
     row |= {f"login_{name}": login[name] for name in (*PERCENTILES, "mean_ms", "max_ms")}
-    row["users"] = outcome.world.users
+    row |= {"users": outcome.world.users, "duration_s": outcome.world.duration_s}
     row |= {LOADS[tier]: load for tier, load in loads(outcome).items()}
     row |= {TAKEN[name]: amount for name, amount in taken(outcome)._asdict().items()}
     if outcome.scenario.faults:
@@ -135,7 +135,7 @@ def known_figures() -> tuple[str, ...]:
         "database_utilisation", "discarded_share", "subscriptions", "connections", "overloaded", "recipients",
     )  # fmt: skip
     of_logins = (f"login_{name}" for name in (*PERCENTILES, "mean_ms", "max_ms"))
-    of_decisions = ("users", *LOADS.values(), *TAKEN.values())
+    of_decisions = ("users", "duration_s", *LOADS.values(), *TAKEN.values())
     all_logins = ("logins", *(f"logins_{name}" for name in OF_LOGINS), *of_logins)
     return (*run, *of_decisions, *OF_LATENCY, *all_logins, *_recovery(), *_chat())
 
