@@ -4,14 +4,9 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-
-if TYPE_CHECKING:
-    from chatsim.report.review import Evidence
-
-REPORT = "report.html"
 
 
 class Format(StrEnum):
@@ -46,40 +41,16 @@ def report(
 ) -> None:
     """Write a study's report: the decision, the evidence, and why to trust it."""
     from chatsim.report import page
+    from chatsim.study.archive import REPORT
 
     target = None if out is None else _new(out, force)
-    text = _text(folder, kind, evidence)
+    text = page.make(folder, kind is Format.md, evidence)
     if target is None and kind is Format.md:
         typer.echo(text, nl=False)
         return
     place = target or Path(folder) / REPORT
     page.write(place, text)
     typer.echo(f"Written to {place}: {len(text.encode()) / 1e6:.1f} MB")
-
-
-def write_report(folder: Path) -> Path:
-    """Writes ``report.html`` into the folder of a study, with its evidence, and gives its path."""
-    from chatsim.report import page
-
-    place = folder / REPORT
-    page.write(place, _text(str(folder), Format.html, evidence=True))
-    return place
-
-
-def _text(folder: str, kind: Format, evidence: bool) -> str:
-    from chatsim.report import page, terminal
-    from chatsim.report.review import read_review
-
-    charts: Evidence | None = _charts() if evidence and kind is Format.html else None
-    with terminal.progress("report") as progress:
-        review = read_review(folder, charts, progress)
-        return page.html(review) if kind is Format.html else page.markdown(review)
-
-
-def _charts() -> Evidence:
-    from chatsim.report.run_charts import run_exhibits
-
-    return run_exhibits
 
 
 def _new(out: str, force: bool) -> Path:

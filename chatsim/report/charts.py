@@ -349,6 +349,9 @@ def _scale_saturation(upper: Axes, lower: Axes, every: pd.DataFrame) -> None:
     upper.plot(ends, ends, color=PARITY, linewidth=1, zorder=1, label="carried = offered")
     upper.set_xlim(ends)
     latency = every["p99_ms"].to_numpy(dtype=np.float64)
+    if "p99_ms_half_width" in every:  # as much of the bands as leaves the curves to be seen
+        half = np.clip(every["p99_ms_half_width"].fillna(0.0).to_numpy(np.float64), 0.0, latency)
+        latency = np.concatenate([latency + half, np.maximum(latency - half, 0.5 * latency)])
     if (latency > 0).any():
         _log_axis(lower.yaxis, latency)
 

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 ROW_IN = 0.25
 ROWS_MOST = 24
+LABEL_WIDTH = 48
 COMPARED_MOST = 400      # points that are compared with the one named
 LOG_LEAST = 8.0          # levels that are so many times apart stand on a log axis
 WORSE, BETTER, OPEN = "#D55E00", "#009E73", "#666666"
@@ -50,8 +51,16 @@ def decision_exhibits(tables: Tables, plan: Plan, decision: Decision) -> list[Ex
     key = load_factor(plan)
     found = [saturation(tables, plan, key) if key else response(tables, plan, figure)]
     found += [effects(tables, plan, figure)] if len(plan.points) > 1 and not key else []
-    found += [differences(tables, decision, figure), front(decision, plan)] if len(decision.table) > 1 else []
+    fair = decision.table if key is None else _same_load(decision, key)
+    found += [differences(tables, decision, fair, figure), front(fair, plan)]
     return [exhibit for exhibit in found if exhibit is not None]
+
+
+def _same_load(decision: Decision, key: str) -> pd.DataFrame:
+    """The points that have the load of the one that the verdict names: others are neither better nor worse designs."""
+    named = decision.table.loc[decision.table["point"] == decision.named, key]
+    same: pd.DataFrame = decision.table[decision.table[key].isin(named)]
+    return same
 
 
 def said(figure: str) -> str:
@@ -196,9 +205,9 @@ def effects(tables: Tables, plan: Plan, figure: str) -> Exhibit | None:
     return Exhibit("effects", "What each factor does", conclusion, drawn, table)
 
 
-def differences(tables: Tables, decision: Decision, figure: str) -> Exhibit | None:
-    """All points against the one that the verdict names, paired by replication: a forest plot."""
-    wanted = decision.table[decision.table["runs"] > 0]["point"].head(COMPARED_MOST).tolist()
+def differences(tables: Tables, decision: Decision, fair: pd.DataFrame, figure: str) -> Exhibit | None:
+    """These points against the one that the verdict names, paired by replication: a forest plot."""
+    wanted = fair[fair["runs"] > 0]["point"].head(COMPARED_MOST).tolist()
     wanted = [*dict.fromkeys([decision.named, *wanted])]
     runs = tables.runs[tables.runs["point"].isin(wanted)]
     if len(wanted) < 2 or figure not in runs:
@@ -213,10 +222,12 @@ def differences(tables: Tables, decision: Decision, figure: str) -> Exhibit | No
         return None
     shown = table[table["difference"].notna()].head(ROWS_MOST)
     colors = [SIDES[str(side)] for side in shown["verdict"]]
-    names = [f"#{row.point} {row.label}" for row in shown.itertuples()]
     base = f"#{decision.named} {labels[decision.named]}"
+    names = [f"#{row.point} {row.label}" for row in shown.itertuples()]
+    if max(map(len, [*names, base])) > LABEL_WIDTH:  # the values of their factors stand in the decision table
+        names, base = [f"#{point}" for point in shown["point"]], f"#{decision.named}"
     drawn = _rows_chart(
-        shown["difference"], shown["half_width"], names, colors, f"Against {wrapped(base, 60)}",
+        shown["difference"], shown["half_width"], names, colors, f"Against point {base}",
         f"difference in {said(figure)}, paired by replication", SIDES,
     )  # fmt: skip
     counts = table["verdict"].value_counts()
@@ -240,7 +251,7 @@ def _rows_chart(
         for place, (value, width, color) in enumerate(zip(values, half.fillna(0.0), colors, strict=True)):
             axes.plot([value - width, value + width], [place, place], color=color, linewidth=1.4)
             axes.plot(value, place, color=color, marker="s", markersize=5, linestyle="none")
-        axes.set_yticks(range(len(labels)), [wrapped(label, 34) for label in labels], fontsize=7.5)
+        axes.set_yticks(range(len(labels)), [wrapped(label, LABEL_WIDTH) for label in labels], fontsize=7.5)
         axes.set_ylim(len(labels) - 0.4, -0.6)
         axes.grid(visible=False, axis="y")
         axes.set_title(title)
@@ -256,9 +267,9 @@ def _rows_chart(
 # --------------------------------------------------------------------------- cost
 
 
-def front(decision: Decision, plan: Plan) -> Exhibit | None:
-    """Cost against p99 of all points, those on the front joined: no other is cheaper and faster."""
-    table = decision.table[["point", "label", "usd_per_month", "p99_ms", "p99_ms_half_width", "verdict", "overloaded"]]
+def front(fair: pd.DataFrame, plan: Plan) -> Exhibit | None:
+    """Cost against p99 of these points, those on the front joined: no other is cheaper and faster."""
+    table = fair[["point", "label", "usd_per_month", "p99_ms", "p99_ms_half_width", "verdict", "overloaded"]]
     table = table[table["usd_per_month"].notna() & table["p99_ms"].notna()]
     if len(table) < 2:
         return None
@@ -266,7 +277,9 @@ def front(decision: Decision, plan: Plan) -> Exhibit | None:
     table = table.assign(on_front=table["point"].isin(best["point"]))
     few = "; ".join(f"#{row.point} {row.label}" for row in best.sort_values("usd_per_month").head(4).itertuples())
     more = f" and {len(best) - 4} more" if len(best) > 4 else ""
-    conclusion = f"No point is both cheaper and faster than {few}{more}." if few else "All points are overloaded."
+    conclusion = f"On the front, where no other point is both cheaper and faster: {few}{more}."
+    if best.empty:
+        conclusion = "All points are overloaded: none is on the front."
     return Exhibit("front", "Cost and p99", conclusion, _front_chart(table, plan), table)
 
 
@@ -323,11 +336,13 @@ def _number_points(axes: Axes, table: pd.DataFrame) -> None:
     ordered = table.sort_values("on_front", ascending=False, kind="stable").head(NUMBERS_MOST)
     for row in ordered.to_dict("records"):
         x, y = row["usd_per_month"] / spans[0], row["p99_ms"] / spans[1]
-        if any(abs(x - other) < 0.07 and abs(y - above) < 0.05 for other, above in placed):
+        right = (table["usd_per_month"] / spans[0] - x).between(0.005, 0.1)
+        level = (table["p99_ms"] / spans[1] - y).abs() < 0.06
+        if (right & level).any() or any(abs(x - other) < 0.08 and abs(y - above) < 0.06 for other, above in placed):
             continue
         placed.append((x, y))
         axes.annotate(
-            f"#{row['point']}", (row["usd_per_month"], row["p99_ms"]), xytext=(6, 5), textcoords="offset points",
+            f"#{row['point']}", (row["usd_per_month"], row["p99_ms"]), xytext=(6, 3), textcoords="offset points",
             fontsize=7.5,
         )  # fmt: skip
 

@@ -22,6 +22,7 @@ from chatsim.report.style import styled
 from chatsim.report.svg import inline_svg
 from chatsim.report.terminal import number
 from chatsim.scenario import InputError
+from chatsim.study.archive import PART
 from chatsim.study.sensitivity import assumptions
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class Cell:
 
     text: str
     key: str
+    is_text: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +84,9 @@ def html(review: Review) -> str:
         points=decision_rows(review),
         points_csv=csv_link(review.decision.table),
         marks=MARKS,
-        decisions=[_shown(one) for one in review.decisions],
-        evidence=[_shown(one) for one in review.evidence],
-        trust=[_shown(one) for one in review.trust],
+        decisions=[_shown(one, "decision") for one in review.decisions],
+        evidence=[_shown(one, "evidence") for one in review.evidence],
+        trust=[_shown(one, "trust") for one in review.trust],
     )
 
 
@@ -97,9 +99,20 @@ def markdown(review: Review) -> str:
     )  # fmt: skip
 
 
+def make(folder: str | Path, as_markdown: bool = False, evidence: bool = True) -> str:
+    """The report of a study's folder, with progress on a terminal. Evidence is for the page alone."""
+    from chatsim.report import terminal
+    from chatsim.report.review import read_review
+    from chatsim.report.run_charts import run_exhibits
+
+    with terminal.progress("report") as progress:
+        review = read_review(folder, run_exhibits if evidence and not as_markdown else None, progress)
+        return markdown(review) if as_markdown else html(review)
+
+
 def write(place: Path, text: str) -> None:
     """Writes a report: it is there whole, or as it was before. InputError where it cannot be written."""
-    draft = place.with_name(f".{place.name}.{os.getpid()}.part")
+    draft = place.with_name(f".{place.name}.{os.getpid()}{PART}")
     try:
         draft.write_text(text, encoding="utf-8")
         draft.replace(place)
@@ -165,7 +178,16 @@ def facts(review: Review) -> dict[str, Any]:
         "took": "unknown" if math.isnan(took_s) else f"{number(took_s)} s",
         "history": review.history.to_dict("records"),
         "cost_said": COST_SAID,
+        "reasons": _reasons(review),
     }
+
+
+def _reasons(review: Review) -> list[tuple[str, list[int]]]:
+    """Why points are not met or undecided, and which: each reason once, with as many points as are shown."""
+    found: dict[str, list[int]] = {}
+    for row in review.decision.rows("not met", "undecided").head(POINTS_MOST).to_dict("records"):
+        found.setdefault(f"{row['verdict']}: {row['reason']}", []).append(int(row["point"]))
+    return list(found.items())
 
 
 def csv_link(table: pd.DataFrame) -> str:
@@ -178,13 +200,14 @@ def csv_link(table: pd.DataFrame) -> str:
     return f"data:text/csv;charset=utf-8,{quote(text)}" if len(text) <= CSV_MOST_BYTES else ""
 
 
-def _shown(one: Exhibit) -> Shown:
+def _shown(one: Exhibit, section: str) -> Shown:
+    key = f"{section}-{one.key}"
     shown = one.table.head(ROWS_MOST).itertuples(index=False)
-    rows = [[Cell(_text(value), _key(value)) for value in row] for row in shown]
-    drawing = None if one.figure is None else _drawn(one.figure, one.key, f"{one.title}. {one.conclusion}")
+    rows = [[Cell(_text(value), _key(value), isinstance(value, str)) for value in row] for row in shown]
+    drawing = None if one.figure is None else _drawn(one.figure, key, f"{one.title}. {one.conclusion}")
     columns = tuple(str(name).replace("_", " ") for name in one.table.columns)
     more = max(len(one.table) - ROWS_MOST, 0)
-    return Shown(one.key, one.title, one.conclusion, drawing, columns, rows, more, csv_link(one.table))
+    return Shown(key, one.title, one.conclusion, drawing, columns, rows, more, csv_link(one.table))
 
 
 def _drawn(figure: Figure, key: str, says: str) -> Markup:
@@ -219,14 +242,16 @@ def _times(headroom: float) -> str:
 
 
 def _level(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else f"{value:,}" if isinstance(value, int) else str(value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _levels(review: Review, key: str) -> str:
     levels = list(dict.fromkeys(point[key] for point in review.plan.points))
     if len(levels) <= LEVELS_MOST:
         return ", ".join(map(_level, levels))
-    return f"{len(levels)} values from {min(levels)} to {max(levels)}"
+    return f"{len(levels)} values from {_level(min(levels))} to {_level(max(levels))}"
 
 
 def _text(value: Any) -> str:
@@ -266,7 +291,15 @@ def _environment(escapes: bool) -> Environment:
     )  # fmt: skip
     made.filters["plain"] = plain_markdown
     made.filters["number"] = number
+    made.filters["breaks"] = _breaks
     return made
+
+
+def _breaks(key: str) -> Markup:
+    """A key that may be broken behind its dots."""
+    from markupsafe import Markup
+
+    return Markup("<wbr>").join(f"{part}." for part in key.split(".")[:-1]) + Markup("<wbr>") + key.rpartition(".")[2]
 
 
 def plain_markdown(text: object) -> str:
@@ -278,4 +311,4 @@ def plain_markdown(text: object) -> str:
     return MARKDOWN.sub(r"\\\1", " ".join(str(text).split()))
 
 
-__all__ = ["csv_link", "decision_rows", "html", "markdown", "write"]
+__all__ = ["csv_link", "decision_rows", "html", "make", "markdown", "write"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from chatsim.analysis import latency_ms, percentile_curve, tiers
+from chatsim.analysis import latency_ms, percentile_curve, percentiles, tiers
 from chatsim.report import charts
 from chatsim.report.exhibit import Exhibit
 from chatsim.report.terminal import number
@@ -27,7 +27,7 @@ def run_exhibits(outcome: Outcome) -> list[Exhibit]:
         Exhibit(
             "latency",
             "Latency by percentile",
-            f"Half of {len(values_ms):,} deliveries took at most {number(float(curve['latency_ms'].median()))} ms, "
+            f"Half of {len(values_ms):,} deliveries took at most {number(percentiles(values_ms)['p50_ms'])} ms, "
             f"{last['percentile']:.4g} % at most {number(float(last['latency_ms']))} ms.",
             charts.latency_by_percentile({name: values_ms}),
             curve,

@@ -93,8 +93,8 @@ def words(values: Mapping[str, Value]) -> str:
     parts = [str(values[DESIGN])] if DESIGN in values else []
     for key, value in values.items():
         if key != DESIGN:
-            shown = str(value).lower() if isinstance(value, bool) else f"{value:g}" if _is_float(value) else f"{value}"
-            parts.append(f"{key} = {shown}")
+            shown = f"{value:.4g}" if isinstance(value, float) else str(value)
+            parts.append(f"{key} = {shown.lower() if isinstance(value, bool) else shown}")
     return ", ".join(parts)
 
 
@@ -206,11 +206,11 @@ def _cheapest(
         cheap = "the cheapest" if not math.isnan(best["usd_per_month"]) else "the fastest"
         head = f"{best['label']} is {cheap} of the {len(met)} of {_many(len(ran))} that surely meet {asked}"
     cheaper = undecided[undecided["usd_per_month"] < 0.995 * best["usd_per_month"]]
-    notes = []
-    if len(cheaper):
-        names = _few(cheaper["label"])
-        notes.append(f"Cheaper and undecided, so that more or longer runs may find them enough: {names}.")
-    return int(best["point"]), f"{head}: {_figures(best)}.", notes
+    if cheaper.empty:
+        return int(best["point"]), f"{head}: {_figures(best)}.", []
+    note = f"Cheaper and undecided, so that more or longer runs may find them enough: {_few(cheaper['label'])}."
+    also = f"{len(cheaper)} cheaper {'ones are' if len(cheaper) > 1 else 'one is'} undecided"
+    return int(best["point"]), f"{head}: {_figures(best)}; {also}.", [note]
 
 
 def _most_load(
@@ -223,20 +223,22 @@ def _most_load(
     best = tops.assign(down=-tops["load_value"]).pipe(_ordered, ["down", "usd", "p99_ms"]).iloc[0]
     own = ran[ran["point"].map(series) == best["series"]]
     values = own[key].astype(np.float64)
-    broken = values[own["verdict"] == "not met"]
-    above = broken[broken > best["load_value"]]
-    between = own[(own["verdict"] == "undecided") & (values > best["load_value"])]
-    tail = f"it does not from {figure(float(above.min()))} on" if len(above) else "no larger load failed it"
-    unsure = f"; {len(between)} loads above are undecided" if len(between) else ""
+    broken, open_ = values[own["verdict"] == "not met"], values[own["verdict"] == "undecided"]
+    above, between = broken[broken > best["load_value"]], open_[open_ > best["load_value"]]
+    tail = ", the largest tried"
+    if len(above):
+        tail = f", and does not from {figure(float(above.min()))} on" + (
+            f" ({len(between)} undecided in between or above)" if len(between) else ""
+        )
+    elif len(between):
+        tail = f"; above that, up to {figure(float(between.max()))}, it is undecided"
     who = f"{best['series']} carries most and" if len(set(series.values())) > 1 else f"{best['series']}"
-    verdict = (
-        f"{who} surely meets {asked} up to {key} = {figure(best['load_value'])}, and {tail}{unsure}; there: "
-        f"{_figures(best)}."
-    )
+    verdict = f"{who} surely meets {asked} up to {key} = {figure(best['load_value'])}{tail}; there: {_figures(best)}."
     below = broken[broken < best["load_value"]]
     notes = [f"It is not met at a smaller {key} either: {_few(map(figure, below))}."] if len(below) else []
     others = tops[tops["series"] != best["series"]]
-    notes += [f"{row.series}: met up to {figure(row.load_value)}." for row in others.head(SERIES_MOST).itertuples()]
+    shown = others.head(SERIES_MOST).itertuples()
+    notes += [f"{row.series}: met up to {key} = {figure(row.load_value)}." for row in shown]
     return int(best["point"]), verdict, notes
 
 
@@ -308,10 +310,6 @@ def _few(names: Any, most: int = 4) -> str:
 
 def _many(points: int) -> str:
     return f"{points:,} design points" if points > 1 else "one design point"
-
-
-def _is_float(value: object) -> bool:
-    return isinstance(value, float)
 
 
 __all__ = [
