@@ -182,12 +182,27 @@ def facts(review: Review) -> dict[str, Any]:
     }
 
 
-def _reasons(review: Review) -> list[tuple[str, list[int]]]:
-    """Why points are not met or undecided, and which: each reason once, with as many points as are shown."""
+def _reasons(review: Review) -> list[tuple[str, str]]:
+    """Why points are not met or undecided, and which: each reason once."""
     found: dict[str, list[int]] = {}
     for row in review.decision.rows("not met", "undecided").head(POINTS_MOST).to_dict("records"):
         found.setdefault(f"{row['verdict']}: {row['reason']}", []).append(int(row["point"]))
-    return list(found.items())
+    return [(reason, spans(points)) for reason, points in found.items()]
+
+
+def spans(points: list[int]) -> str:
+    """Numbers of points in ascending order, neighbours together.
+
+    >>> spans([0, 1, 2, 5])
+    '#0 to #2, #5'
+    """
+    ends: list[tuple[int, int]] = []
+    for point in points:
+        if ends and point == ends[-1][1] + 1:
+            ends[-1] = (ends[-1][0], point)
+        else:
+            ends.append((point, point))
+    return ", ".join(f"#{low}" if low == high else f"#{low} to #{high}" for low, high in ends)
 
 
 def csv_link(table: pd.DataFrame) -> str:

@@ -250,8 +250,9 @@ def _nearest_to_a_decision(
     effort = open_.assign(more=open_["runs_needed"].fillna(math.inf)).groupby("point")["more"].max()
     best = _ordered(undecided.assign(more=undecided["point"].map(effort)), ["more", "usd", *LATENCIES]).iloc[0]
     others = len(ran) - len(undecided)
-    not_met = f" and {others} do not meet it" if others else ""
-    head = f"Nothing surely meets {asked}: of {_many(len(ran))} {len(undecided)} are undecided{not_met}"
+    not_met = f" and {others} {'do' if others > 1 else 'does'} not meet it" if others else ""
+    which = f"of {_many(len(ran))} {len(undecided)} are" if others else f"all {_many(len(ran))} are"
+    head = f"Nothing surely meets {asked}: {which} undecided{not_met}"
     if len(ran) == 1:
         head = f"Whether {best['label']} meets {asked} is undecided"
     needs = "" if math.isinf(best["more"]) else f" ({figure(best['more'])} more runs may do)"
