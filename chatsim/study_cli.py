@@ -41,6 +41,9 @@ def study(
     cluster: Cluster = None,
     out: Out = None,
     as_json: AsJson = False,
+    report: Annotated[
+        bool, typer.Option("--report/--no-report", help="Write report.html as well; see 'chatsim report'.")
+    ] = True,
 ) -> None:
     """Carry out a study: what is missing is run, what is there is kept. Killed, it goes on from there."""
     from chatsim.study.execute import planned
@@ -52,6 +55,10 @@ def study(
     else:
         _show(plan.study.name, carried.tables)
         typer.echo(f"{carried.computed:,} runs were done now, {carried.found:,} were there. Results: {folder}")
+    if report:
+        place = _write_report(folder)
+        if not as_json:
+            typer.echo(f"Report: {place}")
     _end_with_failures(carried)
 
 
@@ -139,6 +146,14 @@ def _carry_out(plan: Plan, folder: Path, jobs: int, cluster: str | None) -> Carr
 
     with terminal.progress(f"study {plan.study.name}") as progress:
         return carry_out(plan, folder, jobs, cluster, progress, ("chatsim", *sys.argv[1:]))
+
+
+def _write_report(folder: Path) -> Path:
+    from chatsim.report import page
+    from chatsim.study.archive import REPORT
+
+    page.write(folder / REPORT, page.make(folder))
+    return folder / REPORT
 
 
 def _show(name: str, tables: Tables, figures: Iterable[str] = ()) -> None:

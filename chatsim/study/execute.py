@@ -226,13 +226,13 @@ class Ledger:
 
 
 def _begin(ledger: Ledger, command: tuple[str, ...]) -> None:
-    """Writes what the folder is to hold. Tables that are not of all runs any more go."""
+    """Writes what the folder is to hold. Tables and a report that are not of all runs any more go."""
     archive = ledger.archive
     archive.write(MANIFEST, ledger.manifest())  # first, as it says whose folder this is
     for name, text in ledger.plan.normalised(archive.root).items():
         archive.write(name, text)
     if ledger.queue:
-        archive.drop(TABLES)
+        archive.drop((*TABLES, REPORT))
     _note(archive, "start", command, {"missing": len(ledger.queue), "there": ledger.found})
 
 
