@@ -19,7 +19,7 @@ from typing import Any
 from chatsim.scenario import InputError
 from chatsim.scenario.errors import nearest
 from chatsim.scenario.files import data_folder
-from chatsim.study.archive import MANIFEST, PROGRAM, TABLES, Archive
+from chatsim.study.archive import MANIFEST, PROGRAM, REPORT, TABLES, Archive
 from chatsim.study.figures import Figure
 from chatsim.study.identity import canonical, model_version, needs_file, run_hash, scenario_body, sha256, world_key
 from chatsim.study.points import FOLDED, Plan
