@@ -103,10 +103,10 @@ def make(folder: str | Path, as_markdown: bool = False, evidence: bool = True) -
     """The report of a study's folder, with progress on a terminal. Evidence is for the page alone."""
     from chatsim.report import terminal
     from chatsim.report.review import read_review
-    from chatsim.report.run_charts import run_exhibits
+    from chatsim.report.evidence import exhibits
 
     with terminal.progress("report") as progress:
-        review = read_review(folder, run_exhibits if evidence and not as_markdown else None, progress)
+        review = read_review(folder, exhibits if evidence and not as_markdown else None, progress)
         return markdown(review) if as_markdown else html(review)
 
 
