@@ -102,8 +102,8 @@ def markdown(review: Review) -> str:
 def make(folder: str | Path, as_markdown: bool = False, evidence: bool = True) -> str:
     """The report of a study's folder, with progress on a terminal. Evidence is for the page alone."""
     from chatsim.report import terminal
-    from chatsim.report.review import read_review
     from chatsim.report.evidence import exhibits
+    from chatsim.report.review import read_review
 
     with terminal.progress("report") as progress:
         review = read_review(folder, exhibits if evidence and not as_markdown else None, progress)

@@ -10,7 +10,19 @@ from chatsim.report.terminal import number, table_of
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from chatsim.study.laws import Check
     from chatsim.study.published import Published
+
+
+def show_theory(checks: Sequence[Check], out: Console) -> None:
+    """A row per closed form: what it has, what was simulated, and the difference in standard errors."""
+    table = table_of("Theory", ["case", "unit", "closed form", "simulated", "z", ""], left=("case", "unit", ""))
+    for check in checks:
+        verdict = "holds" if check.holds else "does not hold"
+        values = (number(check.expected), number(check.measured), f"{check.z:+.2f}")
+        table.add_row(check.name, check.unit, *values, verdict)
+    out.print(table)
+    out.print("z: the difference in standard errors, of ten runs each.", highlight=False)
 
 
 def show_published(rows: Sequence[Published], out: Console) -> None:
