@@ -180,12 +180,16 @@ def test_main_effects_by_hand() -> None:
     assert found.loc[("g", "6"), "figure_mean"] == pytest.approx(100 + 30 + 10 + 7)
 
 
-def test_a_point_without_all_its_runs_has_no_part_in_effects() -> None:
-    rows = [{"point": point, "replication": at, "g": point, "p99_ms": 10.0 * point + at} for point in range(3) for at in range(3)]
-    runs = pd.DataFrame(rows[:-1])  # the last run of point 2 is missing
-    found = main_effects(runs, ["g"], "p99_ms")
-    assert found["level"].tolist() == ["0", "1"]
-    assert found["effect"].tolist() == [-5.0, 5.0]
+def test_effects_are_of_the_runs_that_points_have_in_common() -> None:
+    """Points that were run more often, for a precision, do not put the others out; one with hardly a run does go."""
+    def runs(counts: list[int]) -> pd.DataFrame:
+        rows = [{"point": point, "replication": at, "g": point, "p99_ms": 10.0 * point + at} for point, most in enumerate(counts) for at in range(most)]
+        return pd.DataFrame(rows)
+
+    found = main_effects(runs([9, 3, 3]), ["g"], "p99_ms")
+    assert (found["level"].tolist(), found["effect"].tolist(), found["n"].tolist()) == (["0", "1", "2"], [-10.0, 0.0, 10.0], [3, 3, 3])
+    found = main_effects(runs([5, 5, 1]), ["g"], "p99_ms")
+    assert (found["level"].tolist(), found["effect"].tolist(), found["n"].tolist()) == (["0", "1"], [-5.0, 5.0], [5, 5])
 
 
 def test_many_levels_are_put_together_in_four_groups() -> None:

@@ -18,7 +18,15 @@ from chatsim.report.style import INK, Mark, legend, mark, new_figure, nothing, p
 from chatsim.report.style import number as short
 from chatsim.report.terminal import number
 from chatsim.scenario import InputError
-from chatsim.study.decision import LEVELS_LEAST, SERIES_MOST, Decision, figure_of_charts, load_factor, series_of
+from chatsim.study.decision import (
+    LEVELS_LEAST,
+    SERIES_MOST,
+    Decision,
+    figure_of_charts,
+    load_factor,
+    more_is_better,
+    series_of,
+)
 from chatsim.study.figures import QUANTILES
 from chatsim.study.plan import kind_of
 from chatsim.study.points import DESIGN
@@ -39,7 +47,6 @@ COMPARED_MOST = 400      # points that are compared with the one named
 LOG_LEAST = 8.0          # levels that are so many times apart stand on a log axis
 WORSE, BETTER, OPEN = "#D55E00", "#009E73", "#666666"
 LATENCIES = (*(name for name, asked in QUANTILES.items() if asked.of == "latency"), "mean_ms", "max_ms")
-SIDES = {"higher": WORSE, "lower": BETTER, "undecided": OPEN}
 NUMBERS_MOST = 40        # of points that stand beside their marks
 
 
@@ -52,7 +59,7 @@ def decision_exhibits(tables: Tables, plan: Plan, decision: Decision) -> list[Ex
     found = [saturation(tables, plan, key) if key else response(tables, plan, figure)]
     found += [effects(tables, plan, figure)] if len(plan.points) > 1 and not key else []
     fair = decision.table if key is None else _same_load(decision, key)
-    found += [differences(tables, decision, fair, figure), front(fair, plan)]
+    found += [differences(tables, plan, decision, fair, figure), front(fair, plan)]
     return [exhibit for exhibit in found if exhibit is not None]
 
 
@@ -133,12 +140,13 @@ def response(tables: Tables, plan: Plan, figure: str) -> Exhibit | None:
         return None
     slo = next((slo for slo in plan.study.objectives() if slo.figure == figure), None)
     drawn = _response_chart(table, key, figure, slo)
-    lowest = table.sort_values(figure, kind="stable").iloc[0]
+    most = more_is_better(plan.study, figure)
+    best = table.sort_values(figure, kind="stable", ascending=not most).iloc[0]
     spread = float(table[figure].max() / table[figure].min()) if table[figure].min() > 0 else math.inf
     conclusion = (
         f"Over {key} from {levels[0]:,} to {levels[-1]:,} the {said(figure)} lies between "
         f"{number(float(table[figure].min()))} and {number(float(table[figure].max()))} ({number(spread)} x); the "
-        f"lowest is {lowest['series']} at {lowest[key]:,}."
+        f"{'highest' if most else 'lowest'} is {best['series']} at {best[key]:,}."
     )
     return Exhibit("response", f"{said(figure)} by {key}", conclusion, drawn, table)
 
@@ -205,7 +213,9 @@ def effects(tables: Tables, plan: Plan, figure: str) -> Exhibit | None:
     return Exhibit("effects", "What each factor does", conclusion, drawn, table)
 
 
-def differences(tables: Tables, decision: Decision, fair: pd.DataFrame, figure: str) -> Exhibit | None:
+def differences(
+    tables: Tables, plan: Plan, decision: Decision, fair: pd.DataFrame, figure: str
+) -> Exhibit | None:
     """These points against the one that the verdict names, paired by replication: a forest plot."""
     wanted = fair[fair["runs"] > 0]["point"].head(COMPARED_MOST).tolist()
     wanted = [*dict.fromkeys([decision.named, *wanted])]
@@ -221,14 +231,16 @@ def differences(tables: Tables, decision: Decision, fair: pd.DataFrame, figure: 
     if not table["difference"].notna().any():
         return None
     shown = table[table["difference"].notna()].head(ROWS_MOST)
-    colors = [SIDES[str(side)] for side in shown["verdict"]]
+    up, down = (BETTER, WORSE) if more_is_better(plan.study, figure) else (WORSE, BETTER)
+    sides = {"higher": up, "lower": down, "undecided": OPEN}
+    colors = [sides[str(side)] for side in shown["verdict"]]
     base = f"#{decision.named} {labels[decision.named]}"
     names = [f"#{row.point} {row.label}" for row in shown.itertuples()]
     if max(map(len, [*names, base])) > LABEL_WIDTH:  # the values of their factors stand in the decision table
         names, base = [f"#{point}" for point in shown["point"]], f"#{decision.named}"
     drawn = _rows_chart(
         shown["difference"], shown["half_width"], names, colors, f"Against point {base}",
-        f"difference in {said(figure)}, paired by replication", SIDES,
+        f"difference in {said(figure)}, paired by replication", sides,
     )  # fmt: skip
     counts = table["verdict"].value_counts()
     conclusion = (
