@@ -19,9 +19,9 @@ def main_effects(runs: pd.DataFrame, factors: Sequence[str], figure: str) -> pd.
 
     ``runs`` has a row per run: point, replication, the factors and the figure. All points of a replication have the
     same luck, so the effect is taken within each replication, and its interval is Student's t over replications. Only
-    replications that all points have count; points are left out where that leaves more runs of the others. A number of more than 8
-    levels is cut into 4 groups of as many points. In a grid the effect is the factor's alone; where points are sampled
-    what the other factors do there is in it too.
+    replications that all points have count; points are left out where that leaves more runs of the others. A number of
+    more than 8 levels is cut into 4 groups of as many points. In a grid the effect is the factor's alone; where points
+    are sampled what the other factors do there is in it too.
 
     Columns: factor, level, points, figure_mean, effect (in the figure's unit), half_width (NaN for one replication), n
     replications.

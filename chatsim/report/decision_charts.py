@@ -47,6 +47,7 @@ COMPARED_MOST = 400      # points that are compared with the one named
 LOG_LEAST = 8.0          # levels that are so many times apart stand on a log axis
 WORSE, BETTER, OPEN = "#D55E00", "#009E73", "#666666"
 LATENCIES = (*(name for name, asked in QUANTILES.items() if asked.of == "latency"), "mean_ms", "max_ms")
+DRAWN_MOST = 400         # points in the chart of cost
 NUMBERS_MOST = 40        # of points that stand beside their marks
 
 
@@ -280,19 +281,24 @@ def _rows_chart(
 
 
 def front(fair: pd.DataFrame, plan: Plan) -> Exhibit | None:
-    """Cost against p99 of these points, those on the front joined: no other is cheaper and faster."""
+    """Cost against p99 of these points, those on the front joined: of those that are not overloaded and may meet the
+    SLOs no other is cheaper and faster."""
     table = fair[["point", "label", "usd_per_month", "p99_ms", "p99_ms_half_width", "verdict", "overloaded"]]
     table = table[table["usd_per_month"].notna() & table["p99_ms"].notna()]
     if len(table) < 2:
         return None
-    best = pareto(table[~table["overloaded"]], minimise=["usd_per_month", "p99_ms"])
+    able = table[~table["overloaded"] & (table["verdict"] != "not met")]
+    best = pareto(able, minimise=["usd_per_month", "p99_ms"])
     table = table.assign(on_front=table["point"].isin(best["point"]))
     few = "; ".join(f"#{row.point} {row.label}" for row in best.sort_values("usd_per_month").head(4).itertuples())
     more = f" and {len(best) - 4} more" if len(best) > 4 else ""
-    conclusion = f"On the front, where no other point is both cheaper and faster: {few}{more}."
+    conclusion = f"On the front, where nothing that may meet the SLOs is both cheaper and faster: {few}{more}."
     if best.empty:
-        conclusion = "All points are overloaded: none is on the front."
-    return Exhibit("front", "Cost and p99", conclusion, _front_chart(table, plan), table)
+        conclusion = "No point may meet the SLOs, so none is on the front."
+    shown = table.sort_values("on_front", ascending=False, kind="stable").head(DRAWN_MOST)
+    if len(shown) < len(table):
+        conclusion += f" Drawn are {DRAWN_MOST} of {len(table):,} points."
+    return Exhibit("front", "Cost and p99", conclusion, _front_chart(shown.sort_values("point"), plan), table)
 
 
 def _front_chart(table: pd.DataFrame, plan: Plan) -> Figure:
@@ -310,9 +316,10 @@ def _front_chart(table: pd.DataFrame, plan: Plan) -> Figure:
             _draw_cost(axes, row, own)
             name = "design point" if not by_level else f"{level}" if first == DESIGN else f"{first} = {level}"
             handles[wrapped(name)] = _empty(axes, color=own.color, marker=own.marker)
-        if table["verdict"].isin(["not met", "undecided"]).any():
-            hollow = _empty(axes, color=INK, marker="o", markerfacecolor="white")
-            handles["hollow: SLOs not met,\nor undecided"] = hollow
+        if (table["verdict"] == "undecided").any():
+            handles["hollow: SLOs undecided"] = _empty(axes, color=INK, marker="o", markerfacecolor="white")
+        if (table["verdict"] == "not met").any():
+            handles["crossed out: not met"] = _empty(axes, color=INK, marker="x")
         handles["front"] = axes.plot(joined["usd_per_month"], joined["p99_ms"], color="#999999", zorder=1)[0]
         _number_points(axes, table)
         axes.set_xlabel("cost (USD per month)")
@@ -330,6 +337,8 @@ def _draw_cost(axes: Axes, row: Mapping[Any, Any], own: Mark) -> None:
         linestyle="none", elinewidth=0.9, zorder=2,
         markerfacecolor="white" if row["verdict"] in ("not met", "undecided") else own.color,
     )  # fmt: skip
+    if row["verdict"] == "not met":
+        axes.plot(row["usd_per_month"], row["p99_ms"], color=INK, marker="x", markersize=9, linestyle="none", zorder=3)
     drawn.lines[0].set_label(f"#{row['point']} {row['label']}")
 
 

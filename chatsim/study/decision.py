@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -18,6 +18,7 @@ from chatsim.study.points import DESIGN, Plan
 from chatsim.study.tables import Tables
 from chatsim.theory.estimate import figure
 
+Rows = Callable[[int], pd.DataFrame]
 State = Literal["met", "not met", "undecided", "no SLO", "no runs"]
 
 LATENCIES = ("p50_ms", "p99_ms")
@@ -64,7 +65,8 @@ def decide(tables: Tables, plan: Plan) -> Decision:
         raise InputError("study.toml and manifest.json are not of the same points: start the study again")
     asked = (slo.figure for slo in plan.study.objectives() if slo.figure != "overloaded")
     figures = tuple(dict.fromkeys((*LATENCIES, *asked)))
-    table = pd.DataFrame([_row(number, tables, plan, figures) for number in range(len(labels))])
+    parts = [_by_point(each) for each in (tables.runs, tables.results, tables.verdicts)]
+    table = pd.DataFrame([_row(number, plan, figures, *parts) for number in range(len(labels))])
     if not len(tables.runs):
         return Decision(table, figures, None, "No run is there yet: start the study again.", ())
     named, verdict, more = _answer(table, tables, plan)
@@ -125,10 +127,18 @@ def more_is_better(study: Study, figure: str) -> bool:
 # --------------------------------------------------------------------------- a point
 
 
-def _row(number: int, tables: Tables, plan: Plan, figures: Sequence[str]) -> dict[str, Any]:
-    runs = tables.runs[tables.runs["point"] == number]
-    found = {row["figure"]: row for row in tables.results[tables.results["point"] == number].to_dict("records")}
-    verdict, reason = _verdict(tables.verdicts[tables.verdicts["point"] == number], len(runs))
+def _by_point(table: pd.DataFrame) -> Rows:
+    """The rows of a point; looked up, as there may be a hundred thousand points."""
+    places = table.groupby("point").indices
+    return lambda number: table.iloc[places.get(number, [])]
+
+
+def _row(
+    number: int, plan: Plan, figures: Sequence[str], runs_of: Rows, results_of: Rows, verdicts_of: Rows
+) -> dict[str, Any]:
+    runs = runs_of(number)
+    found = {row["figure"]: row for row in results_of(number).to_dict("records")}
+    verdict, reason = _verdict(verdicts_of(number), len(runs))
     row: dict[str, Any] = {"point": number, "label": name_of(plan, number), **plan.points[number], "runs": len(runs)}
     row |= {"verdict": verdict, "reason": reason}
     for name in figures:
