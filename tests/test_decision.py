@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from chatsim.analysis.effects import main_effects
 from chatsim.analysis.latency import latency_path
 from chatsim.analysis.stations import loads, stations
 from chatsim.engine import simulate
+from chatsim.report.decision_charts import decision_exhibits
 from chatsim.scenario import InputError
 from chatsim.scenario.load import validate
 from chatsim.study.decision import decide, figure_of_charts, load_factor, series_of, words
@@ -241,3 +243,24 @@ def test_all_checks_hold_and_a_wrong_simulator_would_not() -> None:
         assert not Check(one.name, one.unit, 1.25 * one.expected, one.measured, one.error).holds
     assert Check("same", "ms", 2.0, 2.0, 0.0).z == 0.0
     assert not Check("other", "ms", 2.0, 2.1, 0.0).holds
+
+
+# --------------------------------------------------------------------------- load
+
+
+def test_a_study_of_load_has_curves_with_bands_and_knees() -> None:
+    """Carried load over p50 is 100 / 10, 200 / 11 and 210 / 40: the knee is at 200 users; the last point is overloaded."""
+    plan = planned(**USERS)
+    made = tables(plan, ["met", "met", "not met"] * 2, overloaded=[False, False, True] * 2)
+    figures = {"offered_per_s": [100.0, 200.0, 400.0], "carried_per_s": [100.0, 200.0, 210.0], "p50_ms": [10.0, 11.0, 40.0], "p99_ms": [100.0, 110.0, 900.0]}
+    rows = [{"point": point, "figure": name, "estimate": values[point % 3], "half_width": 5.0, "reason": ""} for point in range(6) for name, values in figures.items()]
+    made = replace(made, results=pd.DataFrame(rows))
+    exhibits = {one.key: one for one in decision_exhibits(made, plan, decide(made, plan))}
+    found = exhibits["saturation"]
+    assert "room-channel: knee at 200 deliveries/s (workload.users = 200), overloaded from workload.users = 400 on." in found.conclusion
+    assert found.table["series"].tolist() == ["room-channel"] * 3 + ["go-chat"] * 3
+    assert found.table["p99_ms_half_width"].tolist() == [5.0] * 6
+    assert found.figure is not None
+    assert [len(axes.collections) for axes in found.figure.axes] == [2, 2]  # a band for each series
+    assert exhibits["differences"].table["point"].tolist() == [4]  # at the same load alone
+    assert set(exhibits["front"].table["point"]) == {1, 4}
