@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from chatsim.analysis.effects import main_effects
 from chatsim.analysis.latency import latency_path
 from chatsim.analysis.stations import loads, stations
 from chatsim.engine import simulate
+from chatsim.report.decision_charts import decision_exhibits
 from chatsim.scenario import InputError
 from chatsim.scenario.load import validate
 from chatsim.study.decision import decide, figure_of_charts, load_factor, series_of, words
@@ -180,12 +182,16 @@ def test_main_effects_by_hand() -> None:
     assert found.loc[("g", "6"), "figure_mean"] == pytest.approx(100 + 30 + 10 + 7)
 
 
-def test_a_point_without_all_its_runs_has_no_part_in_effects() -> None:
-    rows = [{"point": point, "replication": at, "g": point, "p99_ms": 10.0 * point + at} for point in range(3) for at in range(3)]
-    runs = pd.DataFrame(rows[:-1])  # the last run of point 2 is missing
-    found = main_effects(runs, ["g"], "p99_ms")
-    assert found["level"].tolist() == ["0", "1"]
-    assert found["effect"].tolist() == [-5.0, 5.0]
+def test_effects_are_of_the_runs_that_points_have_in_common() -> None:
+    """Points that were run more often, for a precision, do not put the others out; one with hardly a run does go."""
+    def runs(counts: list[int]) -> pd.DataFrame:
+        rows = [{"point": point, "replication": at, "g": point, "p99_ms": 10.0 * point + at} for point, most in enumerate(counts) for at in range(most)]
+        return pd.DataFrame(rows)
+
+    found = main_effects(runs([9, 3, 3]), ["g"], "p99_ms")
+    assert (found["level"].tolist(), found["effect"].tolist(), found["n"].tolist()) == (["0", "1", "2"], [-10.0, 0.0, 10.0], [3, 3, 3])
+    found = main_effects(runs([5, 5, 1]), ["g"], "p99_ms")
+    assert (found["level"].tolist(), found["effect"].tolist(), found["n"].tolist()) == (["0", "1"], [-5.0, 5.0], [5, 5])
 
 
 def test_many_levels_are_put_together_in_four_groups() -> None:
@@ -237,3 +243,24 @@ def test_all_checks_hold_and_a_wrong_simulator_would_not() -> None:
         assert not Check(one.name, one.unit, 1.25 * one.expected, one.measured, one.error).holds
     assert Check("same", "ms", 2.0, 2.0, 0.0).z == 0.0
     assert not Check("other", "ms", 2.0, 2.1, 0.0).holds
+
+
+# --------------------------------------------------------------------------- load
+
+
+def test_a_study_of_load_has_curves_with_bands_and_knees() -> None:
+    """Carried load over p50 is 100 / 10, 200 / 11 and 210 / 40: the knee is at 200 users; the last point is overloaded."""
+    plan = planned(**USERS)
+    made = tables(plan, ["met", "met", "not met"] * 2, overloaded=[False, False, True] * 2)
+    figures = {"offered_per_s": [100.0, 200.0, 400.0], "carried_per_s": [100.0, 200.0, 210.0], "p50_ms": [10.0, 11.0, 40.0], "p99_ms": [100.0, 110.0, 900.0]}
+    rows = [{"point": point, "figure": name, "estimate": values[point % 3], "half_width": 5.0, "reason": ""} for point in range(6) for name, values in figures.items()]
+    made = replace(made, results=pd.DataFrame(rows))
+    exhibits = {one.key: one for one in decision_exhibits(made, plan, decide(made, plan))}
+    found = exhibits["saturation"]
+    assert "room-channel: knee at 200 deliveries/s (workload.users = 200), overloaded from workload.users = 400 on." in found.conclusion
+    assert found.table["series"].tolist() == ["room-channel"] * 3 + ["go-chat"] * 3
+    assert found.table["p99_ms_half_width"].tolist() == [5.0] * 6
+    assert found.figure is not None
+    assert [len(axes.collections) for axes in found.figure.axes] == [2, 2]  # a band for each series
+    assert exhibits["differences"].table["point"].tolist() == [4]  # at the same load alone
+    assert set(exhibits["front"].table["point"]) == {1, 4}

@@ -19,9 +19,9 @@ def main_effects(runs: pd.DataFrame, factors: Sequence[str], figure: str) -> pd.
 
     ``runs`` has a row per run: point, replication, the factors and the figure. All points of a replication have the
     same luck, so the effect is taken within each replication, and its interval is Student's t over replications. Only
-    replications that all points have count, and only points that have a value in all of these. A number of more than 8
-    levels is cut into 4 groups of as many points. In a grid the effect is the factor's alone; where points are sampled
-    what the other factors do there is in it too.
+    replications that all points have count; points are left out where that leaves more runs of the others. A number of
+    more than 8 levels is cut into 4 groups of as many points. In a grid the effect is the factor's alone; where points
+    are sampled what the other factors do there is in it too.
 
     Columns: factor, level, points, figure_mean, effect (in the figure's unit), half_width (NaN for one replication), n
     replications.
@@ -32,7 +32,7 @@ def main_effects(runs: pd.DataFrame, factors: Sequence[str], figure: str) -> pd.
     [['5', -2.0, 0.0], ['9', 2.0, 0.0]]
     """
     wide = runs.pivot(index="replication", columns="point", values=figure).astype(np.float64)
-    wide = wide.loc[:, wide.notna().sum() == wide.notna().sum().max()].dropna()
+    wide = _complete(wide)
     rows = []
     if wide.shape[0] and wide.shape[1]:
         points = runs.drop_duplicates("point").set_index("point").loc[wide.columns]
@@ -43,6 +43,14 @@ def main_effects(runs: pd.DataFrame, factors: Sequence[str], figure: str) -> pd.
                 effect = mean_interval((own - overall).to_numpy())
                 rows.append((factor, level, len(members), float(own.mean()), *effect))
     return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _complete(wide: pd.DataFrame) -> pd.DataFrame:
+    """The replications and points of which no value is missing: of those with at least so many values each, the block
+    with most."""
+    counts = wide.notna().sum()
+    blocks = [wide.loc[:, counts >= least].dropna() for least in sorted(set(counts[counts > 0]))]
+    return max(blocks, key=lambda block: block.size, default=wide.iloc[:0])
 
 
 def _levels(values: pd.Series) -> dict[str, list[int]]:

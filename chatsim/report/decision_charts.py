@@ -18,7 +18,15 @@ from chatsim.report.style import INK, Mark, legend, mark, new_figure, nothing, p
 from chatsim.report.style import number as short
 from chatsim.report.terminal import number
 from chatsim.scenario import InputError
-from chatsim.study.decision import LEVELS_LEAST, SERIES_MOST, Decision, figure_of_charts, load_factor, series_of
+from chatsim.study.decision import (
+    LEVELS_LEAST,
+    SERIES_MOST,
+    Decision,
+    figure_of_charts,
+    load_factor,
+    more_is_better,
+    series_of,
+)
 from chatsim.study.figures import QUANTILES
 from chatsim.study.plan import kind_of
 from chatsim.study.points import DESIGN
@@ -39,7 +47,7 @@ COMPARED_MOST = 400      # points that are compared with the one named
 LOG_LEAST = 8.0          # levels that are so many times apart stand on a log axis
 WORSE, BETTER, OPEN = "#D55E00", "#009E73", "#666666"
 LATENCIES = (*(name for name, asked in QUANTILES.items() if asked.of == "latency"), "mean_ms", "max_ms")
-SIDES = {"higher": WORSE, "lower": BETTER, "undecided": OPEN}
+DRAWN_MOST = 400         # points in the chart of cost
 NUMBERS_MOST = 40        # of points that stand beside their marks
 
 
@@ -52,7 +60,7 @@ def decision_exhibits(tables: Tables, plan: Plan, decision: Decision) -> list[Ex
     found = [saturation(tables, plan, key) if key else response(tables, plan, figure)]
     found += [effects(tables, plan, figure)] if len(plan.points) > 1 and not key else []
     fair = decision.table if key is None else _same_load(decision, key)
-    found += [differences(tables, decision, fair, figure), front(fair, plan)]
+    found += [differences(tables, plan, decision, fair, figure), front(fair, plan)]
     return [exhibit for exhibit in found if exhibit is not None]
 
 
@@ -133,12 +141,13 @@ def response(tables: Tables, plan: Plan, figure: str) -> Exhibit | None:
         return None
     slo = next((slo for slo in plan.study.objectives() if slo.figure == figure), None)
     drawn = _response_chart(table, key, figure, slo)
-    lowest = table.sort_values(figure, kind="stable").iloc[0]
+    most = more_is_better(plan.study, figure)
+    best = table.sort_values(figure, kind="stable", ascending=not most).iloc[0]
     spread = float(table[figure].max() / table[figure].min()) if table[figure].min() > 0 else math.inf
     conclusion = (
         f"Over {key} from {levels[0]:,} to {levels[-1]:,} the {said(figure)} lies between "
         f"{number(float(table[figure].min()))} and {number(float(table[figure].max()))} ({number(spread)} x); the "
-        f"lowest is {lowest['series']} at {lowest[key]:,}."
+        f"{'highest' if most else 'lowest'} is {best['series']} at {best[key]:,}."
     )
     return Exhibit("response", f"{said(figure)} by {key}", conclusion, drawn, table)
 
@@ -205,7 +214,9 @@ def effects(tables: Tables, plan: Plan, figure: str) -> Exhibit | None:
     return Exhibit("effects", "What each factor does", conclusion, drawn, table)
 
 
-def differences(tables: Tables, decision: Decision, fair: pd.DataFrame, figure: str) -> Exhibit | None:
+def differences(
+    tables: Tables, plan: Plan, decision: Decision, fair: pd.DataFrame, figure: str
+) -> Exhibit | None:
     """These points against the one that the verdict names, paired by replication: a forest plot."""
     wanted = fair[fair["runs"] > 0]["point"].head(COMPARED_MOST).tolist()
     wanted = [*dict.fromkeys([decision.named, *wanted])]
@@ -221,14 +232,16 @@ def differences(tables: Tables, decision: Decision, fair: pd.DataFrame, figure: 
     if not table["difference"].notna().any():
         return None
     shown = table[table["difference"].notna()].head(ROWS_MOST)
-    colors = [SIDES[str(side)] for side in shown["verdict"]]
+    up, down = (BETTER, WORSE) if more_is_better(plan.study, figure) else (WORSE, BETTER)
+    sides = {"higher": up, "lower": down, "undecided": OPEN}
+    colors = [sides[str(side)] for side in shown["verdict"]]
     base = f"#{decision.named} {labels[decision.named]}"
     names = [f"#{row.point} {row.label}" for row in shown.itertuples()]
     if max(map(len, [*names, base])) > LABEL_WIDTH:  # the values of their factors stand in the decision table
         names, base = [f"#{point}" for point in shown["point"]], f"#{decision.named}"
     drawn = _rows_chart(
         shown["difference"], shown["half_width"], names, colors, f"Against point {base}",
-        f"difference in {said(figure)}, paired by replication", SIDES,
+        f"difference in {said(figure)}, paired by replication", sides,
     )  # fmt: skip
     counts = table["verdict"].value_counts()
     conclusion = (
@@ -268,19 +281,24 @@ def _rows_chart(
 
 
 def front(fair: pd.DataFrame, plan: Plan) -> Exhibit | None:
-    """Cost against p99 of these points, those on the front joined: no other is cheaper and faster."""
+    """Cost against p99 of these points, those on the front joined: of those that are not overloaded and may meet the
+    SLOs no other is cheaper and faster."""
     table = fair[["point", "label", "usd_per_month", "p99_ms", "p99_ms_half_width", "verdict", "overloaded"]]
     table = table[table["usd_per_month"].notna() & table["p99_ms"].notna()]
     if len(table) < 2:
         return None
-    best = pareto(table[~table["overloaded"]], minimise=["usd_per_month", "p99_ms"])
+    able = table[~table["overloaded"] & (table["verdict"] != "not met")]
+    best = pareto(able, minimise=["usd_per_month", "p99_ms"])
     table = table.assign(on_front=table["point"].isin(best["point"]))
     few = "; ".join(f"#{row.point} {row.label}" for row in best.sort_values("usd_per_month").head(4).itertuples())
     more = f" and {len(best) - 4} more" if len(best) > 4 else ""
-    conclusion = f"On the front, where no other point is both cheaper and faster: {few}{more}."
+    conclusion = f"On the front, where nothing that may meet the SLOs is both cheaper and faster: {few}{more}."
     if best.empty:
-        conclusion = "All points are overloaded: none is on the front."
-    return Exhibit("front", "Cost and p99", conclusion, _front_chart(table, plan), table)
+        conclusion = "No point may meet the SLOs, so none is on the front."
+    shown = table.sort_values("on_front", ascending=False, kind="stable").head(DRAWN_MOST)
+    if len(shown) < len(table):
+        conclusion += f" Drawn are {DRAWN_MOST} of {len(table):,} points."
+    return Exhibit("front", "Cost and p99", conclusion, _front_chart(shown.sort_values("point"), plan), table)
 
 
 def _front_chart(table: pd.DataFrame, plan: Plan) -> Figure:
@@ -298,9 +316,10 @@ def _front_chart(table: pd.DataFrame, plan: Plan) -> Figure:
             _draw_cost(axes, row, own)
             name = "design point" if not by_level else f"{level}" if first == DESIGN else f"{first} = {level}"
             handles[wrapped(name)] = _empty(axes, color=own.color, marker=own.marker)
-        if table["verdict"].isin(["not met", "undecided"]).any():
-            hollow = _empty(axes, color=INK, marker="o", markerfacecolor="white")
-            handles["hollow: SLOs not met,\nor undecided"] = hollow
+        if (table["verdict"] == "undecided").any():
+            handles["hollow: SLOs undecided"] = _empty(axes, color=INK, marker="o", markerfacecolor="white")
+        if (table["verdict"] == "not met").any():
+            handles["crossed out: not met"] = _empty(axes, color=INK, marker="x")
         handles["front"] = axes.plot(joined["usd_per_month"], joined["p99_ms"], color="#999999", zorder=1)[0]
         _number_points(axes, table)
         axes.set_xlabel("cost (USD per month)")
@@ -318,6 +337,8 @@ def _draw_cost(axes: Axes, row: Mapping[Any, Any], own: Mark) -> None:
         linestyle="none", elinewidth=0.9, zorder=2,
         markerfacecolor="white" if row["verdict"] in ("not met", "undecided") else own.color,
     )  # fmt: skip
+    if row["verdict"] == "not met":
+        axes.plot(row["usd_per_month"], row["p99_ms"], color=INK, marker="x", markersize=9, linestyle="none", zorder=3)
     drawn.lines[0].set_label(f"#{row['point']} {row['label']}")
 
 

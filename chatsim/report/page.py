@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 import pandas as pd
 
+from chatsim.report.decision_charts import said
 from chatsim.report.decisions import money
 from chatsim.report.exhibit import Exhibit
 from chatsim.report.style import styled
@@ -133,8 +134,7 @@ def decision_rows(review: Review) -> list[dict[str, Any]]:
             {
                 **{str(key): value for key, value in row.items()},
                 "factors": [Cell(_level(row[key]), _key(row[key])) for key in review.plan.factors],
-                "p50": _interval(row, "p50_ms"),
-                "p99": _interval(row, "p99_ms"),
+                "cells": [_interval(row, name) for name in review.decision.figures],
                 "month": _dollars(row["usd_per_month"]),
                 "each": _dollars(row["usd_per_1000_users"]),
                 "busy": Cell(busy or "-", _key(row["load"])),
@@ -178,6 +178,7 @@ def facts(review: Review) -> dict[str, Any]:
         "took": "unknown" if math.isnan(took_s) else f"{number(took_s)} s",
         "history": review.history.to_dict("records"),
         "cost_said": COST_SAID,
+        "figures": [said(name).replace(" latency", "") for name in review.decision.figures],
         "reasons": _reasons(review),
     }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -18,9 +18,11 @@ from chatsim.study.points import DESIGN, Plan
 from chatsim.study.tables import Tables
 from chatsim.theory.estimate import figure
 
+Rows = Callable[[int], pd.DataFrame]
 State = Literal["met", "not met", "undecided", "no SLO", "no runs"]
 
 LATENCIES = ("p50_ms", "p99_ms")
+HALF = "_half_width"
 OF_LOAD = ("workload.users", "workload.conversations.messages_per_day", "workload.sessions.per_day")
 """Factors that are load: more of them is harder, and no choice of the engineer."""
 RESOURCES = {
@@ -38,14 +40,15 @@ SLOS_SAID = 3
 class Decision:
     """The answer of a study.
 
-    ``table`` has a row per point: point, label, the factors, runs, verdict, reason (why it is not met or undecided),
-    of p50_ms and p99_ms the estimate and its ``*_half_width``, usd_per_month, usd_per_1000_users, binding (a resource),
-    load (the share of what it could carry that it carries), headroom (1 / load) and overloaded. ``named`` is the point
-    that the verdict is about, None where there are no runs. ``verdict`` is one sentence; ``notes`` are what belongs to
-    it.
+    ``table`` has a row per point: point, label, the factors, runs, verdict, reason (why it is not met or undecided); of
+    each of ``figures`` (p50_ms, p99_ms, and what SLOs are about) the estimate and its ``*_half_width``; usd_per_month,
+    usd_per_1000_users, binding (a resource), load (the share of what it could carry that it carries), headroom
+    (1 / load) and overloaded. ``named`` is the point that the verdict is about, None where there are no runs.
+    ``verdict`` is one sentence; ``notes`` are what belongs to it.
     """
 
     table: pd.DataFrame
+    figures: tuple[str, ...]
     named: int | None
     verdict: str
     notes: tuple[str, ...]
@@ -60,11 +63,14 @@ def decide(tables: Tables, plan: Plan) -> Decision:
     labels = tuple(plan.label(number) for number in range(len(plan.points)))
     if tables.labels != labels:
         raise InputError("study.toml and manifest.json are not of the same points: start the study again")
-    table = pd.DataFrame([_row(number, tables, plan) for number in range(len(labels))])
+    asked = (slo.figure for slo in plan.study.objectives() if slo.figure != "overloaded")
+    figures = tuple(dict.fromkeys((*LATENCIES, *asked)))
+    parts = [_by_point(each) for each in (tables.runs, tables.results, tables.verdicts)]
+    table = pd.DataFrame([_row(number, plan, figures, *parts) for number in range(len(labels))])
     if not len(tables.runs):
-        return Decision(table, None, "No run is there yet: start the study again.", ())
+        return Decision(table, figures, None, "No run is there yet: start the study again.", ())
     named, verdict, more = _answer(table, tables, plan)
-    return Decision(table, named, verdict, (*more, *_notes(table, tables)))
+    return Decision(table, figures, named, verdict, (*more, *_notes(table, tables)))
 
 
 def load_factor(plan: Plan) -> str | None:
@@ -104,28 +110,41 @@ def name_of(plan: Plan, point: int) -> str:
 
 
 def figure_of_charts(tables: Tables, study: Study) -> str:
-    """The latency that single runs have, and charts are about: that of the SLOs if there is one, else p99, and a lower
-    percentile where runs are too short for it."""
-    asked = [slo.figure for slo in study.objectives() if slo.figure.endswith("_ms") and slo.figure in tables.runs]
+    """The figure that charts are about: of the first SLO, else p99; where single runs are too short to have it that of
+    the next SLO, or a lower percentile."""
+    asked = [slo.figure for slo in study.objectives() if slo.figure != "overloaded"]
     for name in (*asked, *FIGURES_OF_CHARTS):
         if name in tables.runs and tables.runs[name].notna().mean() >= VALUES_LEAST:
             return name
     return "mean_ms"
 
 
+def more_is_better(study: Study, figure: str) -> bool:
+    """Whether an SLO asks for more of a figure; of all others less is better."""
+    return any(slo.figure == figure and slo.relation.startswith(">") for slo in study.objectives())
+
+
 # --------------------------------------------------------------------------- a point
 
 
-def _row(number: int, tables: Tables, plan: Plan) -> dict[str, Any]:
-    runs = tables.runs[tables.runs["point"] == number]
-    found = {row["figure"]: row for row in tables.results[tables.results["point"] == number].to_dict("records")}
-    verdict, reason = _verdict(tables.verdicts[tables.verdicts["point"] == number], len(runs))
+def _by_point(table: pd.DataFrame) -> Rows:
+    """The rows of a point; looked up, as there may be a hundred thousand points."""
+    places = table.groupby("point").indices
+    return lambda number: table.iloc[places.get(number, [])]
+
+
+def _row(
+    number: int, plan: Plan, figures: Sequence[str], runs_of: Rows, results_of: Rows, verdicts_of: Rows
+) -> dict[str, Any]:
+    runs = runs_of(number)
+    found = {row["figure"]: row for row in results_of(number).to_dict("records")}
+    verdict, reason = _verdict(verdicts_of(number), len(runs))
     row: dict[str, Any] = {"point": number, "label": name_of(plan, number), **plan.points[number], "runs": len(runs)}
     row |= {"verdict": verdict, "reason": reason}
-    for name in LATENCIES:
+    for name in figures:
         known = found.get(name, {})
         row[name] = float(known.get("estimate", math.nan))
-        row[f"{name}_half_width"] = float(known.get("half_width", math.nan))
+        row[f"{name}{HALF}"] = float(known.get("half_width", math.nan))
     scenario = plan.scenario(number)
     row |= _cost(runs, scenario)
     row |= _binding(runs, scenario)
@@ -269,11 +288,12 @@ def _ordered(rows: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
 def _figures(row: pd.Series) -> str:
     """Latency, cost and what binds, of a point."""
     parts = []
-    for name in LATENCIES:
+    for name in (column.removesuffix(HALF) for column in row.index if str(column).endswith(HALF)):
         if not math.isnan(row[name]):
-            half = row[f"{name}_half_width"]
+            half = row[f"{name}{HALF}"]
             known = "" if math.isnan(half) else f" ± {figure(float(f'{half:.2g}'))}"
-            parts.append(f"{name.removesuffix('_ms')} {figure(row[name])}{known} ms")
+            unit = " ms" if name.endswith("_ms") else ""
+            parts.append(f"{name.removesuffix('_ms') if unit else name} {figure(row[name])}{known}{unit}")
     if not math.isnan(row["usd_per_month"]):
         each = figure(row["usd_per_1000_users"])
         parts.append(f"{figure(row['usd_per_month'])} USD per month ({each} per 1,000 users)")
@@ -314,5 +334,5 @@ def _many(points: int) -> str:
 
 
 __all__ = [
-    "Decision", "State", "decide", "figure_of_charts", "load_factor", "name_of", "series_of", "words",
+    "Decision", "State", "decide", "figure_of_charts", "load_factor", "more_is_better", "name_of", "series_of", "words",
 ]
