@@ -19,7 +19,8 @@ class Part(StrEnum):
 
 NOT_HELD = 1
 Parts = Annotated[
-    list[Part] | None, typer.Option("--part", help="theory (seconds) or published (a minute); repeatable, by default both.")
+    list[Part] | None,
+    typer.Option("--part", help="theory (seconds) or published (a minute); repeatable, by default both."),
 ]
 
 
@@ -60,8 +61,7 @@ def validate(parts: Parts = None, as_json: AsJson = False) -> None:
 def _said(checks: Any, rows: Any) -> dict[str, Any]:
     from chatsim.report.results import plain
 
-    theory = [
-        {"name": one.name, "unit": one.unit, "expected": one.expected, "measured": one.measured, "z": one.z} for one in checks
-    ]
+    held = ("name", "unit", "expected", "measured", "z")
+    theory = [{name: getattr(one, name) for name in held} for one in checks]
     names = ("key", "system", "figure", "unit", "published", "here", "verdict", "why", "source")
     return {"theory": theory, "published": [{name: plain(getattr(one, name)) for name in names} for one in rows]}

@@ -140,10 +140,11 @@ def _same(one: dict[str, Any], other: dict[str, Any]) -> bool:
 def _trust(
     archive: Archive, tables: Tables, plan: Plan, decision: Decision, told: _Told, simulate: bool
 ) -> list[Exhibit]:
-    from chatsim.study.laws import checks, published
+    from chatsim.study.laws import checks
+    from chatsim.study.published import at_once
 
     told("theory checks")
-    return trust_exhibits(archive, tables, plan, decision, checks() if simulate else (), published())
+    return trust_exhibits(archive, tables, plan, decision, checks() if simulate else (), at_once())
 
 
 def history_of(archive: Archive) -> pd.DataFrame:

@@ -16,7 +16,8 @@ from chatsim.report.exhibit import Exhibit
 from chatsim.report.style import INK, legend, mark, new_figure, styled, time_axis, wrapped
 from chatsim.report.terminal import number
 from chatsim.study.decision import Decision, figure_of_charts
-from chatsim.study.laws import Z_MOST, Check, Published
+from chatsim.study.laws import Z_MOST, Check
+from chatsim.study.published import Published
 from chatsim.study.sensitivity import assumptions, stands_on
 
 if TYPE_CHECKING:
@@ -201,7 +202,10 @@ def theory(checked: Sequence[Check]) -> Exhibit:
 def literature(known: Sequence[Published]) -> Exhibit:
     """What others have published, and what the shipped costs say of the same."""
     table = pd.DataFrame(
-        [(one.name, one.unit, one.published, one.here, one.here / one.published, one.source) for one in known],
+        [
+            (f"{one.system}: {one.figure}", one.unit, one.published, one.here, one.here / one.published, one.source)
+            for one in known
+        ],
         columns=["figure", "unit", "published", "here", "ratio", "source"],
     )
     far = max(abs(ratio - 1) for ratio in table["ratio"])

@@ -12,19 +12,14 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-import pandas as pd
 
 from chatsim.analysis import latency_ms
 from chatsim.analysis.columns import Longs
 from chatsim.engine import simulate
 from chatsim.engine.outcome import Outcome
 from chatsim.scenario import Scenario
-from chatsim.scenario.files import data_folder
 from chatsim.scenario.load import validate
-from chatsim.scenario.models import BrokerCosts
 from chatsim.theory import (
-    TickStation,
-    discarded_share,
     gateways_touched,
     md1_wait_s,
     mm1_response_s,
@@ -84,38 +79,6 @@ def checks() -> tuple[Check, ...]:
         _queue("M/D/1: mean response", 1, "fixed", one, 1000 * (md1_wait_s(one, SERVICE_S) + SERVICE_S)),
         _queue("M/M/4: mean response", 4, "exponential", four, 1000 * mmc_response_s(four, SERVICE_S, 4)),
         _fan_out(),
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class Published:
-    """A published figure, and what the closed forms of the shipped costs say of it."""
-
-    name: str
-    unit: str
-    published: float
-    here: float
-    source: str
-
-
-def published() -> tuple[Published, ...]:
-    """Figures of data/reference/published.csv that closed forms answer at once.
-
-    >>> [round(one.here / one.published, 2) for one in published()]
-    [1.03, 1.0]
-    """
-    table = pd.read_csv(data_folder() / "reference" / "published.csv", index_col="id")
-    costs = BrokerCosts()
-    redis = TickStation(
-        (costs.publish_us + costs.push_us) * 1e-6, (costs.tick_us + costs.flush_us) * 1e-6
-    )
-    found = {
-        "centrifugo-redis-1": ("Redis, one node: deliveries before latency climbs", "per s", redis.knee_per_s),
-        "socketio-5226": ("Socket.IO, 100 nodes, rooms of 10: pushes discarded", "share", discarded_share(100, 10)),
-    }
-    return tuple(
-        Published(name, unit, float(table["value"][key]), here, str(table["source"][key]))
-        for key, (name, unit, here) in found.items()
     )
 
 
@@ -217,4 +180,4 @@ def _apart(world: World) -> list[int]:
     return rows
 
 
-__all__ = ["Check", "Published", "checks", "published"]
+__all__ = ["Check", "checks"]
