@@ -15,7 +15,7 @@ import pytest
 
 from chatsim import build_world, load_scenario
 from chatsim.analysis.breakdown import FOLLOWED_MAX, NEAR, near_percentiles
-from chatsim.engine import Fate, Outcome, simulate
+from chatsim.engine import Fate, simulate
 from chatsim.scenario import AuditError
 from chatsim.study import again
 from tests.outcomes import deliveries_at

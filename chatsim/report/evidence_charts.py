@@ -64,7 +64,7 @@ DESIGN_LOOKS: dict[str, dict[str, Any]] = {
     STREAM: {"facecolor": "#CC79A7", "edgecolor": "#ffffff", "hatch": "----"},
 }
 CLIENT_LINKS = (CLIENT_LINK, LAST_LINK)
-STATIONS_MAX = 8
+STATIONS_MAX, TITLE_WIDTH = 8, 72
 STRIP_IN = 0.2
 TOP_LEAST = 10.0  # % and items: what is idle stays pale, as does the one item that a tick takes, which is no queue
 ERROR_LOOKS: dict[str, tuple[str, Any]] = {
@@ -223,9 +223,8 @@ def use_strips(outcome: Outcome, use: pd.DataFrame, errors: pd.DataFrame, title:
     heights = [strips_in, strips_in, 1.2 if any_errors else 0.3]
     with styled():
         figure = new_figure(1.5 + sum(heights))
-        name = wrapped(outcome.scenario.name, 60)
-        figure.suptitle(title or f"Utilisation, queues and errors: {name}", x=0.01, ha="left", fontsize=10.5,
-                        fontweight="bold")  # fmt: skip
+        words = title or wrapped(f"Utilisation, queues and errors: {outcome.scenario.name}", TITLE_WIDTH)
+        figure.suptitle(words, x=0.01, ha="left", fontsize=10.5, fontweight="bold")
         panels = figure.subplots(3, 1, sharex=True, height_ratios=heights)
         some = _some_said(use, shown)
         busy = 100 * _grid(use, shown, "utilisation")
