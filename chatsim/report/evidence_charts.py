@@ -66,7 +66,7 @@ DESIGN_LOOKS: dict[str, dict[str, Any]] = {
 CLIENT_LINKS = (CLIENT_LINK, LAST_LINK)
 STATIONS_MAX, TITLE_WIDTH = 8, 72
 STRIP_IN = 0.2
-TOP_LEAST = 10.0  # % and items: what is idle stays pale, as does the one item that a tick takes, which is no queue
+BUSY_LEAST, QUEUE_LEAST = 10.0, 100.0  # % and items at the dark end, so that what is idle, or soon gone, stays pale
 ERROR_LOOKS: dict[str, tuple[str, Any]] = {
     **{tier: (color, TIER_LINES[tier]) for tier, color in TIER_COLORS.items()},
     LOGINS: ("#000000", (0, (6, 1.5, 1.2, 1.5))),
@@ -288,7 +288,7 @@ def _strip(
     from matplotlib.colors import LogNorm, Normalize
 
     title, logarithmic = words
-    top = max(float(values.max()), TOP_LEAST)
+    top = max(float(values.max()), QUEUE_LEAST if logarithmic else BUSY_LEAST)
     norm = LogNorm(1.0, top) if logarithmic else Normalize(0, top)
     seen = np.ma.masked_less(values, 1.0) if logarithmic else values
     rows = np.arange(len(shown) + 1) - 0.5
