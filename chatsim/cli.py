@@ -12,7 +12,25 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, NoReturn
 
 import typer
 
-from chatsim import __version__, decide_cli, study_cli, trace_cli
+from chatsim import __version__, decide_cli, report_cli, study_cli, trace_cli
+from chatsim.options import (
+    AsJson,
+    Faults,
+    Force,
+    Jobs,
+    Load,
+    Out,
+    Replications,
+    Seed,
+    Sets,
+    Source,
+    Sources,
+    Vary,
+    load,
+    load_all,
+    print_json,
+    records,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,16 +43,17 @@ if TYPE_CHECKING:
     from chatsim.study.spread import Progress
 
 WRONG_INPUT, DEFECT, INTERRUPTED = 2, 1, 130
-ALL = "all"
 NEXT_STEPS = """\
 chatsim simulates real-time chat designs: which one, how many servers, and which limits?
 
-  chatsim designs                          the shipped designs, workloads and faults
+  chatsim designs                          the shipped designs, workloads, faults, studies
   chatsim estimate go-chat                 what binds and when, without a run
   chatsim compare all --out results/first  all designs on the same trace, with charts
 
 Next: chatsim new mine.toml writes a commented scenario; chatsim --help lists all commands.
 """
+
+PRESETS = ("workloads", "faults", "studies")
 
 app = typer.Typer(
     name="chatsim",
@@ -44,43 +63,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 
-Source = Annotated[
-    str, typer.Argument(metavar="SCENARIO", help="A shipped design (see 'chatsim designs') or a TOML file.")
-]
-Sources = Annotated[
-    list[str], typer.Argument(metavar="SCENARIO", help="Shipped designs or TOML files; 'all' is all shipped designs.")
-]
-Sets = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Change a key, such as design.gateways=8; repeatable."),
-]
-Seed = Annotated[int | None, typer.Option("--seed", metavar="N", help="Seed of all draws.")]
-Load = Annotated[
-    str | None,
-    typer.Option(
-        "--workload", metavar="NAME|FILE", help="A shipped workload or a TOML file, laid over the scenario's own."
-    ),
-]
-Faults = Annotated[
-    list[str] | None,
-    typer.Option("--fault", metavar="NAME|FILE", help="Shipped faults or a TOML file with [[faults]]; repeatable."),
-]
-Out = Annotated[
-    str | None,
-    typer.Option("--out", metavar="DIR", help="Write tables, scenario, provenance and charts into this new folder."),
-]
-Force = Annotated[bool, typer.Option("--force", help="Let --out replace a former result.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable figures on standard output, and nothing else.")]
-Replications = Annotated[
-    int, typer.Option("--replications", metavar="N", help="Independent repetitions, for intervals.")
-]
-Jobs = Annotated[
-    int, typer.Option("--jobs", metavar="N", help="Processes; 0 is one per core. Results do not depend on it.")
-]
-Vary = Annotated[
-    str | None,
-    typer.Option("--vary", metavar="KEY=V1,V2", help="Simulate each design once for each of these values of a key."),
-]
 Curves = Annotated[
     bool | None, typer.Option("--saturation/--no-saturation", help="Saturation curves; by default with --out.")
 ]
@@ -113,7 +95,7 @@ def run(
     faults: Faults = None,
 ) -> None:
     """Simulate one design."""
-    asked = _load(scenario, sets, seed, workload, faults)
+    asked = load(scenario, sets, seed, workload, faults)
     from chatsim import study
     from chatsim.report import terminal
     from chatsim.report.faults import show_storms
@@ -124,7 +106,7 @@ def run(
         if files:
             files.finish_runs(result)
     if as_json:
-        _print_json(_figures(result))
+        print_json(_figures(result))
         return
     console = terminal.console()
     terminal.show_trace(result, console)
@@ -149,10 +131,7 @@ def compare(
     vary: Vary = None,
 ) -> None:
     """Simulate several designs on the same trace."""
-    from chatsim.scenario.load import load_variants
-
-    changes, struck = _changes(sets, seed), faults or ()
-    asked = [each for source in _expanded(scenarios) for each in load_variants(source, vary, changes, workload, struck)]
+    asked = load_all(scenarios, vary, sets, seed, workload, faults)
     from chatsim import study
     from chatsim.report import terminal
     from chatsim.report.faults import show_storms
@@ -168,11 +147,11 @@ def compare(
         if files:
             files.finish_runs(comparison, curves)
     if as_json:
-        _print_json(
+        print_json(
             {
                 **_figures(comparison),
-                "paired": _records(comparison.paired),
-                "saturation": None if curves is None else _records(curves),
+                "paired": records(comparison.paired),
+                "saturation": None if curves is None else records(curves),
             }
         )
         return
@@ -202,7 +181,7 @@ def fault(
     jobs: Jobs = 0,
 ) -> None:
     """Simulate a design with a fault and without it: what is lost, and how long until all are back."""
-    asked = _load(scenario, sets, seed, workload, [fault])
+    asked = load(scenario, sets, seed, workload, [fault])
     from chatsim.report import faults as report
     from chatsim.report import terminal
     from chatsim.study.faults import strike
@@ -214,8 +193,8 @@ def fault(
             files.finish_runs(struck.runs, tables=struck.tables())
     if as_json:
         tables = {"recovery": struck.recovery, "timeline": struck.timeline, "paired": struck.runs.paired}
-        said = {name: _records(table) for name, table in tables.items()}
-        _print_json({**_figures(struck.runs), "verdict": struck.verdict, **said})
+        said = {name: records(table) for name, table in tables.items()}
+        print_json({**_figures(struck.runs), "verdict": struck.verdict, **said})
         return
     console = terminal.console()
     terminal.show_trace(struck.runs, console)
@@ -228,12 +207,12 @@ def estimate(
     scenario: Source, sets: Sets = None, seed: Seed = None, workload: Load = None, as_json: AsJson = False
 ) -> None:
     """Say what binds first and at which load, without a run."""
-    asked = _load(scenario, sets, seed, workload)
+    asked = load(scenario, sets, seed, workload)
     from chatsim import theory
 
     needs = theory.estimate(asked)
     if as_json:
-        _print_json(needs.as_dict())
+        print_json(needs.as_dict())
         return
     from chatsim.report import terminal
 
@@ -242,21 +221,18 @@ def estimate(
 
 @app.command()
 def designs(as_json: AsJson = False) -> None:
-    """List the shipped designs, workloads and faults."""
+    """List the shipped designs, workloads, faults and studies."""
     from chatsim.scenario import load_scenario, preset_names
     from chatsim.scenario.guide import about_of
 
     shipped = [load_scenario(name) for name in preset_names()]
-    others = {part: {name: about_of(part, name) for name in preset_names(part)} for part in ("workloads", "faults")}
+    others = {part: {name: about_of(part, name) for name in preset_names(part)} for part in PRESETS}
     if as_json:
-        _print_json({"designs": {design.name: design.about for design in shipped}, **others})
+        print_json({"designs": {design.name: design.about for design in shipped}, **others})
         return
     from chatsim.report import terminal
-    from chatsim.report.faults import show_fault_presets
 
-    console = terminal.console()
-    terminal.show_designs(shipped, others["workloads"], console)
-    show_fault_presets(others["faults"], console)
+    terminal.show_designs(shipped, others, terminal.console())
 
 
 @app.command()
@@ -264,7 +240,7 @@ def schema() -> None:
     """Print the JSON Schema of scenario files, for editors."""
     from chatsim.scenario.guide import json_schema
 
-    _print_json(json_schema())
+    print_json(json_schema())
 
 
 @app.command()
@@ -313,7 +289,7 @@ def friends(
     """Say how many friends a list must show, from the trace, without a run."""
     if not scenario and not workload:
         workload = "collegemsg"
-    asked = _load(scenario or "go-chat", sets, seed, workload)
+    asked = load(scenario or "go-chat", sets, seed, workload)
     from chatsim.analysis import friendlists
     from chatsim.world import build_world
 
@@ -329,13 +305,13 @@ def friends(
 
     first_ever_share, verdict = friendlists.first_ever_share(world), friendlists.verdict(curves)
     if as_json:
-        _print_json(
+        print_json(
             {
                 "chatsim": __version__,
                 "seed": asked.seed,
                 "first_ever_share": plain(first_ever_share),
                 "verdict": verdict,
-                "curves": [{**row, "k": int(row["k"]) if row["k"] else ALL} for row in _records(curves)],
+                "curves": [{**row, "k": int(row["k"]) if row["k"] else "all"} for row in records(curves)],
             }
         )
         return
@@ -377,8 +353,8 @@ def fit(
         said = ["fit", trace, *(f"--set {change}" for change in sets or ()), f"--seed {asked.seed} --out {target.name}"]
         fitting.write_whole(target, fitting.workload_file(fitted, target.stem, f"chatsim {' '.join(said)}"))
     if as_json:
-        figures = {"trace": fitted.source, "workload": fitted.workload, "figures": _records(fitted.table)}
-        _print_json({"chatsim": __version__, "seed": asked.seed, **figures})
+        figures = {"trace": fitted.source, "workload": fitted.workload, "figures": records(fitted.table)}
+        print_json({"chatsim": __version__, "seed": asked.seed, **figures})
         return
     console = terminal.console()
     for line in fitted.trace:
@@ -403,7 +379,7 @@ def friend_limit(
     jobs: Jobs = 0,
 ) -> None:
     """Simulate friend lists of several lengths: hits, searches, and what loading them costs."""
-    asked = _load(scenario, sets, seed, workload)
+    asked = load(scenario, sets, seed, workload)
     from chatsim import study
     from chatsim.report import questions
 
@@ -426,7 +402,7 @@ def who_reads(
     jobs: Jobs = 0,
 ) -> None:
     """Simulate personal, pair and group rooms under each access policy: who reads what."""
-    asked = _load(scenario, sets, seed, workload)
+    asked = load(scenario, sets, seed, workload)
     from chatsim import study
     from chatsim.report import questions
 
@@ -439,6 +415,7 @@ def who_reads(
 
 study_cli.register(app)
 decide_cli.register(app)
+report_cli.register(app)
 trace_cli.register(app)
 
 
@@ -505,7 +482,7 @@ def _answer(
         if files:
             files.finish_question(scenario, question.command.replace("-", "_"), table, question.draw)
     if as_json:
-        _print_json({"chatsim": __version__, "seed": scenario.seed, "rows": _records(table)})
+        print_json({"chatsim": __version__, "seed": scenario.seed, "rows": records(table)})
         return
     question.show(table, terminal.console())
     _say_where(out)
@@ -523,49 +500,21 @@ def _results(out: str | None, force: bool) -> Iterator[Files | None]:
         yield files
 
 
-def _load(
-    source: str, sets: list[str] | None, seed: int | None, workload: str | None, faults: Sequence[str] | None = None
-) -> Scenario:
-    from chatsim.scenario import load_scenario
-
-    return load_scenario(source, _changes(sets, seed), workload, faults or ())
-
-
-def _changes(sets: list[str] | None, seed: int | None) -> list[str]:
-    return [*(sets or []), *([] if seed is None else [f"seed={seed}"])]
-
-
 def _whose_trace(trace: str, sets: list[str], seed: int | None) -> Scenario:
     """The scenario of a shipped workload or design, a TOML file, or a message log, all of which is taken."""
     from chatsim.scenario import preset_names
 
     if trace in preset_names("workloads"):
-        return _load("go-chat", sets, seed, trace)
+        return load("go-chat", sets, seed, trace)
     if trace in preset_names() or trace.endswith(".toml"):
-        return _load(trace, sets, seed, None)
-    return _load("go-chat", [f"workload.trace={json.dumps(trace)}", "workload.duration_s=0.0", *sets], seed, None)
-
-
-def _expanded(sources: list[str]) -> list[str]:
-    from chatsim.scenario import preset_names
-
-    return [name for source in sources for name in (preset_names() if source == ALL else [source])]
+        return load(trace, sets, seed, None)
+    return load("go-chat", [f"workload.trace={json.dumps(trace)}", "workload.duration_s=0.0", *sets], seed, None)
 
 
 def _figures(runs: Runs) -> dict[str, Any]:
     from chatsim.report.results import figures
 
     return {"chatsim": __version__, **figures(runs)}
-
-
-def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    from chatsim.report.results import records
-
-    return records(table)
-
-
-def _print_json(value: Any) -> None:
-    print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
 
 
 def _say_where(out: str | None) -> None:

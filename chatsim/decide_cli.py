@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,43 +9,29 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from chatsim.study_cli import AsJson, Jobs
+from chatsim.options import (
+    AsJson,
+    Faults,
+    Force,
+    Jobs,
+    Load,
+    Out,
+    Seed,
+    Sets,
+    Slos,
+    Source,
+    Sources,
+    load,
+    load_all,
+    print_json,
+    records,
+)
 
 if TYPE_CHECKING:
     from chatsim.analysis.cost import Cost
     from chatsim.report.decisions import Written
     from chatsim.study.capacity import Capacity
 
-ALL = "all"
-
-Source = Annotated[
-    str, typer.Argument(metavar="SCENARIO", help="A shipped design (see 'chatsim designs') or a TOML file.")
-]
-Sources = Annotated[
-    list[str], typer.Argument(metavar="DESIGN", help="Shipped designs or TOML files; 'all' is all shipped designs.")
-]
-Sets = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Change a key, such as design.gateways=8; repeatable."),
-]
-Seed = Annotated[int | None, typer.Option("--seed", metavar="N", help="Seed of all draws.")]
-Load = Annotated[
-    str | None,
-    typer.Option(
-        "--workload", metavar="NAME|FILE", help="A shipped workload or a TOML file, laid over the scenario's own."
-    ),
-]
-Faults = Annotated[
-    list[str] | None,
-    typer.Option("--fault", metavar="NAME|FILE", help="Shipped faults or a TOML file with [[faults]]; repeatable."),
-]
-Slos = Annotated[
-    list[str] | None, typer.Option("--slo", metavar="SLO", help="What must hold, such as 'p99_ms<200'; repeatable.")
-]
-Out = Annotated[
-    str | None, typer.Option("--out", metavar="DIR", help="Write tables, scenario, provenance into this new folder.")
-]
-Force = Annotated[bool, typer.Option("--force", help="Let --out replace a former result.")]
 Figure = Annotated[str, typer.Option("--figure", metavar="NAME", help="The figure, such as p99_ms or lost_share.")]
 
 
@@ -85,11 +70,10 @@ def capacity(
     as_json: AsJson = False,
 ) -> None:
     """Find the most users, the most messages or the fewest gateways that meet all SLOs; with headroom and cost."""
-    from chatsim.scenario import load_scenario
     from chatsim.study import capacity as study
     from chatsim.study.probes import known_slo
 
-    asked = load_scenario(scenario, _changes(sets, seed), workload, faults or ())
+    asked = load(scenario, sets, seed, workload, faults)
     wanted = [known_slo(text) for text in slos or ()]
     from chatsim.report import decisions, terminal
 
@@ -102,7 +86,7 @@ def capacity(
             at = found.best.scenario if found.best else asked
             files.finish(tables, (at,), replications)
     if as_json:
-        _print_json({**_head(asked.seed), **_capacity_said(found)})
+        print_json({**_head(asked.seed), **_capacity_said(found)})
         return
     decisions.show_capacity(found, terminal.console())
     _say_where(out, "Parquet tables, the scenario at the answer, provenance")
@@ -138,14 +122,10 @@ def best(
     as_json: AsJson = False,
 ) -> None:
     """Find the best of several designs, with a guaranteed probability, and the front of cost and latency."""
-    from chatsim.scenario import preset_names
-    from chatsim.scenario.load import load_variants
     from chatsim.study import selecting
     from chatsim.study.probes import known_slo
 
-    named = [name for source in scenarios for name in (preset_names() if source == ALL else [source])]
-    changes, struck = _changes(sets, seed), faults or ()
-    asked = [one for source in named for one in load_variants(source, vary, changes, workload, struck)]
+    asked = load_all(scenarios, vary, sets, seed, workload, faults)
     wanted = tuple(known_slo(text) for text in slos or ())
     race = selecting.Race(figure, delta, alpha, wanted, largest, replications, most)
     from chatsim.report import decisions, terminal
@@ -160,7 +140,7 @@ def best(
         said: dict[str, Any] = {"figure": figure, "delta": delta, "alpha": alpha, "best": found.best or None}
         said |= {"decided": bool(found.found and found.found.decided), "sentences": found.sentences}
         costs = {name: _cost_said(cost) for name, cost in found.costs.items()}
-        _print_json({**_head(asked[0].seed), **said, "designs": _records(found.table), "cost": costs})
+        print_json({**_head(asked[0].seed), **said, "designs": records(found.table), "cost": costs})
         return
     decisions.show_best(found, terminal.console())
     _say_where(out, "Parquet tables, scenarios, provenance; the chart (PNG and SVG) in charts")
@@ -195,10 +175,9 @@ def screen(
     as_json: AsJson = False,
 ) -> None:
     """Find which keys, such as assumed costs, move a figure most."""
-    from chatsim.scenario import load_scenario
     from chatsim.study import sensitivity
 
-    asked = load_scenario(scenario, _changes(sets, seed), workload, faults or ())
+    asked = load(scenario, sets, seed, workload, faults)
     chosen = sensitivity.asked_keys(keys or (), asked)
     from chatsim.report import decisions, terminal
 
@@ -210,7 +189,7 @@ def screen(
             files.finish(tables, (asked,), replications, {"tornado": decisions.tornado(found)})
     if as_json:
         said = {"figure": figure, "method": found.method, "points": len(found.points), "warning": found.warning or None}
-        _print_json({**_head(asked.seed), **said, "keys": _records(found.table)})
+        print_json({**_head(asked.seed), **said, "keys": records(found.table)})
         return
     decisions.show_screened(found, terminal.console())
     _say_where(out, "Parquet tables, scenario, provenance; the chart (PNG and SVG) in charts")
@@ -233,16 +212,16 @@ def _capacity_said(found: Capacity) -> dict[str, Any]:
         "undecided": [plain(value) for value in bracket.undecided],
         "sentences": found.sentences,
         "binding": found.binding or None,
-        "headroom": _records(found.headroom),
+        "headroom": records(found.headroom),
         "estimate": found.estimate.verdict,
         "cost": _cost_said(found.cost) if found.cost else None,
-        "tried": _records(found.table()),
+        "tried": records(found.table()),
     }
 
 
 def _cost_said(cost: Cost) -> dict[str, Any]:
     totals = {"usd_per_month": cost.usd_per_month, "usd_per_1000_users": cost.usd_per_1000_users}
-    return {**totals, "users": cost.users, "parts": _records(cost.table().iloc[:-1])}
+    return {**totals, "users": cost.users, "parts": records(cost.table().iloc[:-1])}
 
 
 @contextmanager
@@ -257,24 +236,10 @@ def _written(out: str | None, force: bool) -> Iterator[Written | None]:
         yield files
 
 
-def _changes(sets: list[str] | None, seed: int | None) -> list[str]:
-    return [*(sets or []), *([] if seed is None else [f"seed={seed}"])]
-
-
 def _head(seed: int) -> dict[str, Any]:
     from importlib.metadata import version
 
     return {"chatsim": version("chatsim"), "seed": seed}
-
-
-def _records(table: Any) -> list[dict[str, Any]]:
-    from chatsim.report.results import records
-
-    return records(table)
-
-
-def _print_json(value: Any) -> None:
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
 
 
 def _say_where(out: str | None, what: str) -> None:

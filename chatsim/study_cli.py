@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,24 +9,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from chatsim.options import AsJson, Jobs, print_json, records
+
 if TYPE_CHECKING:
     from chatsim.study.execute import Carried
     from chatsim.study.points import Plan
     from chatsim.study.tables import Tables
 
 NOT_MET, UNDECIDED, FAILED = 1, 3, 1
-STUDIES = "studies"
 
-Jobs = Annotated[
-    int, typer.Option("--jobs", metavar="N", help="Processes; 0 is one per core. Results do not depend on it.")
-]
 Cluster = Annotated[
     str | None, typer.Option("--cluster", metavar="ADDR", help="A Dask scheduler instead, such as tcp://10.0.0.1:8786.")
 ]
 Out = Annotated[
     str | None, typer.Option("--out", metavar="DIR", help="The folder of the results; by default results/NAME.")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable figures on standard output, and nothing else.")]
 Figures = Annotated[
     list[str] | None, typer.Option("--figure", metavar="NAME", help="Show this figure, such as p99_ms; repeatable.")
 ]
@@ -45,15 +41,24 @@ def study(
     cluster: Cluster = None,
     out: Out = None,
     as_json: AsJson = False,
+    report: Annotated[
+        bool, typer.Option("--report/--no-report", help="Write report.html as well; see 'chatsim report'.")
+    ] = True,
 ) -> None:
     """Carry out a study: what is missing is run, what is there is kept. Killed, it goes on from there."""
-    plan, folder = _plan(file, out)
+    from chatsim.study.execute import planned
+
+    plan, folder = planned(file, out)
     carried = _carry_out(plan, folder, jobs, cluster)
     if as_json:
-        _print_json(_said(carried))
+        print_json(_said(carried))
     else:
         _show(plan.study.name, carried.tables)
         typer.echo(f"{carried.computed:,} runs were done now, {carried.found:,} were there. Results: {folder}")
+    if report:
+        place = _write_report(folder)
+        if not as_json:
+            typer.echo(f"Report: {place}")
     _end_with_failures(carried)
 
 
@@ -83,9 +88,9 @@ def results(
         typer.echo(chosen.to_csv(index=False), nl=False)
         return
     if as_json:
-        said = {**_head(manifest, tables), "results": _records(chosen), "verdicts": _records(tables.verdicts)}
-        against_it = {} if compared is None else {"against": {key: _records(one) for key, one in compared.items()}}
-        _print_json({**said, **against_it})
+        said = {**_head(manifest, tables), "results": records(chosen), "verdicts": records(tables.verdicts)}
+        against_it = {} if compared is None else {"against": {key: records(one) for key, one in compared.items()}}
+        print_json({**said, **against_it})
         return
     _show(asked.name, tables, figures or ())
     if compared is not None:
@@ -104,15 +109,16 @@ def check(
 ) -> None:
     """Hold a study to its SLOs, for CI: exit 0 where all are met, 1 where one is not, 3 where undecided."""
     from chatsim.scenario import InputError
+    from chatsim.study.execute import planned
 
-    plan, folder = _plan(source, out)
+    plan, folder = planned(source, out)
     if not plan.study.slos:
         raise InputError(f"{source}: slos = []: at least one is needed, such as 'p99_ms < 200'")
     carried = _carry_out(plan, folder, jobs, cluster)
     status = exit_status(carried.tables.verdicts["verdict"], len(carried.failures))
     words = {0: "met", NOT_MET: "not met", UNDECIDED: "undecided"}
     if as_json:
-        _print_json({**_said(carried), "verdict": words[status]})
+        print_json({**_said(carried), "verdict": words[status]})
     else:
         from chatsim.report import studies, terminal
 
@@ -134,42 +140,20 @@ def exit_status(verdicts: Iterable[str], failures: int = 0) -> int:
     return UNDECIDED if "undecided" in answers or failures else 0
 
 
-def _plan(source: str, out: str | None) -> tuple[Plan, Path]:
-    """The plan of a study file, a shipped study or a folder, checked; and where its results belong."""
-    from chatsim.study.execute import plan_in
-    from chatsim.study.plan import load_study
-    from chatsim.study.points import make_plan
-    from chatsim.study.store import file_name
-
-    if Path(source).is_dir():
-        return plan_in(source), Path(out or source)
-    path = _file(source)
-    plan = make_plan(load_study(path, source), path.parent, source)
-    return plan, Path(out) if out else Path("results") / file_name(plan.study.name)
-
-
-def _file(source: str) -> Path:
-    """The study file meant: a path, or the name of a shipped one."""
-    from chatsim.scenario import InputError
-    from chatsim.scenario.errors import nearest
-    from chatsim.scenario.files import data_folder
-
-    path = Path(source)
-    if path.exists():
-        return path
-    shipped = {file.stem: file for file in (data_folder() / STUDIES).glob("*.toml")}
-    if source in shipped:
-        return shipped[source]
-    what = "no such file" if path.suffix else "neither a file nor a shipped study"
-    raise InputError(f"{source}: {what}{nearest(path.stem, shipped)}")
-
-
 def _carry_out(plan: Plan, folder: Path, jobs: int, cluster: str | None) -> Carried:
     from chatsim.report import terminal
     from chatsim.study.execute import carry_out
 
     with terminal.progress(f"study {plan.study.name}") as progress:
         return carry_out(plan, folder, jobs, cluster, progress, ("chatsim", *sys.argv[1:]))
+
+
+def _write_report(folder: Path) -> Path:
+    from chatsim.report import page
+    from chatsim.study.archive import REPORT
+
+    page.write(folder / REPORT, page.make(folder))
+    return folder / REPORT
 
 
 def _show(name: str, tables: Tables, figures: Iterable[str] = ()) -> None:
@@ -187,20 +171,14 @@ def _said(carried: Carried) -> dict[str, Any]:
         "computed": carried.computed,
         "found": carried.found,
         "failed": list(carried.failures),
-        "results": _records(carried.tables.results),
-        "verdicts": _records(carried.tables.verdicts),
+        "results": records(carried.tables.results),
+        "verdicts": records(carried.tables.verdicts),
     }
 
 
 def _head(manifest: dict[str, Any], tables: Tables) -> dict[str, Any]:
     said = {"chatsim": manifest["versions"]["chatsim"], "study": manifest["study"], "model": manifest["model"]}
     return {**said, "runs": len(tables.runs), "planned": tables.planned, "points": list(tables.labels)}
-
-
-def _records(table: Any) -> list[dict[str, Any]]:
-    from chatsim.report.results import records
-
-    return records(table)
 
 
 def _compared(tables: Tables, figures: list[str], baseline: int) -> dict[str, Any]:
@@ -218,12 +196,13 @@ def _compared(tables: Tables, figures: list[str], baseline: int) -> dict[str, An
 
 def _refuse_unknown(tables: Tables, figures: list[str]) -> None:
     from chatsim.scenario import InputError
-    from chatsim.study.figures import nearest_figure
+    from chatsim.study.figures import known_figures, nearest_figure
 
     known = set(tables.results["figure"])
     for figure in figures:
         if figure not in known:
-            raise InputError(f"--figure {figure}: these runs have no such figure{nearest_figure(figure)}")
+            hint = ": what it tells of is not in them" if figure in known_figures() else nearest_figure(figure)
+            raise InputError(f"--figure {figure}: these runs have no such figure{hint}")
 
 
 def _end_with_failures(carried: Carried) -> None:
@@ -242,5 +221,3 @@ def _say_failures(carried: Carried) -> None:
         typer.echo(f"chatsim: {line}", err=True)
 
 
-def _print_json(value: Any) -> None:
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))

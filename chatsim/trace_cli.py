@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from chatsim.decide_cli import Faults, Load, Seed, Sets, Source
-from chatsim.study_cli import AsJson
+from chatsim.options import AsJson, Faults, Load, Seed, Sets, Source, load, print_json, records
 
 if TYPE_CHECKING:
     from chatsim.study.follow import Followed
@@ -49,13 +47,11 @@ def trace(
     force: Annotated[bool, typer.Option("--force", help="Let files be replaced.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Follow one message hop by hop, with times; as a diagram; or look at a window of the run in Perfetto."""
-    from chatsim.scenario import load_scenario
+    """Follow one message hop by hop, or see a window of the run in Perfetto."""
     from chatsim.study.fit import free_file
     from chatsim.study.follow import follow
 
-    changes = [*(sets or []), *([] if seed is None else [f"seed={seed}"])]
-    asked = load_scenario(scenario, changes, workload, faults or ())
+    asked = load(scenario, sets, seed, workload, faults)
     number = _number(message)
     said = {"--mermaid": mermaid, "--perfetto": perfetto}
     targets = {option: free_file(file, force, option) for option, file in said.items() if file is not None}
@@ -65,7 +61,7 @@ def trace(
         followed = follow(asked, number, from_s, to_s, bar and (lambda share: bar(share, 1, asked.name)))
     written = _write(followed, targets)
     if as_json:
-        typer.echo(json.dumps(_said(followed), indent=2, ensure_ascii=False, allow_nan=False))
+        print_json(_said(followed))
         return
     journeys.show_journey(followed, terminal.console())
     for line in written:
@@ -103,7 +99,6 @@ def _said(followed: Followed) -> dict[str, Any]:
     import pandas as pd
 
     from chatsim.analysis.hops import breakdown_ms
-    from chatsim.report.results import records
 
     scenario = followed.outcome.scenario
     spent = breakdown_ms(followed.passage) if len(followed.passage) else pd.Series(dtype=float)

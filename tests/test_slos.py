@@ -175,14 +175,19 @@ def test_verdicts_without_chance_do_not_count_among_the_others() -> None:
     assert verdict_table([judge(slos[0], Interval(200.0, 1.0, 3))])["runs_needed"].isna().all()
     with pytest.raises(InputError, match=r"slo = 'p99_ms < 200': design 'a' has no figure 'p99_ms'; did you mean 'p999_ms'\?"):
         judge_all(slos[:1], {"a": {"p999_ms": [1.0]}})
-    lost = judge_all([Slo.parse("lost_share <= 0.001")], {"a": {"lost_share": [0.0] * 3}}, trials={"a": 10_000})
+    mixed = judge_all(
+        [Slo.parse("lost_share <= 0.001"), Slo.parse("hit_share >= 0")],
+        {"a": {"lost_share": [0.0] * 3, "hit_share": [0.0] * 3}}, trials={"a": {"lost_share": 10_000}},
+    )  # fmt: skip
+    assert [verdict.answer for verdict in mixed][:1] == ["met"]
+    lost = judge_all([Slo.parse("lost_share <= 0.001")], {"a": {"lost_share": [0.0] * 3}}, trials={"a": {"lost_share": 10_000}})
     assert lost[0].answer == "met"
 
 
 @given(st.lists(EVIDENCE, min_size=1, max_size=6), finite, st.integers(0, 10_000))
 def test_together_no_more_is_decided_than_alone(found: list[Any], threshold: float, trials: int) -> None:
     designs = {str(place): {"lost_share": one} for place, one in enumerate(found)}
-    slo, counts = Slo("lost_share", "<", threshold), dict.fromkeys(designs, trials)
+    slo, counts = Slo("lost_share", "<", threshold), {key: {"lost_share": trials} for key in designs}
     alone, together = (judge_all([slo], designs, trials=counts, together=switch) for switch in (False, True))
 
     def stays(one: Verdict, both: Verdict) -> bool:

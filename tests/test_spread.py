@@ -23,7 +23,7 @@ from chatsim.study.execute import Carried, carry_out
 from chatsim.study.identity import model_version
 from chatsim.study.plan import study_of
 from chatsim.study.points import make_plan
-from chatsim.study.spread import Came, pool
+from chatsim.study.spread import AHEAD, Came, in_order, pool
 from tests.conftest import ROOT
 
 SMALL: dict[str, Any] = {
@@ -85,14 +85,45 @@ def test_each_task_comes_back_once(jobs: int) -> None:
 
 def test_a_task_that_raises_is_its_own_affair() -> None:
     found = done([1, 13, 2], 2)
-    assert found[13] == Came(13, None, "ValueError: unlucky")
+    assert found[13][:3] == (13, None, "ValueError: unlucky")
+    assert isinstance(found[13].error, ValueError)
     assert [found[number].done for number in (1, 2)] == [2, 4]
 
 
 def test_a_task_that_kills_its_process_is_found_and_the_others_are_done() -> None:
     found = done([1, 2, 99, 3, 4, 5, 6], 2)
-    assert found[99] == Came(99, None, "its process died (out of memory?)")
+    assert found[99][:3] == (99, None, "its process died (out of memory?)")
     assert {number: came.done for number, came in found.items() if number != 99} == {number: 2 * number for number in range(1, 7)}
+
+
+@pytest.mark.parametrize("jobs", [1, 2, 3])
+def test_results_come_in_the_order_of_the_tasks(jobs: int) -> None:
+    assert list(in_order(doubled, iter(range(100, 160)), jobs)) == [2 * number for number in range(100, 160)]
+    assert list(in_order(doubled, [], jobs)) == []
+
+
+def test_tasks_are_not_taken_far_ahead() -> None:
+    taken: list[int] = []
+
+    def tasks() -> Iterator[int]:
+        for number in range(100, 200):
+            taken.append(number)
+            yield number
+
+    results = in_order(doubled, tasks(), 2)
+    assert next(results) == 200
+    assert len(taken) <= 2 * AHEAD + 1
+    results.close()
+
+
+def test_in_order_an_error_is_raised_as_it_was() -> None:
+    with pytest.raises(ValueError, match="unlucky"):
+        list(in_order(doubled, [1, 13, 2], 2))
+
+
+def test_in_order_a_process_that_dies_is_said_in_a_line() -> None:
+    with pytest.raises(InputError, match=r"its process died \(out of memory\?\)"):
+        list(in_order(doubled, [1, 99, 2], 2))
 
 
 def interrupted() -> None:

@@ -50,13 +50,13 @@ def contents(out: Path) -> dict[str, bytes]:
 
 def test_a_study_from_one_command(chatsim: Cli, tmp_path: Path) -> None:
     written(tmp_path, ["p50_ms < 1000", "lost_share < 0.5"])
-    said = chatsim("study", "tiny.toml", "--jobs", "1")
+    said = chatsim("study", "tiny.toml", "--jobs", "1", "--no-report")
     assert (said.status, said.err) == (0, "")
     assert "tiny: 6 runs at 2 points" in said.out
     assert "4 met, 0 not met, 0 undecided" in said.out
     assert "6 runs were done now, 0 were there. Results: results/tiny" in said.out
     assert max(map(len, said.out.splitlines())) <= 100
-    again = chatsim("study", "tiny.toml", "--jobs", "1")
+    again = chatsim("study", "tiny.toml", "--jobs", "1", "--no-report")
     assert "0 runs were done now, 6 were there." in again.out
     assert again.out.splitlines()[:-1] == said.out.splitlines()[:-1]
     shown = chatsim("results", "results/tiny")
@@ -65,7 +65,7 @@ def test_a_study_from_one_command(chatsim: Cli, tmp_path: Path) -> None:
 
 def test_results_as_json_and_csv(chatsim: Cli, tmp_path: Path) -> None:
     written(tmp_path, ["p50_ms < 1000"])
-    told = json.loads(chatsim("study", "tiny.toml", "--jobs", "1", "--out", "out", "--json").out)
+    told = json.loads(chatsim("study", "tiny.toml", "--jobs", "1", "--no-report", "--out", "out", "--json").out)
     assert (told["study"], told["runs"], told["planned"], told["computed"], told["failed"]) == ("tiny", 6, 6, 6, [])
     read = json.loads(chatsim("results", "out", "--json").out)
     assert read["results"] == told["results"]
@@ -82,7 +82,7 @@ def test_results_as_json_and_csv(chatsim: Cli, tmp_path: Path) -> None:
 
 def test_points_against_one(chatsim: Cli, tmp_path: Path) -> None:
     written(tmp_path, [])
-    chatsim("study", "tiny.toml", "--jobs", "1", "--out", "out")
+    chatsim("study", "tiny.toml", "--jobs", "1", "--no-report", "--out", "out")
     said = chatsim("results", "out", "--figure", "p50_ms", "--against", "1")
     assert "p50_ms against point 1 (design.gateways = 3), paired by replication" in said.out
     assert "Service level" not in said.out
@@ -90,7 +90,7 @@ def test_points_against_one(chatsim: Cli, tmp_path: Path) -> None:
 
 def test_results_of_a_study_that_is_not_finished(chatsim: Cli, tmp_path: Path) -> None:
     written(tmp_path, ["p50_ms < 1000"])
-    chatsim("study", "tiny.toml", "--jobs", "1", "--out", "out")
+    chatsim("study", "tiny.toml", "--jobs", "1", "--no-report", "--out", "out")
     for path in sorted((tmp_path / "out" / "runs").iterdir())[:5]:
         path.unlink()
     said = chatsim("results", "out")
@@ -138,7 +138,7 @@ def test_a_run_that_fails_is_told_in_a_line(chatsim: Cli, tmp_path: Path, monkey
         return real(scenario, world)
 
     monkeypatch.setattr(worker, "simulate", fails)
-    said = chatsim("study", "tiny.toml", "--jobs", "1", "--out", "out")
+    said = chatsim("study", "tiny.toml", "--jobs", "1", "--no-report", "--out", "out")
     assert said.status == 1
     assert said.err == (
         "chatsim: run failed: design.gateways = 2, replication 1: out of memory\n"
@@ -190,7 +190,7 @@ def test_wrong_commands_are_refused_in_one_line(chatsim: Cli, tmp_path: Path, ar
 
 def test_wrong_questions_to_results(chatsim: Cli, tmp_path: Path) -> None:
     written(tmp_path, [], replications=1)
-    chatsim("study", "tiny.toml", "--jobs", "1", "--out", "out")
+    chatsim("study", "tiny.toml", "--jobs", "1", "--no-report", "--out", "out")
     questions = {
         ("--figure", "p98_ms"): "--figure p98_ms: these runs have no such figure; did you mean 'p99_ms'?",
         ("--against", "7"): "--against 7: the number of a point is needed, from 0 to 1",
@@ -220,7 +220,7 @@ design.gateways = [2, 4]
 
 
 def started(folder: Path, out: str, *more: str, start_new_session: bool = False) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "chatsim", "study", "long.toml", "--out", out, *more]
+    command = [sys.executable, "-m", "chatsim", "study", "long.toml", "--no-report", "--out", out, *more]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.Popen(
         command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -297,7 +297,7 @@ def test_processes_of_one_that_is_killed_end_too(tmp_path: Path) -> None:
 def test_ctrl_c_ends_it_in_a_line_and_what_is_done_stays(tmp_path: Path, jobs: str) -> None:
     (tmp_path / "long.toml").write_text(LONG.replace("replications = 3", "replications = 30"))
     command = [sys.executable, "-c", "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from chatsim.cli import entry; entry()"]
-    command += ["study", "long.toml", "--out", "out", "--jobs", jobs]
+    command += ["study", "long.toml", "--no-report", "--out", "out", "--jobs", jobs]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
     runs = tmp_path / "out" / "runs"

@@ -48,6 +48,16 @@ class Egress(NamedTuple):
     notices: float
 
 
+class Taken(NamedTuple):
+    """What a month takes of each part; no price is in it."""
+
+    gateways: float
+    broker_nodes: float
+    databases: float
+    egress_gb: float
+    pushes_million: float
+
+
 @dataclass(frozen=True, slots=True)
 class Part:
     """A part of the bill: how much of it a month takes, in its unit, and what one of that costs."""
@@ -110,21 +120,41 @@ def cost(outcome: Outcome) -> Cost:
     >>> [(part.name, part.amount) for part in cost(simulate(scenario, build_world(scenario))).parts[:3]]
     [('gateways', 2.0), ('broker nodes', 1.0), ('database', 1.0)]
     """
-    scenario, prices = outcome.scenario, outcome.scenario.prices
+    return bill(taken(outcome), outcome.scenario, outcome.world.users)
+
+
+def taken(outcome: Outcome) -> Taken:
+    """What a month takes of each part, by a run."""
     months = MONTH_S / outcome.world.duration_s
-    shares = day_shares(scenario.workload)
+    shares = day_shares(outcome.scenario.workload)
     sent = int(np.isfinite(floats(outcome.pushes, "sent_s")).sum())
     written = sum(of * share for of, share in zip(egress_bytes(outcome), shares, strict=True))
+    return Taken(
+        gateways_paid(outcome),
+        float(outcome.scenario.broker_nodes),
+        float(_asks_database(outcome)),
+        written / GB * months,
+        sent / MILLION * months * shares.away,
+    )
+
+
+def bill(amounts: Taken, scenario: Scenario, users: int) -> Cost:
+    """The bill of what a month takes, by the prices of a scenario with so many users.
+
+    >>> bill(Taken(2.0, 1.0, 0.0, 0.0, 0.0), Scenario(), 500).usd_per_1000_users
+    468.28
+    """
+    prices = scenario.prices
     return Cost(
         (
-            Part("gateways", gateways_paid(outcome), "gateways", prices.gateway_usd_per_month),
-            Part("broker nodes", float(scenario.broker_nodes), "nodes", prices.broker_node_usd_per_month),
-            Part("database", float(_asks_database(outcome)), "databases", prices.database_usd_per_month),
-            Part("egress", written / GB * months, "GB", prices.egress_usd_per_gb),
-            Part("pushes", sent / MILLION * months * shares.away, "million", prices.push_usd_per_million),
+            Part("gateways", amounts.gateways, "gateways", prices.gateway_usd_per_month),
+            Part("broker nodes", amounts.broker_nodes, "nodes", prices.broker_node_usd_per_month),
+            Part("database", amounts.databases, "databases", prices.database_usd_per_month),
+            Part("egress", amounts.egress_gb, "GB", prices.egress_usd_per_gb),
+            Part("pushes", amounts.pushes_million, "million", prices.push_usd_per_million),
         ),
-        outcome.world.users,
-        shares,
+        users,
+        day_shares(scenario.workload),
     )
 
 
@@ -215,9 +245,12 @@ __all__ = [
     "DayShares",
     "Egress",
     "Part",
+    "Taken",
+    "bill",
     "cost",
     "day_shares",
     "egress_bytes",
     "gateways_paid",
     "mean_cost",
+    "taken",
 ]

@@ -105,7 +105,7 @@ def known_message(world: World, message: int) -> int:
     >>> from chatsim.world import build_world
     >>> known_message(build_world(load_scenario("hub", ["workload.users=50"])), 1_000_000)
     Traceback (most recent call last):
-    chatsim.scenario.errors.InputError: --message 1000000: this run has messages 0 to 104
+    chatsim.scenario.errors.InputError: --message 1000000: this run has messages 0 to 26
     """
     count = len(world.messages)
     if not count:

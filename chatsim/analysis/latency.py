@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from chatsim.analysis.columns import Bools, Floats, Longs, floats, is_delivered, longs
+from chatsim.analysis.columns import Bools, Floats, Longs, divided, floats, is_delivered, longs
 from chatsim.engine.outcome import Outcome, SessionFate
 
 By = Literal["all", "local", "room_size"]
@@ -22,6 +22,7 @@ By = Literal["all", "local", "room_size"]
 PERCENTILES = {"p50_ms": 0.5, "p90_ms": 0.9, "p95_ms": 0.95, "p99_ms": 0.99, "p999_ms": 0.999}
 ROOM_SIZES = {"2": 2, "3-5": 5, "6-10": 10, "11-50": 50, "51+": math.inf}
 CURVE_POINTS = 400
+PATH_STEPS = 100
 
 
 def least_samples(share: float) -> int:
@@ -58,6 +59,17 @@ def latency_ms(outcome: Outcome) -> Floats:
     """
     rows = _delivered(outcome)
     return _latency_ms(outcome, rows)
+
+
+def latency_path(outcome: Outcome, steps: int = PATH_STEPS) -> tuple[Floats, Longs]:
+    """The course of the run: in each of so many equal steps of time, the mean latency in ms of the live deliveries of
+    messages written then (NaN without one), and their number."""
+    rows = _delivered(outcome)
+    written_s = floats(outcome.messages, "time_s")[longs(outcome.deliveries, "message")[rows]]
+    place = np.clip((written_s / outcome.world.duration_s * steps).astype(np.int64), 0, steps - 1)
+    count = np.bincount(place, minlength=steps)
+    total_ms = np.bincount(place, _latency_ms(outcome, rows), minlength=steps)
+    return divided(total_ms, count), count.astype(np.int64)
 
 
 def latency(outcome: Outcome, by: By = "all") -> pd.DataFrame:

@@ -143,15 +143,15 @@ def judge_all(
     confidence: float = CONFIDENCE,
     exact: Collection[str] = (),
     overloaded: Collection[str] = (),
-    trials: Mapping[str, int] | None = None,
+    trials: Mapping[str, Mapping[str, int]] | None = None,
     together: bool = True,
 ) -> tuple[Verdict, ...]:
     """All SLOs of all designs, by design: figures by name for each, as :func:`judge` takes them.
 
-    ``exact`` names figures; ``overloaded`` designs; ``trials`` is by design. With ``together`` a verdict is given only
-    where all that are given hold together with the confidence: the p-values, adjusted by Holm's method for the number
-    of verdicts that chance has a part in, are at most 1 - confidence. Otherwise each holds for itself alone. Raises
-    InputError for a figure that a design does not have.
+    ``exact`` names figures; ``overloaded`` designs; ``trials`` is by design and figure. With ``together`` a verdict
+    is given only where all that are given hold together with the confidence: the p-values, adjusted by Holm's method
+    for the number of verdicts that chance has a part in, are at most 1 - confidence. Otherwise each holds for itself
+    alone. Raises InputError for a figure that a design does not have.
 
     >>> slo = Slo.parse("p99_ms < 200")
     >>> designs = {name: {"p99_ms": Interval(180.0, 19.0, 5)} for name in ("a", "b")}
@@ -170,7 +170,7 @@ def judge_all(
             each.append(
                 _Asked(
                     design, slo, figures[slo.figure], slo.figure in exact, design in overloaded,
-                    (trials or {}).get(design, 0),
+                    (trials or {}).get(design, {}).get(slo.figure, 0),
                 )
             )
     verdicts = [one.judged(confidence, confidence) for one in each]

@@ -108,6 +108,19 @@ def tiers(outcome: Outcome, until_s: float | None = None) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def loads(outcome: Outcome, until_s: float | None = None) -> dict[str, float]:
+    """What binds as load grows: the share of what it could carry (``work_utilisation``) of each tier's busiest station,
+    and as 'hosts' of the busiest host, whose cores its stations share; NaN where the design has none."""
+    table = stations(outcome, until_s)
+    found = {tier: float(table.loc[table["tier"] == tier, "work_utilisation"].max()) for tier in TIERS}
+    busy_cores = table["work_utilisation"] * table["cores"]
+    hosts = [
+        busy_cores[table["station"].isin(outcome.scenario.stations_on(host))].sum() / host.cores
+        for host in outcome.scenario.hosts
+    ]
+    return {**found, "hosts": max(map(float, hosts), default=math.nan)}
+
+
 def station_timeline(outcome: Outcome, bin_s: float) -> pd.DataFrame:
     """Utilisation and queue of each station over [0, duration_s] in bins of bin_s (the last may be shorter).
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chatsim.scenario import Scenario
+from chatsim.scenario.html import rows_html
 from chatsim.world.tables import World
 
 Columns = dict[str, npt.NDArray[Any]]
@@ -195,3 +197,15 @@ class Outcome:
     endings: Columns
     faults: Columns
     breaks: Columns
+
+    def _repr_html_(self) -> str:
+        fates = Counter(self.deliveries["fate"].tolist())
+        ends = Counter(self.sessions["fate"].tolist())
+        said = [
+            ("simulated", f"{self.end_s:,.0f} s"),
+            ("messages", f"{len(self.messages['time_s']):,}"),
+            *((f"deliveries {Fate(fate).name}", f"{count:,}") for fate, count in sorted(fates.items())),
+            *((f"sessions {SessionFate(fate).name}", f"{count:,}") for fate, count in sorted(ends.items())),
+            ("stations", ", ".join(self.stations)),
+        ]
+        return rows_html(f"{self.scenario.name}: outcome", "An audited run; chatsim.analysis makes tables of it.", said)

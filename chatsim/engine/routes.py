@@ -34,7 +34,7 @@ class Routes(Stage):
                 self.notes.pushes[message] += 1
                 gateway.send(peer, FanOut(self, message, -1, pushed=True, source=gateway.number))
         elif passes_broker(self.routing):
-            for channel, recipient in self._channels(message):
+            for channel, recipient in self.channels(message):
                 node = self.nodes[publish_node(channel, self.topology, len(self.nodes))]
                 gateway.send(node, Publish(self, message, channel, recipient, gateway.number))
 
@@ -77,7 +77,7 @@ class Routes(Stage):
             return len(self.hearers(message))
         return 1
 
-    def _channels(self, message: int) -> list[tuple[int, int]]:
+    def channels(self, message: int) -> list[tuple[int, int]]:
         """The channels on which a message is published, each with its recipient (-1: the whole room)."""
         if publishes_per_recipient(self.routing):
             return [

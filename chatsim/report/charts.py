@@ -163,7 +163,8 @@ def saturation_curve(tables: Mapping[str, pd.DataFrame], title: str = "Saturatio
     """Carried load and p99 latency against offered load, all on log axes, one line per design.
 
     Each table has offered_per_s, carried_per_s (deliveries), p50_ms, p99_ms, and may have overloaded: such points are
-    hollow. A ring marks the knee, the point of most power (see ``analysis.knee``), where the table reaches beyond it.
+    hollow. ``carried_per_s_half_width`` and ``p99_ms_half_width`` are drawn as bands. A ring marks the knee, the
+    point of most power (see ``analysis.knee``), where the table reaches beyond it.
     """
     with styled():
         figure = new_figure(max(5.6, _legend_in(tables)))
@@ -315,6 +316,10 @@ def _draw_saturation(axes: Axes, rows: pd.DataFrame, column: str, place: int) ->
     own = mark(place)
     look: dict[str, Any] = {"color": own.color, "marker": own.marker}
     axes.plot(rows["offered_per_s"], rows[column], color=own.color, linestyle=own.line, label=column)
+    if f"{column}_half_width" in rows:
+        half = rows[f"{column}_half_width"].fillna(0.0)
+        low = np.maximum(rows[column] - half, 1e-3 * rows[column])  # a band that reaches 0 ends on a log axis
+        axes.fill_between(rows["offered_per_s"], low, rows[column] + half, color=own.color, alpha=0.18, linewidth=0)
     hollow = rows["overloaded"].to_numpy(dtype=bool) if "overloaded" in rows else np.zeros(len(rows), dtype=bool)
     for chosen, fill in ((~hollow, own.color), (hollow, "white")):
         part = rows[chosen]
@@ -348,6 +353,9 @@ def _scale_saturation(upper: Axes, lower: Axes, every: pd.DataFrame) -> None:
     upper.plot(ends, ends, color=PARITY, linewidth=1, zorder=1, label="carried = offered")
     upper.set_xlim(ends)
     latency = every["p99_ms"].to_numpy(dtype=np.float64)
+    if "p99_ms_half_width" in every:  # as much of the bands as leaves the curves to be seen
+        half = np.clip(every["p99_ms_half_width"].fillna(0.0).to_numpy(np.float64), 0.0, latency)
+        latency = np.concatenate([latency + half, np.maximum(latency - half, 0.5 * latency)])
     if (latency > 0).any():
         _log_axis(lower.yaxis, latency)
 

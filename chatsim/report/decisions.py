@@ -74,8 +74,8 @@ def show_cost(cost: Cost, out: Console) -> None:
     )  # fmt: skip
     for row in cost.table().to_dict("records"):
         amount = "" if math.isnan(row["amount"]) else number(float(row["amount"]))
-        money = [_money(row["usd_per_month"]), _money(row["usd_per_1000_users"])]
-        table.add_row(str(row["part"]), amount, str(row["unit"]), *money)
+        usd = [money(row["usd_per_month"]), money(row["usd_per_1000_users"])]
+        table.add_row(str(row["part"]), amount, str(row["unit"]), *usd)
     out.print(table)
     _say(out, [cost.sentence])
 
@@ -90,7 +90,7 @@ def show_best(found: Selected, out: Console) -> None:
     for row in found.table.to_dict("records"):
         cells = [str(row["design"]), str(row["replications"]), _with_half_width(row[figure], row["half_width"])]
         cells += [str(row["state"]), *([str(row["slos"])] if slos else [])]
-        cells += [_money(row["usd_per_month"]), _money(row["usd_per_1000_users"]), "yes" if row["on_front"] else ""]
+        cells += [money(row["usd_per_month"]), money(row["usd_per_1000_users"]), "yes" if row["on_front"] else ""]
         table.add_row(*cells)
     out.print(table)
     _say(out, [*found.sentences, next(iter(found.costs.values())).sentence])
@@ -125,10 +125,10 @@ def _with_half_width(value: float, half_width: float) -> str:
     return text if math.isnan(half_width) else f"{text} ±{number(float(half_width))}"
 
 
-def _money(usd: float) -> str:
+def money(usd: float) -> str:
     """Dollars: cents below a hundred.
 
-    >>> _money(1234.5), _money(12.345), _money(0.0021)
+    >>> money(1234.5), money(12.345), money(0.0021)
     ('1,234', '12.35', '0.0021')
     """
     if abs(usd) >= 100:

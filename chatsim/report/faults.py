@@ -337,14 +337,6 @@ def show_storms(runs: Runs, out: Console) -> None:
     out.print("most in 100 ms: tries to come back; lost, refused: messages x recipients.", markup=False)
 
 
-def show_fault_presets(faults: Mapping[str, str], out: Console) -> None:
-    """Shipped faults, one line each."""
-    table = table_of("Faults (for --fault, and for fault)", ["fault", "what it is"], left=("fault", "what it is"))
-    for name, about in faults.items():
-        table.add_row(name, about)
-    out.print(table)
-
-
 def _by_cause(row: pd.Series, figure: str) -> list[tuple[str, int]]:
     """What was lost or refused for each cause, where there was any."""
     if figure not in ("lost", "refused"):

@@ -304,15 +304,25 @@ def show_fit(fitted: Fitted, out: Console) -> None:
     ])
 
 
-def show_designs(designs: Iterable[Scenario], workloads: Mapping[str, str], out: Console) -> None:
-    """Shipped designs and workloads, one line each."""
-    table = table_of("Designs", ["design", "what it is"], left=("design", "what it is"))
-    for scenario in designs:
-        table.add_row(scenario.name, scenario.about)
-    out.print(table)
-    table = table_of("Workloads (for --workload)", ["workload", "what it is"], left=("workload", "what it is"))
-    for name, about in workloads.items():
-        table.add_row(name, about)
+PRESETS = {
+    "workloads": ("workload", "for --workload"),
+    "faults": ("fault", "for --fault, and for fault"),
+    "studies": ("study", "for study"),
+}
+
+
+def show_designs(designs: Iterable[Scenario], others: Mapping[str, Mapping[str, str]], out: Console) -> None:
+    """Shipped designs, and the other presets by part, one line each."""
+    _show_presets("Designs", "design", {scenario.name: scenario.about for scenario in designs}, out)
+    for part, presets in others.items():
+        name, use = PRESETS[part]
+        _show_presets(f"{part.capitalize()} ({use})", name, presets, out)
+
+
+def _show_presets(title: str, name: str, presets: Mapping[str, str], out: Console) -> None:
+    table = table_of(title, [name, "what it is"], left=(name, "what it is"))
+    for preset, about in presets.items():
+        table.add_row(preset, about)
     out.print(table)
 
 

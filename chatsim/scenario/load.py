@@ -25,7 +25,7 @@ NAMED_FILES = (("workload", "trace"), ("workload", "trace_sessions"), ("workload
 
 @cache
 def preset_names(part: str = "designs") -> tuple[str, ...]:
-    """Names of the shipped presets of one part: 'designs', 'costs', 'workloads' or 'faults'.
+    """Names of the shipped presets of one part: 'designs', 'costs', 'workloads', 'faults' or 'studies'.
 
     >>> "go-chat" in preset_names()
     True

@@ -11,7 +11,8 @@ from typing import Annotated, Literal, Self
 from pydantic import Strict, model_validator
 
 from chatsim.scenario.faults import Fault
-from chatsim.scenario.keys import Frozen, of
+from chatsim.scenario.html import rows_html
+from chatsim.scenario.keys import Frozen, of, unlike_default
 from chatsim.scenario.prices import Prices
 from chatsim.scenario.recovery import Balancer, Client, Scaling
 from chatsim.scenario.stations import station_names, stations_on
@@ -522,3 +523,7 @@ class Scenario(Frozen):
     def struck_by(self, fault: Fault) -> list[int]:
         """Numbers of the stations that a fault strikes: none of a tier that the design does not have."""
         return fault.struck(self.design.gateways, self.broker_nodes)
+
+    def _repr_html_(self) -> str:
+        changed = ((key, value) for key, value in unlike_default(self) if key not in ("name", "about"))
+        return rows_html(self.name, f"{self.about} (all other keys: defaults)".strip(), changed)

@@ -8,7 +8,8 @@
     results.parquet    a row for each point and figure, with its interval
     verdicts.parquet   a row for each point and SLO
     unused/            runs that the study does not have (any more); taken back when it has them again
-    history.jsonl      commands, machine and times: the only file that differs between two studies alike
+    history.jsonl      commands, machine and times: the only file that differs between two studies alike, with
+    report.html        which tells them, and what all of it says
 
 Files are written under another name, flushed to the disk and renamed. What a killed program has left of that is cleared
 away by the next. Nothing in the folder is a program or a pickle: it may come from anybody.
@@ -31,6 +32,7 @@ from chatsim.study.figures import LISTS, Figure
 PROGRAM = "chatsim study"
 MANIFEST, STUDY, HISTORY = "manifest.json", "study.toml", "history.jsonl"
 RUNS, RAW, UNUSED = "runs", "raw", "unused"
+REPORT = "report.html"
 TABLES = ("runs.parquet", "results.parquet", "verdicts.parquet")
 PART = ".part"
 MANIFEST_MAX_BYTES = 1 << 30

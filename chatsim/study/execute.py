@@ -17,7 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from chatsim.scenario import InputError
-from chatsim.study.archive import MANIFEST, PROGRAM, TABLES, Archive
+from chatsim.scenario.errors import nearest
+from chatsim.scenario.files import data_folder
+from chatsim.study.archive import MANIFEST, PROGRAM, REPORT, TABLES, Archive
 from chatsim.study.figures import Figure
 from chatsim.study.identity import canonical, model_version, needs_file, run_hash, scenario_body, sha256, world_key
 from chatsim.study.points import FOLDED, Plan
@@ -27,6 +29,7 @@ from chatsim.study.tables import Tables, more_runs, tables_of
 from chatsim.study.worker import WORLDS_KEPT, Done, Task, work
 from chatsim.world import World, build_world
 
+STUDIES = "studies"
 Cell = tuple[int, int]  # replication, point: runs are done in this order
 
 
@@ -223,13 +226,13 @@ class Ledger:
 
 
 def _begin(ledger: Ledger, command: tuple[str, ...]) -> None:
-    """Writes what the folder is to hold. Tables that are not of all runs any more go."""
+    """Writes what the folder is to hold. Tables and a report that are not of all runs any more go."""
     archive = ledger.archive
     archive.write(MANIFEST, ledger.manifest())  # first, as it says whose folder this is
     for name, text in ledger.plan.normalised(archive.root).items():
         archive.write(name, text)
     if ledger.queue:
-        archive.drop(TABLES)
+        archive.drop((*TABLES, REPORT))
     _note(archive, "start", command, {"missing": len(ledger.queue), "there": ledger.found})
 
 
@@ -322,6 +325,51 @@ def _version(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return "not installed"
+
+
+def run_study(
+    source: str | Path | Mapping[str, Any],
+    out: str | Path | None = None,
+    jobs: int = 0,
+    cluster: str | None = None,
+    progress: Progress | None = None,
+) -> Carried:
+    """Carries out a study: a file, the name of a shipped one, the folder of one that was started, or a table as in a
+    file, whose designs are looked for from the present folder.
+
+    Runs go into ``out``, by default ``results/NAME``; what is there already is not run again. ``jobs`` processes give
+    the same results as one; 0 takes one per core. Raises InputError.
+    """
+    plan, folder = planned(source, out)
+    return carry_out(plan, folder, jobs, cluster, progress)
+
+
+def planned(source: str | Path | Mapping[str, Any], out: str | Path | None = None) -> tuple[Plan, Path]:
+    """The plan of a study, checked, and where its results belong; ``source`` and ``out`` as in :func:`run_study`."""
+    from chatsim.study.plan import load_study, study_of
+    from chatsim.study.points import make_plan
+    from chatsim.study.store import file_name
+
+    if not isinstance(source, Mapping) and Path(source).is_dir():
+        return plan_in(source), Path(out or source)
+    if isinstance(source, Mapping):
+        plan = make_plan(study_of(source), Path.cwd(), "study")
+    else:
+        path = study_file(str(source))
+        plan = make_plan(load_study(path, str(source)), path.parent, str(source))
+    return plan, Path(out) if out else Path("results") / file_name(plan.study.name)
+
+
+def study_file(source: str) -> Path:
+    """The study file meant: a path, or the name of a shipped one. InputError where there is none."""
+    path = Path(source)
+    if path.exists():
+        return path
+    shipped = {file.stem: file for file in (data_folder() / STUDIES).glob("*.toml")}
+    if source in shipped:
+        return shipped[source]
+    what = "no such file" if path.suffix else "neither a file nor a shipped study"
+    raise InputError(f"{source}: {what}{nearest(path.stem, shipped)}")
 
 
 def plan_in(folder: str | Path) -> Plan:

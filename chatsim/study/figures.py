@@ -1,4 +1,4 @@
-"""What is kept of a run: one row of figures, and its latencies as distinct values with their numbers.
+"""What is kept of a run: one row of figures, its latencies as distinct values with their numbers, and its course.
 
 All numbers are float64, so that files of different runs fit together in any tool. Latencies are kept to three digits
 that count: quantiles pooled over replications are off by at most 0.5 %, the figures themselves are not rounded.
@@ -15,14 +15,24 @@ import numpy.typing as npt
 
 from chatsim.analysis import chat, latency, latency_ms, logins, recovery, summary
 from chatsim.analysis.columns import Floats, Longs, floats
-from chatsim.analysis.latency import PERCENTILES
+from chatsim.analysis.cost import Taken, taken
+from chatsim.analysis.latency import PERCENTILES, latency_path
 from chatsim.analysis.recovery import CAUSES
+from chatsim.analysis.stations import TIERS, loads
 from chatsim.engine.outcome import Outcome
 from chatsim.scenario.errors import nearest
 from chatsim.study.store import OPTIONS
 
 Figure = float | bool | str
-LISTS = ("latency_ms", "latency_count", "login_ms", "login_count")
+LISTS = ("latency_ms", "latency_count", "login_ms", "login_count", "path_ms", "path_count")
+LOADS = {tier: f"{tier}_busiest_work_utilisation" for tier in (*TIERS, "hosts")}
+TAKEN = dict(
+    zip(
+        Taken._fields,
+        ("paid_gateways", "paid_broker_nodes", "paid_databases", "egress_gb_per_month", "million_pushes_per_month"),
+        strict=True,
+    )
+)
 WORDS = ("busiest_tier", "backlog_station")
 DIGITS = 3
 OF_LATENCY = ("p90_ms", "p95_ms", "mean_ms", "max_ms")
@@ -45,7 +55,9 @@ QUANTILES = {
 def figures_of(outcome: Outcome) -> dict[str, Figure]:
     """The figures of a run: those of :func:`chatsim.analysis.summary`, latencies, logins; with faults those of
     :func:`chatsim.analysis.recovery`; and the chat logic's where it is on, with its part in front. ``recipients`` is
-    the number of messages x recipients, of which some shares are."""
+    the number of messages x recipients, of which some shares are. ``*_busiest_work_utilisation`` is what binds, see
+    :func:`chatsim.analysis.stations.loads`; of those in TAKEN a bill is made, see :mod:`chatsim.analysis.cost`.
+    """
     row: dict[str, Any] = dict(summary(outcome).drop("design"))
     row["recipients"] = outcome.messages["recipients"].sum()
     timing = latency(outcome).iloc[0]
@@ -54,6 +66,9 @@ def figures_of(outcome: Outcome) -> dict[str, Figure]:
     row["logins"] = login["logins"]
     row |= {f"logins_{name}": login[name] for name in OF_LOGINS}
     row |= {f"login_{name}": login[name] for name in (*PERCENTILES, "mean_ms", "max_ms")}
+    row |= {"users": outcome.world.users, "duration_s": outcome.world.duration_s}
+    row |= {LOADS[tier]: load for tier, load in loads(outcome).items()}
+    row |= {TAKEN[name]: amount for name, amount in taken(outcome)._asdict().items()}
     if outcome.scenario.faults:
         row |= dict(recovery(outcome))
     for part, name, value in chat(outcome).itertuples(index=False):
@@ -73,6 +88,10 @@ def row_file(outcome: Outcome, run: str) -> bytes:
         values, count = distinct(samples_ms)
         row[f"{name}_ms"] = pa.array([values], pa.list_(pa.float64()))
         row[f"{name}_count"] = pa.array([count], pa.list_(pa.int64()))
+    row["path_ms"], row["path_count"] = (
+        pa.array([part], pa.list_(kind))
+        for part, kind in zip(latency_path(outcome), (pa.float64(), pa.int64()), strict=True)
+    )
     file = io.BytesIO()
     pq.write_table(pa.table(row), file, **OPTIONS)
     return file.getvalue()
@@ -116,7 +135,9 @@ def known_figures() -> tuple[str, ...]:
         "database_utilisation", "discarded_share", "subscriptions", "connections", "overloaded", "recipients",
     )  # fmt: skip
     of_logins = (f"login_{name}" for name in (*PERCENTILES, "mean_ms", "max_ms"))
-    return (*run, *OF_LATENCY, "logins", *(f"logins_{name}" for name in OF_LOGINS), *of_logins, *_recovery(), *_chat())
+    of_decisions = ("users", "duration_s", *LOADS.values(), *TAKEN.values())
+    all_logins = ("logins", *(f"logins_{name}" for name in OF_LOGINS), *of_logins)
+    return (*run, *of_decisions, *OF_LATENCY, *all_logins, *_recovery(), *_chat())
 
 
 def nearest_figure(name: str) -> str:

@@ -26,9 +26,10 @@ from chatsim.analysis.spans import Spans, spans
 from chatsim.engine import Recorder, simulate
 from chatsim.engine.outcome import Columns, Outcome
 from chatsim.scenario import InputError, Scenario
+from chatsim.scenario.html import list_html
 from chatsim.world import build_world
 
-MARGIN_S = 1e-3
+MARGIN_S, HTML_ROWS = 1e-3, 60
 
 
 @dataclass(frozen=True)
@@ -87,11 +88,9 @@ class Followed:
             at_ms=(self.hops["start_s"] - float(self.outcome.messages["time_s"][self.message])) * 1e3,
             took_ms=(self.hops["end_s"] - self.hops["start_s"]) * 1e3,
         )
-        from html import escape
-
         shown = table[["at_ms", "took_ms", "source", "place", "what"]]
-        said = "".join(f"<p>{escape(sentence)}</p>" for sentence in self.sentences)
-        return said + str(shown.to_html(index=False, float_format="{:.3f}".format, na_rep="", max_rows=60))
+        rows = shown.to_html(index=False, float_format="{:.3f}".format, na_rep="", max_rows=HTML_ROWS)
+        return f"{list_html(self.sentences)}{rows}"
 
 
 def follow(

@@ -15,9 +15,9 @@ from chatsim.scenario.load import NAMED_FILES
 FLOORS = ("scenario", "rules", "world", "engine", "theory")
 """Whole floors on which figures depend; theory because of what :mod:`chatsim.analysis.recovery` takes from it."""
 MODULES = (
-    "analysis/chat.py", "analysis/columns.py", "analysis/compare.py", "analysis/flow.py", "analysis/latency.py",
-    "analysis/lists.py", "analysis/offline.py", "analysis/overload.py", "analysis/presence.py", "analysis/recovery.py",
-    "analysis/rooms.py", "analysis/stations.py", "study/figures.py",
+    "analysis/chat.py", "analysis/columns.py", "analysis/compare.py", "analysis/cost.py", "analysis/flow.py",
+    "analysis/latency.py", "analysis/lists.py", "analysis/offline.py", "analysis/overload.py", "analysis/presence.py",
+    "analysis/recovery.py", "analysis/rooms.py", "analysis/stations.py", "study/figures.py",
 )  # fmt: skip
 NO_PART = ("name", "about", "prices")
 """What a scenario says of which no figure of a run depends."""

@@ -12,7 +12,13 @@ import pandas as pd
 from chatsim.analysis import intervals
 from chatsim.engine.outcome import Outcome
 from chatsim.scenario import Scenario
+from chatsim.scenario.html import list_html
 
+SHOWN = (
+    "design", "carried_per_s", "p50_ms", "p99_ms", "p99_half_width_ms", "live_share", "lost_share", "busiest_tier",
+    "overloaded",
+)  # fmt: skip
+"""Columns of ``summary`` that a notebook shows."""
 UNITS = ("_ms", "_per_s", "_share", "_utilisation")
 
 
@@ -51,8 +57,9 @@ class Runs:
         }
 
     def _repr_html_(self) -> str:
-        said = "".join(f"<li>{name}: {sentence}</li>" for name, sentence in self.verdicts.items())
-        return f"{self.summary.to_html(index=False, float_format='{:.4g}'.format)}<ul>{said}</ul>"
+        table = self.summary[[name for name in SHOWN if name in self.summary]]
+        said = (f"{name}: {sentence}." for name, sentence in self.verdicts.items())
+        return f"{table.to_html(index=False, float_format='{:.4g}'.format)}{list_html(said)}"
 
 
 @dataclass(frozen=True)

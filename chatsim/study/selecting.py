@@ -1,7 +1,7 @@
 """Which of several designs is best, with a guarantee, in as many runs as it takes; and what the front of cost is.
 
 All designs get the same replications, each with the same luck for all (CRN). A design that is surely overloaded or
-surely breaks an SLO after the first stage is out; the others race by KN++ (:mod:`chatsim.analysis.selection`). What a
+surely breaks an SLO after the first stage is out; the others race by KN (:mod:`chatsim.analysis.selection`). What a
 replication says of a design is the figure of its run, so the best is best in the mean of that over runs.
 """
 
@@ -113,7 +113,7 @@ def best(
     progress: Progress | None = None,
     workload_from: Scenario | None = None,
 ) -> Selected:
-    """The best of several designs in a figure, by KN++ with common random numbers.
+    """The best of several designs in a figure, by KN with common random numbers.
 
     Right with probability 1 - alpha or more where the next is at least ``delta`` (in the figure's unit) behind. After
     ``race.most`` replications it ends undecided. Processes look ahead; what they did not need to do is thrown away, so
@@ -146,12 +146,13 @@ class _Runs:
             design.out = _why_out(design, self.asked)
 
     def race(self, running: list[_Design]) -> Best:
-        """KN++ among those that are left, from the replications that they have."""
+        """KN among those that are left, from the replications that they have."""
         asked = self.asked
         if len(running) == 1:
             mean = float(np.mean(running[0].values(asked.figure)))
             return Best(0, True, (0,), (len(running[0].seen),), (mean,))
-        rules = {"smallest": not asked.largest, "crn": True}
+        # with variances that are updated the guarantee is only one in the limit of many runs
+        rules = {"smallest": not asked.largest, "crn": True, "update": False}
         race = Selection(len(running), asked.delta, asked.alpha, asked.first_stage, **rules)
         while not race.done and race.replications < asked.most:
             alive = [running[number] for number in race.survivors]

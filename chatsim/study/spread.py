@@ -11,9 +11,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
+from functools import partial
 from importlib import import_module
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar, cast
 
 from chatsim.scenario import InputError
 
@@ -27,6 +28,7 @@ LOOK_AGAIN_S = 5.0  # how often a cluster's size is asked for
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1")
 CANCELLED = (concurrent.futures.CancelledError, asyncio.CancelledError)  # either, by the version of Dask
 LOOK_UP_S = 0.5  # how often a process sees whether its parent is there
+AHEAD = 8  # tasks per process beyond the first whose result is missing
 IDLE_S = 60  # processes without work end
 
 
@@ -49,27 +51,51 @@ def in_order(work: Callable[[Task], Done], tasks: Iterable[Task], processes: int
     """``work(task)`` for each task, in the order of the tasks; tasks are taken as processes come free.
 
     With one process nothing leaves this one. Work is a function of its task alone, so the results do not depend on
-    the number of processes.
+    the number of processes. An error of ``work`` is raised here; InputError where a process died of a task.
     """
     if processes == 1:
         yield from map(work, tasks)
         return
-    from joblib import Parallel, delayed
+    numbered = enumerate(tasks)
+    early: dict[int, Done] = {}
+    submitted = following = 0
+    with pool(partial(_numbered, work), processes, processes) as local:
+        while True:
+            # far ahead of what is waited for, results would only fill the memory
+            while local.room > 0 and submitted < following + AHEAD * processes:
+                if (task := next(numbered, None)) is None:
+                    break
+                local.submit(task)
+                submitted += 1
+            if not local.busy:
+                return
+            for came in local.wait():
+                early[came.task[0]] = _done(came)
+            while following in early:
+                yield early.pop(following)
+                following += 1
 
-    parallel = Parallel(n_jobs=processes, return_as="generator", pre_dispatch=2 * processes, batch_size=1)
-    with closing(parallel(delayed(work)(task) for task in tasks)) as results:
-        yield from results
+
+def _numbered(work: Callable[[Task], Done], task: tuple[int, Task]) -> Done:
+    return work(task[1])
+
+
+def _done(came: Came[Any, Done]) -> Done:
+    if came.failure:
+        raise came.error or InputError(f"{came.failure}: fewer users, or --jobs 1 for one at a time")
+    return cast("Done", came.done)
 
 
 # --------------------------------------------------------------------------- as they come
 
 
 class Came(NamedTuple, Generic[Task, Done]):
-    """A task that is over: what came of it, or in words why nothing did."""
+    """A task that is over: what came of it, or in words why nothing did, with the error that ``work`` raised."""
 
     task: Task
     done: Done | None
     failure: str = ""
+    error: BaseException | None = None
 
 
 class Pool(Protocol[Task, Done]):
@@ -191,7 +217,7 @@ class Processes(Generic[Task, Done]):
                 if error is None:
                     came.append(Came(task, future.result()))
                 elif not isinstance(error, BrokenProcessPool):
-                    came.append(Came(task, None, _name(error)))
+                    came.append(Came(task, None, _name(error), error))
                 elif alone:
                     came.append(Came(task, None, "its process died (out of memory?)"))
                 else:
@@ -284,7 +310,7 @@ class Cluster(Generic[Task, Done]):
                 if isinstance(error, CANCELLED):
                     raise error
                 # where the worker died that had the result, this waits until another has done it again
-                came.append(Came(task, future.result()) if error is None else Came(task, None, _name(error)))
+                came.append(Came(task, future.result()) if error is None else Came(task, None, _name(error), error))
             except (OSError, *CANCELLED) as gone:
                 raise InputError(
                     f"--cluster {self.address}: the scheduler is gone: what is done is kept, the same command goes on"

@@ -20,7 +20,7 @@ from chatsim.analysis.columns import Floats
 from chatsim.analysis.compare import Interval
 from chatsim.analysis.experiments import FIRST, mean_interval, more_needed, runs_needed
 from chatsim.analysis.quantiles import QuantileInterval, quantile, quantile_interval
-from chatsim.analysis.slos import Evidence, Slo, judge_all, verdict_table
+from chatsim.analysis.slos import Evidence, judge_all, verdict_table
 from chatsim.scenario import InputError
 from chatsim.study.archive import Archive
 from chatsim.study.figures import QUANTILES, WORDS, Figure, Quantile
@@ -78,7 +78,8 @@ def tables_of(archive: Archive, manifest: Mapping[str, Any], study: Study) -> Ta
     runs: list[dict[str, Any]] = []
     results: list[dict[str, Any]] = []
     designs: dict[str, Mapping[str, Evidence]] = {}
-    overloaded, trials = set(), {}
+    overloaded: set[str] = set()
+    trials: dict[str, dict[str, int]] = {}
     labels: list[str] = []
     planned = 0
     slos = study.objectives()
@@ -91,9 +92,10 @@ def tables_of(archive: Archive, manifest: Mapping[str, Any], study: Study) -> Ta
         designs[str(point.number)] = found
         if any(row.get("overloaded") for _, _, row in point.runs):
             overloaded.add(str(point.number))
-        trials[str(point.number)] = int(sum(float(row.get("recipients", 0.0)) for _, _, row in point.runs))
+        recipients = int(sum(float(row.get("recipients", 0.0)) for _, _, row in point.runs))
+        trials[str(point.number)] = dict.fromkeys(OF_RECIPIENTS, recipients)
     factors = tuple(manifest.get("factors", ()))
-    judged = verdict_table(judge_all(slos, designs, overloaded=overloaded, trials=trials if _countable(slos) else None))
+    judged = verdict_table(judge_all(slos, designs, overloaded=overloaded, trials=trials))
     return Tables(
         _frame(runs, ["point", *factors, "replication", "run"], {"run": "str"}),
         _frame(results, ["point", *factors, *RESULT_TYPES], RESULT_TYPES),
@@ -184,11 +186,6 @@ def _result(point: Point, figure: str, found: Interval | QuantileInterval) -> di
     reason = "one replication has no interval" if found.n == 1 else "" if found.n else "the figure has no value"
     of = {"estimate": found.mean, "half_width": found.half_width, "replications": found.n}
     return {**row, **of, "method": "mean", "reason": reason}
-
-
-def _countable(slos: Sequence[Slo]) -> bool:
-    """Whether recipients are the trials of all shares that are asked for."""
-    return all(slo.figure in OF_RECIPIENTS for slo in slos if slo.figure.endswith("_share"))
 
 
 def _verdicts(judged: pd.DataFrame, manifest: Mapping[str, Any], factors: Sequence[str]) -> pd.DataFrame:

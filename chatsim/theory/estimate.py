@@ -6,6 +6,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from chatsim.scenario.html import rows_html
 from chatsim.scenario.models import Scenario, StationCosts
 from chatsim.theory.demand import Demand, demand_of
 from chatsim.theory.fanout import MessageWork, message_work
@@ -132,6 +133,10 @@ class Estimate:
         if self.remote_ms is not None:
             rows.append(("unloaded latency, other gateway", self.remote_ms, "ms"))
         return [{"quantity": name, "value": value, "unit": unit} for name, value, unit in rows]
+
+    def _repr_html_(self) -> str:
+        rows = ((tier.name, f"{100 * tier.utilisation_batched:.3g} % of capacity") for tier in self.tiers)
+        return rows_html(f"{self.scenario}: estimate", self.verdict, rows)
 
     def as_dict(self) -> Row:
         """Plain numbers and texts, ready for JSON (an infinite saturation becomes None)."""
