@@ -51,16 +51,16 @@ if TYPE_CHECKING:
 WHAT_LOOKS: dict[str, dict[str, Any]] = {
     TRAVELS: {"facecolor": "#c9d3da", "edgecolor": "#8a9aa5"},
     WAITS: {"facecolor": "#D55E00", "edgecolor": "#ffffff", "hatch": "////"},
-    SHARES: {"facecolor": "#8fc1e0", "edgecolor": "#0072B2", "hatch": "...."},
+    SHARES: {"facecolor": "#8fc1e0", "edgecolor": "#0072B2", "hatch": "xx"},
     WORKS: {"facecolor": "#0072B2", "edgecolor": "#0072B2"},
 }
 DESIGN_LOOKS: dict[str, dict[str, Any]] = {
     "gateways": {"facecolor": TIER_COLORS["gateway"], "edgecolor": "#ffffff"},
     "broker": {"facecolor": TIER_COLORS["broker"], "edgecolor": "#ffffff", "hatch": "////"},
-    "database": {"facecolor": TIER_COLORS["database"], "edgecolor": "#ffffff", "hatch": "...."},
+    "database": {"facecolor": TIER_COLORS["database"], "edgecolor": "#ffffff", "hatch": "xx"},
     SERVER_LINKS: {"facecolor": "#c9d3da", "edgecolor": "#8a9aa5"},
     OUTBOUND: {"facecolor": "#F0E0A0", "edgecolor": "#8a7a30", "hatch": "\\\\\\\\"},
-    SENDER: {"facecolor": "#ffffff", "edgecolor": "#222222", "hatch": "xxxx"},
+    SENDER: {"facecolor": "#ffffff", "edgecolor": "#222222", "hatch": "++"},
     STREAM: {"facecolor": "#CC79A7", "edgecolor": "#ffffff", "hatch": "----"},
 }
 CLIENT_LINKS = (CLIENT_LINK, LAST_LINK)
