@@ -22,7 +22,7 @@ def last_member(outcome: Outcome) -> pd.DataFrame:
 
     One row per class of fan-outs (1, 2, 3-4, 5-8, ...) with messages in it: sessions (the class in words),
     sessions_mean, messages; last_mean_ms and last_p99_ms of the last delivery (NaN: fewer than 100 messages);
-    each_mean_ms of all deliveries; bound_ms.
+    each_mean_ms, the mean over messages of their deliveries' mean; bound_ms.
 
     The bound is that of a fork-join without any queue (Nelson and Tantawi 1988), with nothing for servers: the mean
     uplink of the sender's session and the mean of the largest of the downlinks of these sessions, which vary
@@ -33,7 +33,7 @@ def last_member(outcome: Outcome) -> pd.DataFrame:
     message = longs(outcome.deliveries, "message")[rows]
     took_ms = 1e3 * (floats(outcome.deliveries, "time_s")[rows] - floats(outcome.messages, "time_s")[message])
     each = pd.DataFrame({"message": message, "took_ms": took_ms}).groupby("message")["took_ms"]
-    found = pd.DataFrame({"sessions": each.size(), "last_ms": each.max(), "sum_ms": each.sum()})
+    found = pd.DataFrame({"sessions": each.size(), "last_ms": each.max(), "each_ms": each.mean()})
     found["power"] = np.ceil(np.log2(found["sessions"].to_numpy(dtype=np.float64))).astype(np.int64)
     bound_ms = _Bounds(outcome, message, longs(outcome.deliveries, "session")[rows]).bound_ms
     return pd.DataFrame(
@@ -44,7 +44,7 @@ def last_member(outcome: Outcome) -> pd.DataFrame:
                 "messages": len(part),
                 "last_mean_ms": float(part["last_ms"].mean()),
                 "last_p99_ms": percentiles(part["last_ms"])["p99_ms"],
-                "each_mean_ms": float(part["sum_ms"].sum() / part["sessions"].sum()),
+                "each_mean_ms": float(part["each_ms"].mean()),
                 "bound_ms": float(np.mean([bound_ms(one) for one in _spread(part)])),
             }
             for _, part in found.groupby("power")

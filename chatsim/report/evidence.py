@@ -352,8 +352,8 @@ def _faults_said(outcome: Outcome) -> str:
     hit = ", ".join(what for what in struck(outcome)["what"].head(3))
     stopped = len(np.unique(outcome.breaks["message"]))
     said = (
-        f"With {hit}, {stopped:,} messages were stopped on their way; of messages x recipients {row['lost']:,} are lost "
-        f"and {row['refused']:,} refused over the run; {row['sessions_hit']:,} sessions were cut"
+        f"With {hit}, {stopped:,} messages were stopped on their way; of messages x recipients {row['lost']:,} are "
+        f"lost and {row['refused']:,} refused over the run; {row['sessions_hit']:,} sessions were cut"
     )
     if row["sessions_hit"] and not math.isnan(row["back_all_s"]):
         said += f", all back after {number(row['back_all_s'])} s"

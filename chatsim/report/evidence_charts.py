@@ -51,22 +51,22 @@ if TYPE_CHECKING:
 WHAT_LOOKS: dict[str, dict[str, Any]] = {
     TRAVELS: {"facecolor": "#c9d3da", "edgecolor": "#8a9aa5"},
     WAITS: {"facecolor": "#D55E00", "edgecolor": "#ffffff", "hatch": "////"},
-    SHARES: {"facecolor": "#8fc1e0", "edgecolor": "#0072B2", "hatch": "...."},
+    SHARES: {"facecolor": "#8fc1e0", "edgecolor": "#0072B2", "hatch": "xx"},
     WORKS: {"facecolor": "#0072B2", "edgecolor": "#0072B2"},
 }
 DESIGN_LOOKS: dict[str, dict[str, Any]] = {
     "gateways": {"facecolor": TIER_COLORS["gateway"], "edgecolor": "#ffffff"},
     "broker": {"facecolor": TIER_COLORS["broker"], "edgecolor": "#ffffff", "hatch": "////"},
-    "database": {"facecolor": TIER_COLORS["database"], "edgecolor": "#ffffff", "hatch": "...."},
+    "database": {"facecolor": TIER_COLORS["database"], "edgecolor": "#ffffff", "hatch": "xx"},
     SERVER_LINKS: {"facecolor": "#c9d3da", "edgecolor": "#8a9aa5"},
     OUTBOUND: {"facecolor": "#F0E0A0", "edgecolor": "#8a7a30", "hatch": "\\\\\\\\"},
-    SENDER: {"facecolor": "#ffffff", "edgecolor": "#222222", "hatch": "xxxx"},
+    SENDER: {"facecolor": "#ffffff", "edgecolor": "#222222", "hatch": "++"},
     STREAM: {"facecolor": "#CC79A7", "edgecolor": "#ffffff", "hatch": "----"},
 }
 CLIENT_LINKS = (CLIENT_LINK, LAST_LINK)
-STATIONS_MAX = 8
+STATIONS_MAX, TITLE_WIDTH = 8, 72
 STRIP_IN = 0.2
-TOP_LEAST = 10.0  # % and items: what is idle stays pale, as does the one item that a tick takes, which is no queue
+BUSY_LEAST, QUEUE_LEAST = 10.0, 100.0  # % and items at the dark end, so that what is idle, or soon gone, stays pale
 ERROR_LOOKS: dict[str, tuple[str, Any]] = {
     **{tier: (color, TIER_LINES[tier]) for tier, color in TIER_COLORS.items()},
     LOGINS: ("#000000", (0, (6, 1.5, 1.2, 1.5))),
@@ -223,9 +223,8 @@ def use_strips(outcome: Outcome, use: pd.DataFrame, errors: pd.DataFrame, title:
     heights = [strips_in, strips_in, 1.2 if any_errors else 0.3]
     with styled():
         figure = new_figure(1.5 + sum(heights))
-        name = wrapped(outcome.scenario.name, 60)
-        figure.suptitle(title or f"Utilisation, queues and errors: {name}", x=0.01, ha="left", fontsize=10.5,
-                        fontweight="bold")  # fmt: skip
+        words = title or wrapped(f"Utilisation, queues and errors: {outcome.scenario.name}", TITLE_WIDTH)
+        figure.suptitle(words, x=0.01, ha="left", fontsize=10.5, fontweight="bold")
         panels = figure.subplots(3, 1, sharex=True, height_ratios=heights)
         some = _some_said(use, shown)
         busy = 100 * _grid(use, shown, "utilisation")
@@ -289,7 +288,7 @@ def _strip(
     from matplotlib.colors import LogNorm, Normalize
 
     title, logarithmic = words
-    top = max(float(values.max()), TOP_LEAST)
+    top = max(float(values.max()), QUEUE_LEAST if logarithmic else BUSY_LEAST)
     norm = LogNorm(1.0, top) if logarithmic else Normalize(0, top)
     seen = np.ma.masked_less(values, 1.0) if logarithmic else values
     rows = np.arange(len(shown) + 1) - 0.5
