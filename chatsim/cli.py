@@ -345,13 +345,14 @@ def fit(
     asked = _whose_trace(trace, sets or [], seed)
     from chatsim.report import terminal
     from chatsim.study import fit as fitting
+    from chatsim.study.files import free_file, write_whole
 
-    target = None if out is None else fitting.free_file(out, force)
+    target = None if out is None else free_file(out, force)
     with terminal.progress("fit") as progress:
         fitted = fitting.fit(asked, progress)
     if target is not None:
         said = ["fit", trace, *(f"--set {change}" for change in sets or ()), f"--seed {asked.seed} --out {target.name}"]
-        fitting.write_whole(target, fitting.workload_file(fitted, target.stem, f"chatsim {' '.join(said)}"))
+        write_whole(target, fitting.workload_file(fitted, target.stem, f"chatsim {' '.join(said)}"))
     if as_json:
         figures = {"trace": fitted.source, "workload": fitted.workload, "figures": records(fitted.table)}
         print_json({"chatsim": __version__, "seed": asked.seed, **figures})

@@ -42,26 +42,13 @@ def report(
     """Write a study's report: the decision, the evidence, and why to trust it."""
     from chatsim.report import page
     from chatsim.study.archive import REPORT
+    from chatsim.study.files import free_file, write_whole
 
-    target = None if out is None else _new(out, force)
+    target = None if out is None else free_file(out, force)
     text = page.make(folder, kind is Format.md, evidence)
     if target is None and kind is Format.md:
         typer.echo(text, nl=False)
         return
     place = target or Path(folder) / REPORT
-    page.write(place, text)
+    write_whole(place, text)
     typer.echo(f"Written to {place}: {len(text.encode()) / 1e6:.1f} MB")
-
-
-def _new(out: str, force: bool) -> Path:
-    """The file, refused before anything is read where it is there or cannot be."""
-    from chatsim.scenario import InputError
-
-    path = Path(out)
-    if path.is_dir():
-        raise InputError(f"--out {out}: is a folder: a file is needed")
-    if path.exists() and not force:
-        raise InputError(f"--out {out}: is there already: another file, or --force, is needed")
-    if not path.parent.is_dir():
-        raise InputError(f"--out {out}: there is no folder {path.parent}: make it first")
-    return path

@@ -151,8 +151,9 @@ def _carry_out(plan: Plan, folder: Path, jobs: int, cluster: str | None) -> Carr
 def _write_report(folder: Path) -> Path:
     from chatsim.report import page
     from chatsim.study.archive import REPORT
+    from chatsim.study.files import write_whole
 
-    page.write(folder / REPORT, page.make(folder))
+    write_whole(folder / REPORT, page.make(folder))
     return folder / REPORT
 
 

@@ -48,7 +48,7 @@ def trace(
     as_json: AsJson = False,
 ) -> None:
     """Follow one message hop by hop, or see a window of the run in Perfetto."""
-    from chatsim.study.fit import free_file
+    from chatsim.study.files import free_file
     from chatsim.study.follow import follow
 
     asked = load(scenario, sets, seed, workload, faults)
@@ -71,7 +71,7 @@ def trace(
 def _write(followed: Followed, targets: dict[str, Path]) -> list[str]:
     """Writes the files that were asked for, and says so."""
     from chatsim.report import journeys
-    from chatsim.study.fit import write_whole
+    from chatsim.study.files import write_whole
 
     lines = []
     if path := targets.get("--mermaid"):

@@ -262,8 +262,8 @@ def test_a_summary_for_a_pull_request(folder: Path, chatsim: Cli, tmp_path: Path
 def test_nothing_is_overwritten_and_errors_are_one_line(folder: Path, chatsim: Cli, tmp_path: Path) -> None:
     (tmp_path / "there.html").write_text("mine")
     cases = {
-        ("report", folder, "--out", "there.html", "--no-evidence"): "--out there.html: is there already",
-        ("report", folder, "--out", "gone/r.html"): "--out gone/r.html: there is no folder gone",
+        ("report", folder, "--out", "there.html", "--no-evidence"): "--out there.html: exists already",
+        ("report", folder, "--out", "gone/r.html"): "--out gone/r.html: no such folder: gone",
         ("report", folder, "--out", "."): "--out .: is a folder",
         ("report", "nothing"): "nothing: holds no study",
         ("report", tmp_path): "is not empty and holds no study",

@@ -169,7 +169,7 @@ class Explorer:
 
     def saves(self) -> None:
         """Writes the scenario that the sliders ask for; nothing is overwritten."""
-        from chatsim.study.fit import free_file, write_whole
+        from chatsim.study.files import free_file, write_whole
 
         try:
             path = free_file(self.file.value, force=False, option="file")

@@ -6,7 +6,6 @@ import base64
 import hashlib
 import io
 import math
-import os
 import re
 from dataclasses import dataclass
 from importlib.resources import files
@@ -22,8 +21,6 @@ from chatsim.report.exhibit import Exhibit
 from chatsim.report.style import styled
 from chatsim.report.svg import inline_svg
 from chatsim.report.terminal import number
-from chatsim.scenario import InputError
-from chatsim.study.archive import PART
 from chatsim.study.sensitivity import assumptions
 
 if TYPE_CHECKING:
@@ -109,17 +106,6 @@ def make(folder: str | Path, as_markdown: bool = False, evidence: bool = True) -
     with terminal.progress("report") as progress:
         review = read_review(folder, exhibits if evidence and not as_markdown else None, progress)
         return markdown(review) if as_markdown else html(review)
-
-
-def write(place: Path, text: str) -> None:
-    """Writes a report: it is there whole, or as it was before. InputError where it cannot be written."""
-    draft = place.with_name(f".{place.name}.{os.getpid()}{PART}")
-    try:
-        draft.write_text(text, encoding="utf-8")
-        draft.replace(place)
-    except OSError as error:
-        draft.unlink(missing_ok=True)
-        raise InputError(f"{place}: cannot be written: {error.strerror or error}") from error
 
 
 # --------------------------------------------------------------------------- what the templates say
@@ -327,4 +313,4 @@ def plain_markdown(text: object) -> str:
     return MARKDOWN.sub(r"\\\1", " ".join(str(text).split()))
 
 
-__all__ = ["csv_link", "decision_rows", "html", "make", "markdown", "write"]
+__all__ = ["csv_link", "decision_rows", "html", "make", "markdown"]

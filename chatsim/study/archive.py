@@ -28,13 +28,13 @@ from typing import Any
 
 from chatsim.scenario import InputError
 from chatsim.study.figures import LISTS, Figure
+from chatsim.study.files import PART
 
 PROGRAM = "chatsim study"
 MANIFEST, STUDY, HISTORY = "manifest.json", "study.toml", "history.jsonl"
 RUNS, RAW, UNUSED = "runs", "raw", "unused"
 REPORT = "report.html"
 TABLES = ("runs.parquet", "results.parquet", "verdicts.parquet")
-PART = ".part"
 MANIFEST_MAX_BYTES = 1 << 30
 
 Files = Mapping[str, bytes]

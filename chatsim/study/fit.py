@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -450,29 +448,6 @@ def workload_file(fitted: Fitted, name: str, command: str) -> str:
         if isinstance(keys, dict):
             lines += [f"[workload.{part}]", *_said_keys(keys, part)]
     return "\n".join(lines) + "\n"
-
-
-def free_file(said: str, force: bool, option: str = "--out") -> Path:
-    """The path to write to; InputError where it is taken, unless ``force`` allows that, or cannot be a file."""
-    path = Path(said)
-    if path.is_dir():
-        raise InputError(f"{option} {said}: is a folder: the name of a file is needed")
-    if path.exists() and not force:
-        raise InputError(f"{option} {said}: exists already: another name is needed, or --force to replace it")
-    if not path.parent.is_dir():
-        raise InputError(f"{option} {said}: no such folder: {path.parent}")
-    return path
-
-
-def write_whole(path: Path, text: str, option: str = "--out") -> None:
-    """Writes a file so that it is there whole or not at all. InputError where it cannot be written."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        draft.write_text(text, encoding="utf-8")
-        draft.replace(path)
-    except OSError as error:
-        draft.unlink(missing_ok=True)
-        raise InputError(f"{option} {path}: cannot be written: {error.strerror or error}") from error
 
 
 def _said_keys(keys: Mapping[str, float], part: str) -> list[str]:
