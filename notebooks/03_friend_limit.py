@@ -12,6 +12,7 @@
 #     display_name: Python 3
 #     language: python
 #     name: python3
+# ---
 
 # %% [markdown]
 # # How many friends must a list show?
@@ -21,7 +22,7 @@
 #
 # **Method.** First the real CollegeMsg log (59,835 private messages of 1,899 students) alone: at how many conversation
 # openings would the partner have been on a list of K, by each way to rank? Nobody consults a list in mid-conversation,
-# so only openings count. Then `go-chat` is simulated on four weeks of that log, with lists of four lengths.
+# so only openings count. Then `go-chat` is simulated on three weeks of that log, with lists of four lengths.
 
 # %%
 # %matplotlib inline
@@ -53,13 +54,13 @@ charts.hit_curves({str(policy): part for policy, part in curves.groupby("policy"
 # %% [markdown]
 # ## What lists of four lengths do to the system
 #
-# Four weeks from the start of the log. Presence goes to whoever has a user on the list, so the length of lists also
+# Three weeks from the start of the log. Presence goes to whoever has a user on the list, so the length of lists also
 # sets its traffic.
 
 # %%
-DAYS = 28
-four_weeks = load_scenario("go-chat", [f"workload.duration_s={DAYS * 86400}"], workload="collegemsg")
-limits = friend_limit(four_weeks, ("15", "30", "50", "all"), jobs=2)
+DAYS = 21
+three_weeks = load_scenario("go-chat", [f"workload.duration_s={DAYS * 86400}"], workload="collegemsg")
+limits = friend_limit(three_weeks, ("15", "30", "50", "all"), jobs=2)
 limits.set_index("limit")[["hit_share", "searches", "abandoned", "listed_mean", "list_bytes", "presence_notices"]]
 
 # %%
@@ -69,7 +70,7 @@ charts.list_limits_chart(limits)
 # ## Conclusion
 
 # %%
-openings = curves[curves["messages"] == "openings"]
+openings = curves[curves["of"] == "openings"]
 finite = openings[openings["k"] == 15].set_index("policy")["hit_share"]
 best, ceiling = finite.idxmax(), openings["hit_share"].max()
 rows = limits.set_index("limit")
