@@ -17,12 +17,12 @@
 # %% [markdown]
 # # Method: why these numbers may be trusted, and when they may not
 #
-# **Question.** A simulation always gives a number. Does the engine compute the right one? How long must a run be, how
-# many runs are needed, and what do common random numbers save?
+# **Question.** A simulation always gives a number. Does the engine compute the right one? How long must a run be,
+# how many runs are needed, and what do common random numbers save?
 #
-# **Method.** A gateway that takes one item at a time, with exponential work and Poisson arrivals, is an M/M/1 queue, and
-# queueing theory says exactly how long items stay. So we know the truth, and see whether runs and their intervals find
-# it. The conclusion is computed from the runs.
+# **Method.** A gateway that takes one item at a time, with exponential work and Poisson arrivals, is an M/M/1
+# queue, and queueing theory says exactly how long items stay. So we know the truth, and see whether runs and
+# their intervals find it. The conclusion is computed from the runs.
 
 # %%
 # %matplotlib inline
@@ -71,8 +71,8 @@ def stays_ms(design: Scenario, rate_per_s: float, messages: int, replications: i
 # %% [markdown]
 # ## How does a run start?
 #
-# A test starts with empty queues, so the first messages are too quick. The mean over twenty runs, message by message,
-# shows how long that lasts; MSER-5 finds where to cut.
+# A test starts with empty queues, so the first messages are too quick. The mean over twenty runs, message by
+# message, shows how long that lasts; MSER-5 finds where to cut.
 
 # %%
 paths = np.array(stays_ms(queue, 0.9 / SERVICE_S, 3_000, 20))
@@ -93,8 +93,8 @@ charts.lines(
 # %% [markdown]
 # ## Does the engine find it?
 #
-# Ten runs of 10,000 messages at each load, of which the first 1,000 are left out: more than MSER-5 asks for. A load
-# of 0.7 means that the gateway works 70 % of the time.
+# Ten runs of 10,000 messages at each load, of which the first 1,000 are left out: more than MSER-5 asks for. A
+# load of 0.7 means that the gateway works 70 % of the time.
 
 # %%
 LEFT_OUT = 1_000
@@ -133,8 +133,8 @@ charts.lines(
 # %% [markdown]
 # ## Percentiles: an interval from runs, not from rows
 #
-# Waits that follow each other are alike, so thousands of them say less than they seem to. The textbook interval of a
-# percentile takes them for independent; sectioning takes each run as one observation.
+# Waits that follow each other are alike, so thousands of them say less than they seem to. The textbook interval
+# of a percentile takes them for independent; sectioning takes each run as one observation.
 
 # %%
 def naive_half_width_ms(values: np.ndarray, q: float = 0.99) -> float:
@@ -154,19 +154,20 @@ widths = pd.DataFrame(
         "half_width_ms": [naive_ms, sectioned.half_width],
     }
 )
-charts.bars(widths, "interval", "half_width_ms", title="Half width of a 95 % interval of p99 at a load of 0.8", label="ms")
+charts.bars(widths, "interval", "half_width_ms", title="Half width of a 95 % interval of p99", label="ms")
 
 # %% [markdown]
 # ## Common random numbers
 #
-# Is a gateway that is 5 % quicker worth it, at a load of 0.8? Each replication gives both the same arrivals and the
-# same luck, so that what differs is the gateway.
+# Is a gateway that is 5 % quicker worth it, at a load of 0.8? Each replication gives both the same arrivals and
+# the same luck, so that what differs is the gateway.
 
 # %%
 QUICKER = 0.95
 rate = 0.8 / SERVICE_S
 gateway = queue.gateway.model_copy(update={"receive_us": QUICKER * SERVICE_S * 1e6})
-quick = [run[LEFT_OUT:] for run in stays_ms(queue.model_copy(update={"gateway": gateway}), rate, 10_000, 10)]
+quicker = queue.model_copy(update={"gateway": gateway})
+quick = [run[LEFT_OUT:] for run in stays_ms(quicker, rate, 10_000, 10)]
 means = [np.array([run.mean() for run in runs]) for runs in (samples[0.8], quick)]
 paired = analysis.paired_interval(*means)
 apart_ms = float(np.hypot(*(analysis.mean_interval(part).half_width for part in means)))
@@ -183,20 +184,26 @@ charts.bars(crn, "runs", "half_width_ms", title="Half width of the difference of
 off = (checks["ms"] / checks["theory_ms"] - 1).abs().max()
 early = start["stay_ms"].iloc[0] / level_ms
 ratio = sectioned.half_width / naive_ms
+cut = warm_up.sentence[0].upper() + warm_up.sentence[1:]
+is_held = abs(paired.difference - saving_ms) <= paired.half_width
+agrees = "." if is_held else ", outside of the interval: longer runs are needed."
 fewer = (apart_ms / paired.half_width) ** 2
 
 Markdown(
     f"""
-1. **The start of a run is not the rest**: at a load of 0.9 the first messages stay {100 * early:.0f} % of what they will. {warm_up.sentence[0].upper()}{warm_up.sentence[1:]}.
-2. **The engine finds the truth**: {int(checks["holds"].sum())} of {len(checks)} intervals of 95 % hold what theory says, and no figure is off by more
-   than {100 * off:.1f} %. (One in twenty may miss by chance.)
-3. **Intervals of percentiles from rows are {ratio:.1f} times too narrow here**: {naive_ms:.2g} ms instead of {sectioned.half_width:.2g} ms.
-4. **Common random numbers are worth {fewer:,.0f} times as many runs**: the quicker gateway saves {-paired.difference:.2f} ± {paired.half_width:.2g} ms, where runs
-   with luck of their own leave ± {apart_ms:.2g} ms. Theory says {-saving_ms:.2f} ms{"." if abs(paired.difference - saving_ms) <= paired.half_width else ", which is outside of the interval: the runs are short."}
+1. **The start of a run is not the rest**: at a load of 0.9 the first messages stay {100 * early:.0f} % of
+   what they will. {cut}.
+2. **The engine finds the truth**: {int(checks["holds"].sum())} of {len(checks)} intervals of 95 % hold what
+   theory says, and no figure is off by more than {100 * off:.1f} %. (One in twenty may miss by chance.)
+3. **Intervals of percentiles from rows are {ratio:.1f} times too narrow here**: {naive_ms:.2g} ms instead
+   of {sectioned.half_width:.2g} ms.
+4. **Common random numbers are worth {fewer:,.0f} times as many runs**: the quicker gateway saves
+   {-paired.difference:.2f} ± {paired.half_width:.2g} ms, where runs with luck of their own leave ±
+   {apart_ms:.2g} ms. Theory says {-saving_ms:.2f} ms{agrees}
 """
 )
 
 # %% [markdown]
-# What this does not say: that a real system has such queues. The engine does what it says; whether the costs that it is
-# given are yours is another question (`data/reference/costs.csv` names the source of each). Where runs are too short
-# for an interval, chatsim gives none and says why.
+# What this does not say: that a real system has such queues. The engine does what it says; whether the costs that
+# it is given are yours is another question (`data/reference/costs.csv` names the source of each). Where runs are
+# too short for an interval, chatsim gives none and says why.
