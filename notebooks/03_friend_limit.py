@@ -85,11 +85,8 @@ steps = "; ".join(
     f"{notices_more[limit]:.1f} x the presence notices"
     for limit in rest.index
 )
-advice = (
-    "**Fifteen is enough here**: even all friends bring less than 5 points."
-    if gain.max() < 5
-    else f"**Longer lists pay here**: {gain.idxmax()} brings {gain.max():.1f} points."
-)
+reached = finite[best] / ceiling
+searched = {limit: 100 * row["searches"] / row["openings"] for limit, row in rows.iterrows()}
 
 Markdown(
     f"""
@@ -98,7 +95,8 @@ Markdown(
 2. **No list can do better than {100 * ceiling:.1f} %**: the other openings are first contacts, and need a
    search.
 3. **Longer lists, against 15**: {steps}.
-4. {advice}
+4. **A list of 15 reaches {reached:.0%} of what any list can.** With it {searched["15"]:.0f} of 100 openings in
+   the run need a search, with all friends {searched["all"]:.0f}.
 """
 )
 

@@ -29,7 +29,7 @@
 import pandas as pd
 from IPython.display import Markdown
 
-from chatsim import charts, estimate, load_scenario, saturation
+from chatsim import charts, estimate, explore, load_scenario, saturation
 
 pd.options.display.float_format = "{:,.4g}".format
 
@@ -103,6 +103,15 @@ charts.saturation_curve(by_broker, "One Redis, a cluster, shards")
 # %% [markdown]
 # Redis is slowed down here (20 us for each PUBLISH, push and bus message, ten times and more what it takes), so
 # that few messages fill it. All three pay the same, so what counts is how they compare.
+
+# %% [markdown]
+# ## With a mouse
+#
+# In JupyterLab: the estimate answers at once, the simulation follows when the sliders rest. It starts from 2,000
+# users; what is found can be saved as a scenario file.
+
+# %%
+explore(load_scenario("go-chat", ["workload.users=2000"]))
 
 # %% [markdown]
 # ## Conclusion
