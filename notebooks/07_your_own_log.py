@@ -20,9 +20,9 @@
 # **Question.** We have a log of who wrote to whom and when. Can the simulator be fed with it, does its model of
 # behaviour say the same as the log, and what happens when ten times as many people behave like ours?
 #
-# **Method.** A log is replayed as it is: the messages of the run are those of the log. Then the behaviour model is fitted
-# to it, which makes worlds of any size. The log here is made up, and written by the next cells; put the path of your own
-# in its place.
+# **Method.** A log is replayed as it is: the messages of the run are those of the log. Then the behaviour model
+# is fitted to it, which makes worlds of any size. The log here is made up, and written by the next cells; put the
+# path of your own in its place.
 
 # %%
 # %matplotlib inline
@@ -33,7 +33,7 @@ import numpy as np
 import pandas as pd
 from IPython.display import Markdown
 
-from chatsim import analysis, charts, compare, estimate, fit, load_scenario, run
+from chatsim import analysis, charts, estimate, fit, load_scenario, run
 
 pd.options.display.float_format = "{:,.4g}".format
 folder = Path(tempfile.mkdtemp())
@@ -75,7 +75,8 @@ replay
 # %% [markdown]
 # ## Fit
 #
-# The model's keys are set so that its worlds have the figures of the log. `difference` is in percent, of shares in points.
+# The model's keys are set so that its worlds have the figures of the log. `difference` is in percent, of shares
+# in points.
 
 # %%
 fitted = fit(load_scenario("go-chat", [own, "workload.duration_s=0.0"]))
@@ -83,7 +84,7 @@ fitted.table[fitted.table["fitted"]][["figure", "meaning", "real", "model", "dif
 
 # %%
 shown = fitted.table[fitted.table["fitted"] & fitted.table["difference"].notna()]
-charts.bars(shown, "figure", "difference", title="The model against the log", label="difference (%, of shares in points)")
+charts.bars(shown, "figure", "difference", title="The model against the log", label="difference (% or points)")
 
 # %% [markdown]
 # ## What if there are ten times as many?
@@ -109,20 +110,29 @@ charts.latency_by_percentile({name: analysis.latency_ms(outcome) for name, outco
 # %%
 kept = replay.outcome.world.report
 apart = shown.set_index("figure")["difference"].abs()
+worst, lost = apart.max(), replay.summary["lost_share"].iloc[0]
+advice = (
+    "Trust it for load; look at the table before trusting it for anything that hangs on that figure."
+    if worst > 10
+    else "It may stand for the log."
+)
+written = [len(outcome.messages["time_s"]) for outcome in outcomes.values()]
 now, later = (float(np.quantile(analysis.latency_ms(outcome), 0.5)) for outcome in outcomes.values())
 
 Markdown(
     f"""
-1. **The log can be used**: of {kept.read:,} rows {kept.kept:,} were taken, and replayed on `go-chat` with a p50 of
-   {replay.summary["p50_ms"].iloc[0]:.1f} ms; {100 * replay.summary["lost_share"].iloc[0]:.2g} % of messages x recipients were lost.
-2. **The model says the same** within {apart.median():.2g} for half of its {len(apart)} figures; the worst is `{apart.idxmax()}`, {apart.max():.3g} off.
-   {"Trust it for load, and look at the table before trusting it for anything that hangs on that figure." if apart.max() > 10 else "It may stand for the log."}
-3. **Ten times as many people** bring {len(outcomes["10 x"].messages["time_s"]) / max(len(outcomes["1 x"].messages["time_s"]), 1):.1f} times the messages, and a p50 of {later:.1f} ms instead of {now:.1f} ms: the servers do not feel it.
-   By arithmetic the {needs[1].binding.name} binds, at {needs[1].binding.load_factor:,.0f} times that load.
+1. **The log can be used**: of {kept.read:,} rows {kept.kept:,} were taken, and replayed on `go-chat` with a
+   p50 of {replay.summary["p50_ms"].iloc[0]:.1f} ms; {lost:.2%} of messages x recipients were lost.
+2. **The model says the same** within {apart.median():.2g} for half of its {len(apart)} figures; the worst
+   is `{apart.idxmax()}`, {worst:.3g} off. {advice}
+3. **Ten times as many people** bring {written[1] / written[0]:.1f} times the messages, and a p50 of
+   {later:.1f} ms instead of {now:.1f} ms:
+   {"the servers do not feel it" if later < 1.2 * now else "the servers feel it"}. By arithmetic the
+   {needs[1].binding.name} binds, at {needs[1].binding.load_factor:,.0f} times that load.
 """
 )
 
 # %% [markdown]
-# What this does not say: a log says nothing of sessions; they are inferred from silences (`workload.idle_gap_s`), unless
-# a second file gives them (`workload.trace_sessions`). On the command line: `chatsim fit log.csv --out ours.toml`, then
-# `chatsim run go-chat --workload ours.toml --set workload.users=100000`.
+# What this does not say: a log says nothing of sessions; they are inferred from silences (`workload.idle_gap_s`),
+# unless a second file gives them (`workload.trace_sessions`). On the command line: `chatsim fit log.csv --out
+# ours.toml`, then `chatsim run go-chat --workload ours.toml --set workload.users=100000`.

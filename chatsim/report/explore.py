@@ -183,10 +183,10 @@ class Explorer:
         style = {"style": {"description_width": "11em"}, "layout": {"width": "34em"}}
         listed = base.friend_list.limit if base.friend_list.policy not in ("none", "all") else 0
         users = base.workload.users
-        most = max(6.0, math.log10(users))
+        least, most = min(2.0, math.log10(users)), max(6.0, math.log10(users))
         return {
             "users": widgets.FloatLogSlider(
-                users, min=2, max=most, step=0.05, readout_format=",.0f", description="users",
+                users, min=least, max=most, step=0.05, readout_format=",.0f", description="users",
                 disabled=bool(base.workload.trace), **style,
             ),
             "gateways": widgets.IntSlider(
