@@ -387,6 +387,7 @@ class Player:
         device = self.devices[self.session_of[message]]
         if device.online:
             self._sends(message, device)
+            self.lag_s.append(self.sent_s[message] - float(self.world.messages.time_s[message]))
         elif device.hopeless:
             self._refuses(message, Cause.NO_SESSION)
         elif (device.tries > 0 or device.came_back) and len(device.waiting) >= self.scenario.client.buffer_max:
@@ -402,7 +403,6 @@ class Player:
         device.link.send(send(message, self.rooms.meant[message], self.size_bytes[message]))
         self.sent_s[message] = now_s - self.origin_s
         self.notes.sends[message] += 1
-        self.lag_s.append(now_s - self.origin_s - float(self.world.messages.time_s[message]))
 
     def _refuses(self, message: int, cause: Cause) -> None:
         self.notes.fate[message], self.notes.cause[message] = Fate.REFUSED, cause

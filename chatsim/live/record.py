@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from chatsim.engine.audit import audit_recorded, settle
+from chatsim.engine.audit import audit_recorded, pairs_of, settle
 from chatsim.engine.notes import NEVER, Notes
 from chatsim.engine.outcome import Cause, Fate, FaultKind, Outcome, PushFate, Work
 from chatsim.live.ledger import AWAYS, CAUSES, COUNTS, OVERFLOW, ROWS, Ledger
 from chatsim.live.player import LIVE, READ, Player
 from chatsim.scenario import AuditError, Scenario
+from chatsim.scenario.faults import BrokerDown
 from chatsim.world.tables import World
 
 Floats = npt.NDArray[np.float64]
@@ -60,6 +61,11 @@ class Recorded:
     inbox: dict[int, dict[int, None]]
     pushed: list[tuple[int, int, float, int, float]]
     end_s: float
+
+    @property
+    def keeps_data(self) -> bool:
+        """Whether a Redis that dies has all its data when it is back."""
+        return any(isinstance(fault, BrokerDown) and fault.keeps_data for fault in self.scenario.faults)
 
 
 def outcome_of(recorded: Recorded) -> Outcome:
@@ -230,16 +236,29 @@ def _note_losses(recorded: Recorded, notes: Notes) -> None:
         for strike in recorded.strikes
         if strike.kind == FaultKind.GATEWAY_CRASH
     ]
+    downs = [strike for strike in recorded.strikes if strike.kind == FaultKind.BROKER_DOWN]
     for number, ledger in enumerate(recorded.ledgers):
         away_s, whole_s = (times_of(view, recorded.player.origin_s) for view in (ledger.away_s, ledger.whole_s))
         for place in range(int(ledger.state[AWAYS])):
-            spans.append((number, Cause.CUT_OFF, float(away_s[place]), float(whole_s[place])))
+            struck = any(abs(away_s[place] - strike.start_s) < AROUND_S for strike in downs)
+            cause = Cause.BROKER_DOWN if struck else Cause.CUT_OFF
+            spans.append((number, cause, float(away_s[place]), float(whole_s[place])))
     received_s, done_s = np.array(notes.received_s), np.array(notes.done_s)
     for gateway, cause, start_s, end_s in spans:
         until_s = math.inf if math.isnan(end_s) else end_s + AROUND_S
         under_way = (received_s < until_s) & ~(done_s < start_s - AROUND_S)
         for message in np.flatnonzero(under_way).tolist():
             notes.breaks.add(message, gateway, cause, max(start_s, float(received_s[message])))
+    _note_wiped(recorded, notes, downs)
+
+
+def _note_wiped(recorded: Recorded, notes: Notes, downs: list[Strike]) -> None:
+    """What was in store when a Redis died that keeps nothing is lost with it."""
+    if not downs or not recorded.player.keeps_missed or recorded.keeps_data:
+        return
+    message, user = pairs_of(recorded.world, np.array(recorded.player.rooms.meant, np.int64))
+    gone = np.array(notes.stored_s)[message] < max(strike.start_s for strike in downs)
+    notes.wiped += list(zip(message[gone].tolist(), user[gone].tolist(), strict=True))
 
 
 def _check_counts(recorded: Recorded, notes: Notes) -> None:
