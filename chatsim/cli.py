@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, NoReturn
 
 import typer
 
-from chatsim import __version__, decide_cli, study_cli
+from chatsim import __version__, decide_cli, live_cli, study_cli
 from chatsim.options import (
     AsJson,
     Faults,
@@ -415,6 +415,7 @@ def who_reads(
 
 study_cli.register(app)
 decide_cli.register(app)
+live_cli.register(app)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,4 +1,4 @@
-"""What a gateway asks of Redis for its users: their lists and states, whether they may write, and whether a push is due."""
+"""What a gateway asks of Redis for its users: lists and states, whether they may write, whether a push is due."""
 
 from __future__ import annotations
 

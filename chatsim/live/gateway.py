@@ -267,8 +267,8 @@ class Gateway:
             users = [user for user in self.hall.members_of(room) if user != sender]
             pushes = int(config.offline == "push")
             kept_s = int(config.push_after_s) + 60
-            words: tuple[Word, ...] = (self.keys.prefix, int(config.resync), pushes, kept_s, time.monotonic(), venue, text, *users)
-            absent = await self.ask("EVALSHA", self.script, 0, *words)
+            words: list[Word] = [self.keys.prefix, int(config.resync), pushes, kept_s, time.monotonic(), venue, text]
+            absent = await self.ask("EVALSHA", self.script, 0, *words, *users)
         stored_s = time.monotonic()
         if 0 <= message < config.messages:
             self.ledger.stored_s[message] = stored_s
@@ -350,7 +350,7 @@ class Gateway:
         return targets is not None
 
     def write(self, seat: Seat, message: int, text: bytes) -> None:
-        """Writes a message to a session, unless its outbound queue is full: then it is closed, or the message dropped."""
+        """Writes a message to a session; one whose outbound queue is full is closed, or the message dropped."""
         if seat.socket.transport.get_write_buffer_size() + len(text) > self.config.outbound_max_bytes:
             if self.config.closes_full:
                 self._starts(seat.socket.close(FULL, "too slow"))

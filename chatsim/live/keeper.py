@@ -1,7 +1,7 @@
 """Runs a program for as long as standard input stays open, and not a moment longer.
 
-``python -m chatsim.live.keeper PROGRAM ARGUMENT...``. Whatever ends the driver, be it SIGKILL, closes the pipe; programs
-that know nothing of that, such as redis-server, are ended here.
+``python -m chatsim.live.keeper PROGRAM ARGUMENT...``. Whatever ends the driver, be it SIGKILL, closes the pipe;
+programs that know nothing of that, such as redis-server, are ended here.
 """
 
 from __future__ import annotations

@@ -113,7 +113,7 @@ class Link(asyncio.Protocol):
 
 
 class PreciseSelector(selectors.DefaultSelector):
-    """A selector that wakes within microseconds of the time that was asked for; epoll alone rounds up to milliseconds."""
+    """A selector that wakes within microseconds of the time asked for; epoll alone rounds up to milliseconds."""
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         if timeout is not None and timeout > 0 and hasattr(self, "fileno"):

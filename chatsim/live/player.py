@@ -62,9 +62,10 @@ class Device:
 
 
 class Player:
-    """The clients of one run. ``notes`` is written to as the model does; ``arrivals`` are (message, session, time, how).
+    """The clients of one run, which write into ``notes`` as the model does.
 
-    ``ports`` are where the gateways listen; ``sent_s[m]`` says when a message left its client.
+    ``ports`` are where the gateways listen; ``sent_s[m]`` says when a message left its client; an arrival is a message,
+    its session, the time, and how it came.
     """
 
     def __init__(self, scenario: Scenario, world: World, notes: Notes, secret: bytes, host: str, ports: list[int]):
@@ -96,7 +97,8 @@ class Player:
         self.session_of = world.messages.session.tolist()
         ends_s = world.sessions.end_s.tolist()
         users = world.sessions.user.tolist()
-        self.devices = [Device(user, end_s, number) for number, (user, end_s) in enumerate(zip(users, ends_s, strict=True))]
+        people = enumerate(zip(users, ends_s, strict=True))
+        self.devices = [Device(user, end_s, number) for number, (user, end_s) in people]
         self.by_number: dict[int, Device] = dict(enumerate(self.devices))
         self.keeps_missed = scenario.design.offline != "drop"
         self.opening = self._openings()
@@ -189,13 +191,10 @@ class Player:
         if not self._takes_place(device):
             self._is_gone(device, SessionFate.REFUSED)
             return
-        token = self.token_of(device.user)
-        link = Link(
-            number, f"ws://{self.host}:{self.ports[device.gateway]}/?session={number}", token, self._opened, self._heard,
-            self._lost,
-        )  # fmt: skip
+        address = f"ws://{self.host}:{self.ports[device.gateway]}/?session={number}"
+        link = Link(number, address, self.token_of(device.user), self._opened, self._heard, self._lost)
         device.link = link
-        self._starts(self._connects(device, link))
+        self.goes_on(self._connects(device, link))
         self._later(device, self.scenario.client.connect_timeout_s, lambda: self._times_out(device, link))
 
     def _takes_place(self, device: Device) -> bool:
@@ -464,7 +463,8 @@ class Player:
     def _later(self, device: Device, wait_s: float, act: Callable[[], None]) -> None:
         device.timers.append(asyncio.get_running_loop().call_later(wait_s, act))
 
-    def _starts(self, coroutine: Any) -> None:
+    def goes_on(self, coroutine: Any) -> None:
+        """Something that goes on beside the run, and ends with it."""
         task = asyncio.get_running_loop().create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

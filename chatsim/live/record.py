@@ -269,5 +269,6 @@ def _check_counts(recorded: Recorded, notes: Notes) -> None:
         raise AuditError(f"{recorded.player.strange} frames had the number of no message")
     reads, pushes = np.array(notes.reads), np.array(notes.pushes)
     if not recorded.strikes and (reads > pushes).any():
-        raise AuditError(f"message {np.flatnonzero(reads > pushes)[0]}: a gateway read a push that Redis has not counted")
+        message = int(np.flatnonzero(reads > pushes)[0])
+        raise AuditError(f"message {message}: a gateway read a push that Redis has not counted")
 

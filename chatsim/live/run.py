@@ -121,7 +121,8 @@ class Live:
         rows = ROWS_LEAST + ROWS_PER_PAIR * len(pairs_of(self.world, self.world.messages.room.astype(np.int64))[0])
         self.config = config_of(self.scenario, self.world, self.where, self.keys.prefix, self.secret.hex(), rows)
         numbers = range(self.scenario.design.gateways)
-        self.ledgers = [Ledger(folder / f"gateway-{number}", len(self.world.messages), rows, True) for number in numbers]
+        messages = len(self.world.messages)
+        self.ledgers = [Ledger(folder / f"gateway-{number}", messages, rows, make=True) for number in numbers]
         self.folder = folder
         self.gateways = [GatewayProcess(folder / f"gateway-{number}.err") for number in numbers]
         try:
@@ -259,7 +260,7 @@ class Live:
             await self._seed()
 
     def _ends_tie(self, user: int, other: int, now_s: float) -> None:
-        self.player._starts(self.redis.set(self.keys.ended(user, other), now_s))
+        self.player.goes_on(self.redis.set(self.keys.ended(user, other), now_s))
 
     # ------------------------------------------------------------------ what came of it
 

@@ -87,7 +87,8 @@ def profile(costs: str, scenario: Scenario) -> dict[str, Any]:
     """
     path = data_folder() / "costs" / f"{costs}.toml" if costs in preset_names("costs") else Path(costs)
     if not path.suffix or not path.is_file():
-        raise InputError(f"--costs '{costs}': neither a file nor a shipped profile{nearest(costs, preset_names('costs'))}")
+        hint = nearest(costs, preset_names("costs"))
+        raise InputError(f"--costs '{costs}': neither a file nor a shipped profile{hint}")
     said = read_toml(path, costs)
     kept = {part: said[part] for part in COST_PARTS if part in said}
     for key in LIMITS:
@@ -141,15 +142,13 @@ def _refuse(scenario: Scenario) -> None:
     if scenario.presence.show_to != "none" and scenario.presence.how != "pull":
         raise InputError("presence.how = 'push': chatsim live does not know it; live are: 'pull'")
     for place, fault in enumerate(scenario.faults):
+        key, unknown = f"faults.{place}", "chatsim live does not know it; live are"
         if not isinstance(fault, GatewayCrash | BrokerDown):
-            raise InputError(
-                f"faults.{place}.kind = '{fault.kind}': chatsim live does not know it; live are: 'broker_down', "
-                "'gateway_crash'"
-            )
+            raise InputError(f"{key}.kind = '{fault.kind}': {unknown}: 'broker_down', 'gateway_crash'")
         if fault.mtbf_s:
-            raise InputError(f"faults.{place}.mtbf_s = {fault.mtbf_s:g}: chatsim live strikes at given times; live are: 0")
+            raise InputError(f"{key}.mtbf_s = {fault.mtbf_s:g}: {unknown}: 0, with given times")
         if isinstance(fault, GatewayCrash) and fault.noticed != "close":
-            raise InputError(f"faults.{place}.noticed = '{fault.noticed}': chatsim live kills processes; live are: 'close'")
+            raise InputError(f"{key}.noticed = '{fault.noticed}': {unknown}: 'close', as processes are killed")
 
 
 def _ask_redis(table: dict[str, Any]) -> None:

@@ -1,0 +1,168 @@
+"""The commands of the live twin: the same scenario on real sockets and a real Redis, beside its prediction."""
+
+from __future__ import annotations
+
+import sys
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from chatsim.options import AsJson, Faults, Force, Load, Out, Seed, Sets, Source, load, print_json, records
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from chatsim.engine import Outcome
+    from chatsim.live.run import LiveRun
+
+LONGEST_S = 3600.0
+NEEDED = ("websockets", "redis")
+
+Costs = Annotated[
+    str,
+    typer.Option("--costs", metavar="NAME|FILE", help="What the twin's parts cost: a profile; 'own': the scenario's."),
+]
+RedisUrl = Annotated[
+    str, typer.Option("--redis-url", metavar="URL", help="Use this Redis instead of starting one: redis://HOST:PORT/0.")
+]
+AllowRemote = Annotated[
+    bool, typer.Option("--allow-remote", help="Let --redis-url name another machine, which gets the load.")
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands."""
+    for command in (live,):
+        app.command()(command)
+
+
+def live(
+    scenario: Source,
+    sets: Sets = None,
+    seed: Seed = None,
+    workload: Load = None,
+    faults: Faults = None,
+    costs: Costs = "live",
+    redis_url: RedisUrl = "",
+    allow_remote: AllowRemote = False,
+    out: Out = None,
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run a scenario for real, on this machine: gateways, Redis, WebSockets; beside the simulation's prediction."""
+    needs_extra()
+    asked = load(scenario, sets, seed, workload, faults)
+    from chatsim.engine import simulate
+    from chatsim.live.comparing import agreement, compare
+    from chatsim.live.run import live as lived
+    from chatsim.live.twin import refuse_remote, twin
+    from chatsim.report import terminal
+    from chatsim.report.decisions import written
+    from chatsim.world import build_world
+
+    as_lived, replaced = twin(asked, "" if costs == "own" else costs)
+    _refuse_long(as_lived.workload.duration_s)
+    if redis_url:
+        refuse_remote(redis_url, allow_remote)
+    world = build_world(as_lived)
+    _refuse_long(world.duration_s)
+
+    def carried_out() -> tuple[LiveRun, Outcome, pd.DataFrame]:
+        predicted = simulate(as_lived, world)
+        with terminal.progress("live") as bar:
+            show = None if bar is None else (lambda done: bar(done, 1, as_lived.name))
+            measured = lived(as_lived, world, redis_url, allow_remote, show)
+        return measured, predicted, compare(measured, predicted)
+
+    if out is None:
+        measured, predicted, table = carried_out()
+    else:
+        with written(out, force, ["chatsim", *sys.argv[1:]]) as files:
+            measured, predicted, table = carried_out()
+            files.finish({"comparison": table, **raw_tables(measured.outcome)}, (as_lived,), 1)
+    agreed = agreement(measured.outcome, predicted)
+    late_ms = percentiles_of(measured.lag_s)
+    if as_json:
+        from chatsim import __version__
+
+        said: dict[str, Any] = {"chatsim": __version__, "seed": as_lived.seed, "scenario": as_lived.name}
+        said |= {"replaced": replaced, "figures": records(table), "redis": measured.redis_version}
+        said |= {"fates": {"predicted": ends(predicted), "measured": ends(measured.outcome)}}
+        said["delivered"] = {"both": agreed.both, "measured_only": agreed.measured_only}
+        said["delivered"] |= {"predicted_only": agreed.predicted_only}
+        print_json({**said, "load_client_late_ms": late_ms, "strange_frames": measured.strange})
+        return
+    console = terminal.console()
+    shown = terminal.table_of(f"{as_lived.name}: predicted and measured", ["figure", "unit", "predicted", "measured",
+                              "error %"], left=("figure", "unit"))  # fmt: skip
+    for row in table.to_dict("records"):
+        numbers = [terminal.number(float(row[name])) for name in ("predicted", "measured")]
+        shown.add_row(str(row["figure"]), str(row["unit"]), *numbers, terminal.number(100 * float(row["error"])))
+    console.print(shown)
+    for line in sentences(measured, predicted, replaced):
+        console.print(line, markup=False)
+    if out is not None:
+        typer.echo(f"Written to {out}: the comparison, raw tables of the live run, the scenario as lived, provenance")
+
+
+def sentences(measured: LiveRun, predicted: Outcome, replaced: list[str]) -> list[str]:
+    """What must be said beside the figures: who got what, what was lost and why, and how good the measurement is."""
+    from chatsim.live.comparing import agreement
+
+    agreed, late = agreement(measured.outcome, predicted), percentiles_of(measured.lag_s)
+    said = [
+        f"Message x user who has it: {agreed.both:,} in both, {agreed.measured_only:,} measured alone, "
+        f"{agreed.predicted_only:,} predicted alone."
+    ]
+    for name, outcome in (("predicted", predicted), ("measured", measured.outcome)):
+        lost = [f"{row['count']:,} {row['fate']} ({row['cause']})" for row in ends(outcome) if row["cause"] != "none"]
+        said.append(f"Lost or refused, {name}: {', '.join(lost) or 'nothing'}.")
+    said.append(
+        f"The load client was late by {late['p50']:.3g} ms at p50 and {late['p99']:.3g} ms at p99; this is in the "
+        f"measured latency. Redis {measured.redis_version}."
+    )
+    return said + [f"As lived: {line}." for line in replaced]
+
+
+def ends(outcome: Outcome) -> list[dict[str, Any]]:
+    """How message x session ended: fate, cause, count, share."""
+    from chatsim import analysis
+
+    return records(analysis.fates(outcome))
+
+
+def raw_tables(outcome: Outcome) -> dict[str, pd.DataFrame]:
+    """The tables of an outcome by name."""
+    import pandas as pd
+
+    names = ("messages", "deliveries", "sessions", "ticks", "pushes", "breaks", "faults")
+    return {name: pd.DataFrame(getattr(outcome, name)) for name in names}
+
+
+def percentiles_of(lag_s: Any) -> dict[str, float | None]:
+    """How late the load client was, in ms; None without a message."""
+    import numpy as np
+
+    if not len(lag_s):
+        return {"p50": None, "p99": None}
+    return {f"p{share}": float(1000 * np.percentile(lag_s, share)) for share in (50, 99)}
+
+
+def needs_extra() -> None:
+    """InputError where what the twin is built on is not installed."""
+    from chatsim.scenario import InputError
+
+    missing = [name for name in NEEDED if find_spec(name) is None]
+    if missing:
+        raise InputError(f"chatsim live needs {' and '.join(missing)}: pip install 'chatsim[live]'")
+
+
+def _refuse_long(duration_s: float) -> None:
+    from chatsim.scenario import InputError
+
+    if duration_s > LONGEST_S:
+        raise InputError(
+            f"workload.duration_s = {duration_s:g}: a live run takes as long as the run is; at most {LONGEST_S:g} is "
+            "allowed (--set workload.duration_s=60)"
+        )
