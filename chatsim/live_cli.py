@@ -54,7 +54,7 @@ def live(
     needs_extra()
     asked = load(scenario, sets, seed, workload, faults)
     from chatsim.engine import simulate
-    from chatsim.live.comparing import agreement, compare
+    from chatsim.live.comparing import compare
     from chatsim.live.run import live as lived
     from chatsim.live.twin import refuse_remote, twin
     from chatsim.report import terminal
@@ -81,21 +81,12 @@ def live(
         with written(out, force, ["chatsim", *sys.argv[1:]]) as files:
             measured, predicted, table = carried_out()
             files.finish({"comparison": table, **raw_tables(measured.outcome)}, (as_lived,), 1)
-    agreed = agreement(measured.outcome, predicted)
-    late_ms = percentiles_of(measured.lag_s)
     if as_json:
-        from chatsim import __version__
-
-        said: dict[str, Any] = {"chatsim": __version__, "seed": as_lived.seed, "scenario": as_lived.name}
-        said |= {"replaced": replaced, "figures": records(table), "redis": measured.redis_version}
-        said |= {"fates": {"predicted": ends(predicted), "measured": ends(measured.outcome)}}
-        said["delivered"] = {"both": agreed.both, "measured_only": agreed.measured_only}
-        said["delivered"] |= {"predicted_only": agreed.predicted_only}
-        print_json({**said, "load_client_late_ms": late_ms, "strange_frames": measured.strange})
+        print_json({**plainly(measured, predicted), "replaced": replaced, "figures": records(table)})
         return
     console = terminal.console()
-    shown = terminal.table_of(f"{as_lived.name}: predicted and measured", ["figure", "unit", "predicted", "measured",
-                              "error %"], left=("figure", "unit"))  # fmt: skip
+    headers = ["figure", "unit", "predicted", "measured", "error %"]
+    shown = terminal.table_of(f"{as_lived.name}: predicted and measured", headers, left=("figure", "unit"))
     for row in table.to_dict("records"):
         numbers = [terminal.number(float(row[name])) for name in ("predicted", "measured")]
         shown.add_row(str(row["figure"]), str(row["unit"]), *numbers, terminal.number(100 * float(row["error"])))
@@ -104,6 +95,26 @@ def live(
         console.print(line, markup=False)
     if out is not None:
         typer.echo(f"Written to {out}: the comparison, raw tables of the live run, the scenario as lived, provenance")
+
+
+def plainly(measured: LiveRun, predicted: Outcome) -> dict[str, Any]:
+    """What there is beside the figures, as plain values."""
+    from dataclasses import asdict
+    from importlib.metadata import version
+
+    from chatsim.live.comparing import agreement
+
+    scenario = predicted.scenario
+    return {
+        "chatsim": version("chatsim"),
+        "seed": scenario.seed,
+        "scenario": scenario.name,
+        "fates": {"predicted": ends(predicted), "measured": ends(measured.outcome)},
+        "delivered": asdict(agreement(measured.outcome, predicted)),
+        "load_client_late_ms": percentiles_of(measured.lag_s),
+        "strange_frames": measured.strange,
+        "redis": measured.redis_version,
+    }
 
 
 def sentences(measured: LiveRun, predicted: Outcome, replaced: list[str]) -> list[str]:
@@ -127,9 +138,9 @@ def sentences(measured: LiveRun, predicted: Outcome, replaced: list[str]) -> lis
 
 def ends(outcome: Outcome) -> list[dict[str, Any]]:
     """How message x session ended: fate, cause, count, share."""
-    from chatsim import analysis
+    from chatsim.analysis.flow import fates
 
-    return records(analysis.fates(outcome))
+    return records(fates(outcome))
 
 
 def raw_tables(outcome: Outcome) -> dict[str, pd.DataFrame]:

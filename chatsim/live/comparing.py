@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from chatsim import analysis
-from chatsim.analysis.latency import latency_ms, percentiles
-from chatsim.analysis.stations import TIERS, tier_of
+from chatsim.analysis.flow import recipient_ends
+from chatsim.analysis.latency import latency_ms, logins, percentiles
+from chatsim.analysis.stations import TIERS, stations, tier_of
 from chatsim.engine.outcome import Fate, Outcome
 from chatsim.live.run import LiveRun
 
@@ -47,7 +47,7 @@ def had(outcome: Outcome) -> set[tuple[int, int]]:
 
 def cpu_share(outcome: Outcome) -> dict[str, float]:
     """How many cores each tier has kept busy, over the duration."""
-    table = analysis.stations(outcome)
+    table = stations(outcome)
     busy = table["utilisation"] * table["cores"]
     return {tier: float(busy[table["tier"] == tier].sum()) for tier in TIERS}
 
@@ -65,9 +65,9 @@ def compare(measured: LiveRun, predicted: Outcome) -> pd.DataFrame:
     for tier in ("gateway", "broker"):
         used_s = sum(used for station, used in measured.cpu_s.items() if tier_of(station) == tier)
         rows.append((f"{tier}s busy", "cores", busy[tier], used_s / outcome.world.duration_s))
-    logins_ms = [float(analysis.logins(one)["p50_ms"]) for one in (predicted, outcome)]
+    logins_ms = [float(logins(one)["p50_ms"]) for one in (predicted, outcome)]
     rows.append(("login p50", "ms", logins_ms[0], logins_ms[1]))
-    ends, ended = analysis.recipient_ends(predicted), analysis.recipient_ends(outcome)
+    ends, ended = recipient_ends(predicted), recipient_ends(outcome)
     rows += [(words, "%", 100 * ends[name], 100 * ended[name]) for name, words in ENDS.items()]
     table = pd.DataFrame(rows, columns=["figure", "unit", "predicted", "measured"])
     table["error"] = [

@@ -464,13 +464,14 @@ class Gateway:
     # ------------------------------------------------------------------ the process
 
     async def run(self) -> None:
-        """Serves until standard input is closed."""
+        """Serves for ever."""
         config = self.config
         channel = standing_channel(config.routing, config.number)
         if channel >= 0:
             self.heard.subscribe([self.keys.channel(channel)])
         lines = [asyncio.create_task(line.run()) for line in (self.commands, self.heard)]
         loop = asyncio.get_running_loop()
+        loop.add_reader(sys.stdin.fileno(), ends_with_input)
         self._sample(loop)
         async with serve(
             self.session, config.host, config.port, process_request=self.admit, compression=None,
@@ -482,9 +483,7 @@ class Gateway:
                 await asyncio.sleep(0.005)
             sys.stdout.write(json.dumps({"port": port, "pid": os.getpid()}) + "\n")
             sys.stdout.flush()
-            await closed(sys.stdin.fileno())
-        for line in lines:
-            line.cancel()
+            await asyncio.gather(*lines)
 
     def _sample(self, loop: asyncio.AbstractEventLoop) -> None:
         """Notes what the process has used until now, again and again."""
@@ -493,17 +492,10 @@ class Gateway:
         loop.call_later(SAMPLE_S, self._sample, loop)
 
 
-async def closed(descriptor: int) -> None:
-    """Waits until a pipe is closed at its other end."""
-    loop, done = asyncio.get_running_loop(), asyncio.Event()
-
-    def look() -> None:
-        if not os.read(descriptor, 65536):
-            loop.remove_reader(descriptor)
-            done.set()
-
-    loop.add_reader(descriptor, look)
-    await done.wait()
+def ends_with_input() -> None:
+    """Ends this process, at whatever it is, when standard input is closed: its notes stand, its clients see it go."""
+    if not os.read(sys.stdin.fileno(), 65536):
+        os._exit(0)
 
 
 def resident_bytes() -> int:
@@ -525,7 +517,7 @@ def main(arguments: Sequence[str]) -> int:
     gc.freeze()
     with suppress(KeyboardInterrupt):
         asyncio.run(gateway.run())
-    os._exit(0)  # connections that linger are the clients' to close
+    return 0
 
 
 if __name__ == "__main__":

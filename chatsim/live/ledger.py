@@ -33,7 +33,8 @@ class Ledger:
     ``counts[kind]`` as in COUNTS; ``state`` as above; of message m: ``received_s[m]``, ``stored_s[m]``,
     ``routed_s[m]``, ``read_s[m]`` (its last push read), ``pushes[m]`` (subscribers that the broker says it was sent to,
     for what this gateway published), ``unanswered[m]`` (PUBLISH whose reply is out), ``reads[m]`` and ``discards[m]``
-    of pushes here, ``cause[m]``; and a row per message written to a session: ``row_message``, ``row_session``, ``row_written_s``.
+    of pushes here, ``cause[m]``; and a row per message written to a session: ``row_message``, ``row_session``,
+    ``row_written_s``.
     ``away_s`` and ``whole_s``: when the broker was gone, and when all subscriptions stood again.
 
     >>> import tempfile

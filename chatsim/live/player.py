@@ -89,7 +89,7 @@ class Player:
         self.ends_tie: Callable[[int, int, float], None] = lambda user, other, time_s: None
         self.sent_s = array("d", [math.nan]) * len(world.messages)
         self.lag_s = array("d")
-        self.strange = 0
+        self.foreign = 0
         self.arrival_message, self.arrival_session = array("i"), array("i")
         self.arrival_s, self.arrival_how = array("d"), array("b")
         self.sender = world.messages.sender.tolist()
@@ -261,7 +261,7 @@ class Player:
     def _gets(self, device: Device, message: int, now_s: float, how: int) -> None:
         """A session has a message; a client drops what it has already."""
         if not 0 <= message < len(self.sender):
-            self.strange += 1
+            self.foreign += 1
             return
         self.arrival_message.append(message)
         self.arrival_session.append(device.number)

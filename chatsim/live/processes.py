@@ -16,7 +16,6 @@ from typing import IO
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-import chatsim
 from chatsim.live.config import Config, to_line
 from chatsim.scenario.errors import InputError
 
@@ -47,7 +46,7 @@ class Process:
     async def start(self, *command: str) -> None:
         """Starts it, in a group of its own: ctrl-C is for the driver, which ends it in order."""
         self._file = self.log.open("ab")
-        paths = [str(Path(chatsim.__file__).parent.parent), os.environ.get("PYTHONPATH", "")]
+        paths = [str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH", "")]
         self._child = await asyncio.create_subprocess_exec(
             *command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=self._file,
             start_new_session=True, env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},

@@ -47,14 +47,16 @@ ITEMS = tuple(COUNTS.index(name) for name in ("receive", "parse"))
 @dataclass(frozen=True, slots=True)
 class LiveRun:
     """A live run: its ``outcome``; ``cpu_s`` that each station used within the duration and ``memory_bytes`` that each
-    had at the end; ``lag_s``, how late the load client sent each message; and how many frames and handshakes gateways
-    refused because no client of the run could have sent them (``strange``)."""
+    had at the end; ``lag_s``, how late the load client sent each message; how many frames and handshakes gateways
+    refused because no client of the run could have sent them (``strange``), and how many messages came to its clients
+    that are not of the trace (``foreign``)."""
 
     outcome: Outcome
     cpu_s: dict[str, float]
     memory_bytes: dict[str, float]
     lag_s: np.ndarray[Any, np.dtype[np.float64]]
     strange: int
+    foreign: int
     redis_version: str
 
 
@@ -304,7 +306,8 @@ class Live:
         cpu_s = dict(zip(names, used, strict=True))
         memory = {f"gateway-{number}": float(ledger.state[MEMORY_BYTES]) for number, ledger in enumerate(self.ledgers)}
         strange = sum(int(ledger.state[STRANGE]) for ledger in self.ledgers)
-        return LiveRun(outcome, cpu_s, memory, np.array(self.player.lag_s), strange, self.redis_version)
+        lag_s = np.array(self.player.lag_s)
+        return LiveRun(outcome, cpu_s, memory, lag_s, strange, self.player.foreign, self.redis_version)
 
 
 def live(
