@@ -49,7 +49,7 @@ class LiveRun:
     """A live run: its ``outcome``; ``cpu_s`` that each station used within the duration and ``memory_bytes`` that each
     had at the end; ``lag_s``, how late the load client sent each message; how many frames and handshakes gateways
     refused because no client of the run could have sent them (``strange``), and how many messages came to its clients
-    that are not of the trace (``foreign``)."""
+    that are not of the trace (``foreign``). ``counts`` is what gateways did within the duration: COUNTS in order."""
 
     outcome: Outcome
     cpu_s: dict[str, float]
@@ -58,6 +58,7 @@ class LiveRun:
     strange: int
     foreign: int
     redis_version: str
+    counts: tuple[int, ...]
 
 
 class Live:
@@ -74,6 +75,7 @@ class Live:
         self.ledgers: list[Ledger] = []
         self.samples: list[Sample] = []
         self.strikes: list[Strike] = []
+        self.counted: list[list[int]] = []
         self.end_s = world.duration_s + scenario.workload.drain_s
         self.own_redis: RedisProcess | None = None
         self.redis_version = ""
@@ -202,6 +204,8 @@ class Live:
             items = [sum(ledger.counts[place] for place in ITEMS) for ledger in self.ledgers]
             published = sum(ledger.counts[COUNTS.index("publish")] for ledger in self.ledgers)
             now_s = time.monotonic() - origin_s
+            if due_s in (0.0, self.world.duration_s):
+                self.counted.append([sum(ledger.counts[place] for ledger in self.ledgers) for place in range(len(COUNTS))])
             self.samples.append(Sample(now_s, (*cpu_s, broker_s, 0.0), (*items, published, 0)))
             if due_s >= self.world.duration_s:
                 return
@@ -298,6 +302,10 @@ class Live:
                 rows.append((int(user), int(message), float(due_s) - origin_s, int(tries), float(sent_s) - origin_s))
         return rows
 
+    def _counted(self) -> tuple[int, ...]:
+        first, last = self.counted[0], self.counted[-1]
+        return tuple(after - before for before, after in zip(first, last, strict=True))
+
     def _finish(self, recorded: Recorded) -> LiveRun:
         outcome = outcome_of(recorded)
         first, last = self.samples[0], self.samples[-1]
@@ -307,7 +315,7 @@ class Live:
         memory = {f"gateway-{number}": float(ledger.state[MEMORY_BYTES]) for number, ledger in enumerate(self.ledgers)}
         strange = sum(int(ledger.state[STRANGE]) for ledger in self.ledgers)
         lag_s = np.array(self.player.lag_s)
-        return LiveRun(outcome, cpu_s, memory, lag_s, strange, self.player.foreign, self.redis_version)
+        return LiveRun(outcome, cpu_s, memory, lag_s, strange, self.player.foreign, self.redis_version, self._counted())
 
 
 def live(
