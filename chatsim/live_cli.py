@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 LONGEST_S = 3600.0
 NEEDED = ("websockets", "redis")
+NAMES = {"p50_ms": "p50", "p90_ms": "p90", "p99_ms": "p99", "gateway_cores": "gateways", "broker_cores": "broker"}
 
 Costs = Annotated[
     str,
@@ -33,7 +35,7 @@ AllowRemote = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
-    for command in (live,):
+    for command in (live, calibrate, validate):
         app.command()(command)
 
 
@@ -115,6 +117,141 @@ def plainly(measured: LiveRun, predicted: Outcome) -> dict[str, Any]:
         "strange_frames": measured.strange,
         "redis": measured.redis_version,
     }
+
+
+def calibrate(
+    out: Annotated[
+        str | None, typer.Option("--out", metavar="FILE", help="Write the profile into this TOML file.")
+    ] = None,
+    repeats: Annotated[
+        int, typer.Option("--repeats", min=1, metavar="N", help="Live runs of each configuration, 5 s each.")
+    ] = 3,
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """Measure what gateways of the twin and Redis cost on this machine: a profile of costs for scenarios."""
+    needs_extra()
+    from chatsim.live import calibration
+    from chatsim.live.redis_costs import own_broker_costs
+    from chatsim.report import terminal
+
+    target = _new_file(out, force)
+    with terminal.progress("calibrate") as bar:
+        show = None if bar is None else (lambda done: bar(0.1 * done, 1, "Redis"))
+        broker = own_broker_costs(show)
+        tell = None if bar is None else (lambda done, name: bar(0.1 + 0.9 * done, 1, name))
+        found = calibration.calibrate(broker, calibration.measure(calibration.GRID, repeats, tell))
+    if target is not None:
+        target.write_text(calibration.to_profile(found, f"chatsim calibrate --repeats {repeats}"), encoding="utf-8")
+    if as_json:
+        errors = {"gateway": found.gateway_error, "broker": found.broker_error}
+        print_json({"costs": found.rows(), "median_error": errors, "runs": found.runs, "redis": found.redis_version})
+        return
+    console = terminal.console()
+    table = terminal.table_of("Costs on this machine", ["key", "value", "low", "high", "unit"], left=("key", "unit"))
+    for row in found.rows():
+        numbers = [terminal.number(float(row[name])) for name in ("value", "low", "high")]
+        table.add_row(f"{row['part']}.{row['key']}", *numbers, str(row["unit"]))
+    console.print(table)
+    console.print(
+        f"Median error of the fit: {100 * found.gateway_error:.0f} % of the CPU time of gateways, "
+        f"{100 * found.broker_error:.0f} % of that of Redis; {found.runs} live runs."
+    )
+    if target is not None:
+        typer.echo(f"Written to {out}. Next: chatsim live room-channel --costs {out}")
+
+
+def validate(
+    as_live: Annotated[
+        bool, typer.Option("--live", help="Predicted against measured, on the live twin on this machine.")
+    ] = False,
+    costs: Costs = "live",
+    repeats: Annotated[int, typer.Option("--repeats", min=1, metavar="N", help="Live runs of each point.")] = 3,
+    full: Annotated[
+        bool, typer.Option("--full", help="All 36 points instead of 12, and the ranking of designs.")
+    ] = False,
+    out: Out = None,
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """Hold predictions against what is measured, on configurations by which no cost was fitted."""
+    from chatsim.scenario import InputError
+
+    if not as_live:
+        raise InputError("validate: what is to be validated? --live is needed")
+    needs_extra()
+    from chatsim.live import grids, validation
+    from chatsim.report import terminal
+    from chatsim.report.decisions import written
+
+    points = validation.grid(costs, full)
+    ranked: pd.DataFrame | None = None
+    taus: dict[str, float] = {}
+
+    def carried_out() -> tuple[pd.DataFrame, pd.DataFrame]:
+        nonlocal ranked, taus
+        with terminal.progress("validate") as bar:
+            tell = None if bar is None else (lambda done, name: bar(done, 1, name))
+            table = validation.table_of(validation.compare_points(points, costs, repeats, tell))
+            if full:
+                ranked, taus = validation.ranking(costs, repeats, tell)
+        return table, validation.summary_of(table)
+
+    if out is None:
+        table, summary = carried_out()
+    else:
+        with written(out, force, ["chatsim", *sys.argv[1:]]) as files:
+            table, summary = carried_out()
+            tables = {"points": table, "summary": summary, **({} if ranked is None else {"ranking": ranked})}
+            files.finish(tables, tuple(grids.scenario_of(point) for point, _ in points), repeats)
+    if as_json:
+        print_json({"points": records(table), "summary": records(summary), "same_order_tau": taus})
+        return
+    show_validated(table, summary, taus)
+
+
+def show_validated(table: pd.DataFrame, summary: pd.DataFrame, taus: dict[str, float]) -> None:
+    """Errors by point, then by figure; the measurement's own spread beside them."""
+    from chatsim.report import terminal
+
+    console = terminal.console()
+    shown = terminal.table_of("Error in % (and half the range of the measurement)", ["point", *NAMES.values()],
+                              left=("point",))  # fmt: skip
+    for point, part in table.groupby("point", sort=False):
+        rows = {str(row["figure"]): row for row in part.to_dict("records")}
+        cells = [f"{100 * float(rows[name]['error']):+.0f} ({100 * float(rows[name]['spread']):.0f})" for name in NAMES]
+        shown.add_row(str(point), *cells)
+    console.print(shown)
+    shown = terminal.table_of("All points", ["figure", "points", "median error %", "largest %", "measurement %"],
+                              left=("figure",))  # fmt: skip
+    for row in summary.to_dict("records"):
+        shares = (row["median_error"], row["largest_error"], row["median_spread"])
+        numbers = [terminal.number(100 * float(share)) for share in shares]
+        shown.add_row(NAMES[str(row["figure"])], str(row["points"]), *numbers)
+    console.print(shown)
+    first = table.drop_duplicates("point")
+    console.print(
+        f"{int(first['discarded'].sum())} runs were made again because the load client was late, and "
+        f"{int(first['late'].sum())} count although it was."
+    )
+    for figure, tau in taus.items():
+        console.print(f"Order of the routings by {NAMES[figure]}, predicted and measured: Kendall's tau {tau:.2f}.")
+
+
+def _new_file(out: str | None, force: bool) -> Path | None:
+    """The file that a command may write to."""
+    from chatsim.scenario import InputError
+
+    if out is None:
+        return None
+    target = Path(out)
+    if target.suffix != ".toml":
+        raise InputError(f"--out {out}: a name that ends in .toml is needed")
+    if target.exists() and not force:
+        raise InputError(f"--out {out}: is there already; --force replaces it")
+    if not target.parent.is_dir():
+        raise InputError(f"--out {out}: there is no folder '{target.parent}'")
+    return target
 
 
 def sentences(measured: LiveRun, predicted: Outcome, replaced: list[str]) -> list[str]:

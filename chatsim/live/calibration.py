@@ -37,18 +37,22 @@ GRID = (
     Point("global", 3, 3, 30, 600.0),
     Point("user", 1, 8, 8, 60.0),
     Point("user", 1, 8, 8, 250.0),
+    Point("room", 1, 3, 30, 500.0, burst=25),
+    Point("global", 3, 3, 30, 250.0, burst=25),
+    Point("user", 1, 8, 8, 200.0, burst=20),
     Point("room", 1, 3, 60, 30.0, comers=0.8),
     Point("room", 1, 3, 150, 30.0, comers=0.8),
 )
 """Configurations that validation never uses: its rooms have 2, 10 or 50 members, its gateways are 1, 2 or 4."""
 
-KINDS = ("tick_us", "receive_us", "command_us", "parse_us", "write_us", "handshake_us", "idle")
+KINDS = ("tick_us", "wake_us", "receive_us", "command_us", "parse_us", "write_us", "handshake_us", "idle")
 WORK = {"receive_us": "receive", "command_us": "command", "parse_us": "parse", "write_us": "write",
         "handshake_us": "login"}  # fmt: skip
 ROUNDS = 4
 TOKENS = 2000
 FIRST: dict[str, float] = {
-    "tick_us": 100.0, "receive_us": 60.0, "command_us": 15.0, "parse_us": 30.0, "write_us": 20.0, "handshake_us": 1000.0,
+    "tick_us": 100.0, "wake_us": 0.0, "receive_us": 60.0, "command_us": 15.0, "parse_us": 30.0, "write_us": 20.0,
+    "handshake_us": 1000.0,
 }  # fmt: skip
 
 
@@ -105,28 +109,26 @@ def measure(
     return found
 
 
-def calibrate(
-    broker: tuple[dict[str, Fitted], float], measured: list[Measured]
-) -> Calibration:
+def calibrate(broker: tuple[dict[str, Fitted], float], measured: list[Measured]) -> Calibration:
     """Costs from Redis's own (:func:`chatsim.live.redis_costs.broker_costs`) and live runs of the grid."""
     costs, error = gateway_costs(measured, broker[0])
     floor = floor_ms(measured, costs, broker[0])
     network = {"client_ms_median": floor, "broker_rtt_ms": Fitted(2 * floor.value, 2 * floor.low, 2 * floor.high, "ms")}
     return Calibration(
-        {**costs, "token_us": token_us(), **memory_bytes(measured)}, broker[0], network, error, broker[1], len(measured),
-        measured[0].run.redis_version,
+        {**costs, "token_us": token_us(), **memory_bytes(measured)}, broker[0], network, error, broker[1],
+        len(measured), measured[0].run.redis_version,
     )  # fmt: skip
 
 
 def gateway_costs(measured: list[Measured], broker: dict[str, Fitted]) -> tuple[dict[str, Fitted], float]:
     """The costs of a gateway, and the median relative error with which they explain its CPU time."""
     spent_us = np.array([one.gateways_us for one in measured])
-    counts = np.array([[0.0, *(one.work(WORK[kind]) for kind in KINDS[1:-1]), _idle(one)] for one in measured])
+    counts = np.array([[0.0, 0.0, *(one.work(WORK[kind]) for kind in KINDS[2:-1]), _idle(one)] for one in measured])
     costs = dict(FIRST)
     fitted: dict[str, Fitted] = {}
     error = 0.0
     for _ in range(ROUNDS):
-        counts[:, 0] = [_ticks(one, costs, broker) for one in measured]
+        counts[:, :2] = [_ticks(one, costs, broker) for one in measured]
         fitted, error = fit(KINDS, counts, spent_us)
         costs = {kind: fitted[kind].value for kind in KINDS[:-1]}
     return {kind: fitted[kind] for kind in KINDS[:-1]}, error
@@ -136,7 +138,7 @@ def parts_of(
     costs: dict[str, float], broker: dict[str, Fitted], network: dict[str, float] | None = None
 ) -> dict[str, dict[str, object]]:
     """Costs as parts of a scenario. Loopback has no jitter and no limit that matters."""
-    own = {"cores": 1, "batch_max": 0, "flush": "item", "wake_us": 0.0, "tls_us": 0.0, "token_us": 0.0, "close_us": 0.0}
+    own = {"cores": 1, "batch_max": 0, "flush": "item", "tls_us": 0.0, "token_us": 0.0, "close_us": 0.0}
     flat = {"client_sigma": 0.0, "jitter_sigma": 0.0, "handshake_trips": 1, "downlink_bytes_per_s": 1e9}
     link = network or {"client_ms_median": 0.0, "broker_rtt_ms": 0.0}
     known = {key: one.value for key, one in broker.items() if key != "store_us_of_5"}
@@ -188,10 +190,10 @@ def to_profile(found: Calibration, command: str) -> str:
     place = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
     day = datetime.now(UTC).date().isoformat()
     lines = [
-        f"# The live twin (Python, asyncio, websockets; Redis {found.redis_version}) as measured by '{command}' on {day}:",
-        f"# {place}; {found.runs} live runs, load client and all on one machine.",
-        f"# The fit explains the CPU time of gateways with a median error of {100 * found.gateway_error:.0f} %, that of "
-        f"Redis with {100 * found.broker_error:.0f} %.",
+        f"# The live twin (Python, asyncio, websockets; Redis {found.redis_version}), measured by '{command}',",
+        f"# {day}: {place}; {found.runs} live runs, load client and all on one machine.",
+        f"# Median error of the fit: {100 * found.gateway_error:.0f} % of the CPU time of gateways, "
+        f"{100 * found.broker_error:.0f} % of that of Redis.",
     ]
     fixed = parts_of({}, {})
     for part, costs in (("gateway", found.gateway), ("broker", found.broker), ("network", found.network)):
@@ -206,12 +208,16 @@ def to_profile(found: Calibration, command: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _ticks(one: Measured, costs: dict[str, float], broker: dict[str, Fitted]) -> float:
-    """Ticks that the model's gateways make on the world of a run within its duration."""
+def _ticks(one: Measured, costs: dict[str, float], broker: dict[str, Fitted]) -> tuple[float, float]:
+    """Ticks that the model's gateways make on the world of a run within its duration, and how many after a sleep."""
     predicted = simulate(scenario_of(one.point, parts_of(costs, broker)), one.world)
-    ticks = predicted.ticks
-    inside = (ticks["station"] < one.point.gateways) & (ticks["start_s"] >= 0) & (ticks["start_s"] < one.world.duration_s)
-    return float(inside.sum())
+    table, end_s = predicted.ticks, one.world.duration_s
+    inside = (table["station"] < one.point.gateways) & (table["start_s"] >= 0) & (table["start_s"] < end_s)
+    station, starts_s, ends_s = (table[name][inside] for name in ("station", "start_s", "end_s"))
+    order = np.lexsort((starts_s, station))
+    follows = (np.diff(station[order]) == 0) & (np.diff(starts_s[order]) > 0)
+    at_once = follows & (starts_s[order][1:] <= ends_s[order][:-1])
+    return float(inside.sum()), float(inside.sum() - at_once.sum())
 
 
 def _idle(one: Measured) -> float:

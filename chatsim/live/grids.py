@@ -1,4 +1,4 @@
-"""Worlds of constants for measuring: rooms of one size, everybody connected, messages at random times at a given rate."""
+"""Worlds of constants for measuring: rooms of one size, everybody connected, messages at random at a given rate."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ from chatsim.world.tables import (
 @dataclass(frozen=True, slots=True)
 class Point:
     """A configuration: ``routing``, ``gateways``, ``members`` of each of ``rooms`` rooms, messages ``per_s``, for
-    ``seconds``; of the users a share of ``comers`` comes one after the other in the run instead of standing before."""
+    ``seconds``; of the users a share of ``comers`` comes one after the other in the run instead of standing before.
+    So many messages as ``burst`` says are written at one instant."""
 
     routing: str
     gateways: int
@@ -34,9 +35,11 @@ class Point:
     per_s: float
     seconds: float = 4.0
     comers: float = 0.0
+    burst: int = 1
 
     def __str__(self) -> str:
-        return f"{self.routing}, {self.gateways} gateways, rooms of {self.members}, {self.per_s:g}/s"
+        many = f"{self.gateways} gateway{'s' * (self.gateways > 1)}"
+        return f"{self.routing}, {many}, rooms of {self.members}, {self.per_s:g}/s"
 
 
 def world_of(point: Point, seed: int = 1) -> World:
@@ -48,8 +51,9 @@ def world_of(point: Point, seed: int = 1) -> World:
     """
     random = np.random.default_rng([seed, point.members, point.gateways, int(1000 * point.per_s)])
     users = point.members * point.rooms
-    gaps_s = random.exponential(1.0 / point.per_s, max(1, int(point.per_s * point.seconds * 1.5) + 20))
-    time_s = np.cumsum(gaps_s)
+    bursts_per_s = point.per_s / point.burst
+    gaps_s = random.exponential(1.0 / bursts_per_s, int(bursts_per_s * point.seconds * 1.5) + 20)
+    time_s = np.repeat(np.cumsum(gaps_s), point.burst)
     time_s = time_s[time_s < point.seconds]
     late = random.random(users) < point.comers
     starts_s = np.where(late, random.uniform(0.1, point.seconds - 0.5, users), -1.0)

@@ -22,6 +22,34 @@ CLOSES_WITHIN_S = 2.0
 SWITCHING = 101
 
 
+class Desk:
+    """Packets that have come, each with its time: all that are there at once are noted before one is looked at.
+
+    So the time that the load client takes for a frame is not in the latency of those that came with it.
+    """
+
+    def __init__(self) -> None:
+        self._come: list[tuple[Link, bytes, float]] = []
+
+    def put(self, link: Link, data: bytes) -> None:
+        """A packet has come now."""
+        if not self._come:
+            asyncio.get_running_loop().call_soon(self._look)
+        self._come.append((link, data, time.monotonic()))
+
+    def now(self, link: Link) -> None:
+        """What has come on one connection is looked at now, as it ends."""
+        mine = [one for one in self._come if one[0] is link]
+        self._come = [one for one in self._come if one[0] is not link]
+        for _, data, now_s in mine:
+            link.look_at(data, now_s)
+
+    def _look(self) -> None:
+        come, self._come = self._come, []
+        for link, data, now_s in come:
+            link.look_at(data, now_s)
+
+
 class Link(asyncio.Protocol):
     """A connection of a client.
 
@@ -38,8 +66,9 @@ class Link(asyncio.Protocol):
         opened: Callable[[Link], None],
         heard: Callable[[Link, bytes, float], None],
         lost: Callable[[Link], None],
+        desk: Desk,
     ) -> None:
-        self.number, self.token = number, token
+        self.number, self.token, self.desk = number, token, desk
         self.opened, self.heard, self.lost = opened, heard, lost
         self.status = 0
         self.left = self.gone = False
@@ -55,7 +84,12 @@ class Link(asyncio.Protocol):
         self._flush()
 
     def data_received(self, data: bytes) -> None:
-        now_s = time.monotonic()
+        self.desk.put(self, data)
+
+    def look_at(self, data: bytes, now_s: float) -> None:
+        """Reads what has come at ``now_s``."""
+        if self.gone:
+            return
         self._protocol.receive_data(data)
         for event in self._protocol.events_received():
             if isinstance(event, Response):
@@ -66,11 +100,19 @@ class Link(asyncio.Protocol):
                 self.heard(self, bytes(event.data), now_s)
         self._flush()
 
-    def eof_received(self) -> None:
-        self._protocol.receive_eof()
-        self._flush()
+    def eof_received(self) -> bool:
+        asyncio.get_running_loop().call_soon(self._ends)
+        return True
+
+    def _ends(self) -> None:
+        """The other side has sent its last, and that has been looked at."""
+        if not self.gone:
+            self._protocol.receive_eof()
+            self._flush()
+            self.abort()
 
     def connection_lost(self, error: Exception | None) -> None:
+        self.desk.now(self)
         self.gone = True
         received = self._protocol.close_rcvd
         self.close_code = received.code if received is not None else None
@@ -103,6 +145,8 @@ class Link(asyncio.Protocol):
 
     def _flush(self) -> None:
         assert self._transport is not None
+        if self._transport.is_closing():
+            return
         for data in self._protocol.data_to_send():
             if data:
                 self._transport.write(data)

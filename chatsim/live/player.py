@@ -25,7 +25,7 @@ from chatsim.engine.notes import Notes
 from chatsim.engine.outcome import Cause, Fate, IntrusionFate, SessionFate
 from chatsim.engine.rooms import Rooms
 from chatsim.live.frames import MESSAGE, number_of, plain, send
-from chatsim.live.link import Link
+from chatsim.live.link import Desk, Link
 from chatsim.live.tokens import Rights, issue, room_for
 from chatsim.rules.access import OPEN, POLICY_NUMBERS, SCOPES, may_write
 from chatsim.rules.placement import PLACEMENT_NUMBERS, place
@@ -75,6 +75,7 @@ class Player:
         self.policy = POLICY_NUMBERS[scenario.access.policy]
         self.origin_s = math.inf
         self.running = True
+        self.desk = Desk()
         self.up = [True] * len(ports)
         self.out: set[int] = set()
         self.connections = [0] * len(ports)
@@ -192,7 +193,7 @@ class Player:
             self._is_gone(device, SessionFate.REFUSED)
             return
         address = f"ws://{self.host}:{self.ports[device.gateway]}/?session={number}"
-        link = Link(number, address, self.token_of(device.user), self._opened, self._heard, self._lost)
+        link = Link(number, address, self.token_of(device.user), self._opened, self._heard, self._lost, self.desk)
         device.link = link
         self.goes_on(self._connects(device, link))
         self._later(device, self.scenario.client.connect_timeout_s, lambda: self._times_out(device, link))

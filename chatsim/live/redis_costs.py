@@ -5,9 +5,12 @@ One batch is one read of the event loop, and one tick, as long as it is shorter 
 
 from __future__ import annotations
 
+import asyncio
 import socket
+import tempfile
 import threading
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +18,7 @@ from redis import Redis
 
 from chatsim.live.fitting import Fitted, fit, spread
 from chatsim.live.keys import STORE
+from chatsim.live.processes import RedisProcess
 
 BATCHES = (1, 2, 6, 16, 40)
 SUBSCRIBERS = (0, 1, 3, 6)
@@ -46,6 +50,21 @@ def broker_costs(port: int, progress: Callable[[float], None] | None = None) -> 
     if progress is not None:
         progress(1.0)
     return costs, error
+
+
+def own_broker_costs(progress: Callable[[float], None] | None = None) -> tuple[dict[str, Fitted], float]:
+    """The same of a Redis that is started for it, and ended."""
+
+    async def measured() -> tuple[dict[str, Fitted], float]:
+        with tempfile.TemporaryDirectory(prefix="chatsim-live-") as place:
+            redis = RedisProcess(Path(place), keeps_data=False)
+            try:
+                await redis.begin()
+                return await asyncio.to_thread(broker_costs, redis.port, progress)
+            finally:
+                await redis.end()
+
+    return asyncio.run(measured())
 
 
 class _Bench:

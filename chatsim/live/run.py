@@ -205,7 +205,7 @@ class Live:
             published = sum(ledger.counts[COUNTS.index("publish")] for ledger in self.ledgers)
             now_s = time.monotonic() - origin_s
             if due_s in (0.0, self.world.duration_s):
-                self.counted.append([sum(ledger.counts[place] for ledger in self.ledgers) for place in range(len(COUNTS))])
+                self.counted.append([sum(each) for each in zip(*(one.counts for one in self.ledgers), strict=True)])
             self.samples.append(Sample(now_s, (*cpu_s, broker_s, 0.0), (*items, published, 0)))
             if due_s >= self.world.duration_s:
                 return
