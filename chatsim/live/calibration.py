@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from chatsim.analysis.latency import latency_ms
-from chatsim.engine import simulate
+from chatsim.engine import Outcome, simulate
 from chatsim.live.fitting import Fitted, fit, spread
 from chatsim.live.grids import Point, scenario_of, world_of
 from chatsim.live.ledger import COUNTS
@@ -112,10 +112,11 @@ def measure(
 def calibrate(broker: tuple[dict[str, Fitted], float], measured: list[Measured]) -> Calibration:
     """Costs from Redis's own (:func:`chatsim.live.redis_costs.broker_costs`) and live runs of the grid."""
     costs, error = gateway_costs(measured, broker[0])
-    floor = floor_ms(measured, costs, broker[0])
+    own = {**broker[0], "wake_us": wake_us(measured, costs, broker[0])}
+    floor = floor_ms(measured, costs, own)
     network = {"client_ms_median": floor, "broker_rtt_ms": Fitted(2 * floor.value, 2 * floor.low, 2 * floor.high, "ms")}
     return Calibration(
-        {**costs, "token_us": token_us(), **memory_bytes(measured)}, broker[0], network, error, broker[1],
+        {**costs, "token_us": token_us(), **memory_bytes(measured)}, own, network, error, broker[1],
         len(measured), measured[0].run.redis_version,
     )  # fmt: skip
 
@@ -134,6 +135,19 @@ def gateway_costs(measured: list[Measured], broker: dict[str, Fitted]) -> tuple[
     return {kind: fitted[kind] for kind in KINDS[:-1]}, error
 
 
+def wake_us(measured: list[Measured], costs: dict[str, Fitted], broker: dict[str, Fitted]) -> Fitted:
+    """What Redis spends when it is woken, beyond its ticks: what its busy benchmark explains of its CPU time in live
+    runs is taken off, and the rest is by the wakes, and by the time that it stands there."""
+    values = {kind: one.value for kind, one in costs.items()}
+    counts, beyond_us = [], []
+    for one in measured:
+        predicted = simulate(scenario_of(one.point, parts_of(values, broker)), one.world)
+        _, wakes, busy_us = _ticks_of(predicted, [one.point.gateways])
+        counts.append([wakes, one.world.duration_s])
+        beyond_us.append(max(1.0, 1e6 * one.run.cpu_s["broker-0"] - busy_us))
+    return fit(("wake_us", "idle"), np.array(counts), np.array(beyond_us))[0]["wake_us"]
+
+
 def parts_of(
     costs: dict[str, float], broker: dict[str, Fitted], network: dict[str, float] | None = None
 ) -> dict[str, dict[str, object]]:
@@ -146,14 +160,14 @@ def parts_of(
 
 
 def floor_ms(measured: list[Measured], costs: dict[str, Fitted], broker: dict[str, Fitted]) -> Fitted:
-    """The time of one hop: what the median latency of the quietest points has beyond what stations take, over its hops.
+    """The time of one hop: what the median latency of steady points has beyond what stations take, over its hops.
 
     A message makes four: to the gateway, to Redis, to a gateway, to the client.
     """
     values = {kind: one.value for kind, one in costs.items()}
-    quiet = [one for one in measured if one.point.per_s <= 60.0 and one.point.comers == 0.0]
+    steady = [one for one in measured if one.point.burst == 1 and one.point.comers == 0.0]
     hops = []
-    for one in quiet:
+    for one in steady:
         predicted = simulate(scenario_of(one.point, parts_of(values, broker)), one.world)
         beyond_ms = np.median(latency_ms(one.run.outcome)) - np.median(latency_ms(predicted))
         hops.append(max(0.0, float(beyond_ms)) / 4)
@@ -211,13 +225,20 @@ def to_profile(found: Calibration, command: str) -> str:
 def _ticks(one: Measured, costs: dict[str, float], broker: dict[str, Fitted]) -> tuple[float, float]:
     """Ticks that the model's gateways make on the world of a run within its duration, and how many after a sleep."""
     predicted = simulate(scenario_of(one.point, parts_of(costs, broker)), one.world)
-    table, end_s = predicted.ticks, one.world.duration_s
-    inside = (table["station"] < one.point.gateways) & (table["start_s"] >= 0) & (table["start_s"] < end_s)
+    ticks, wakes, _ = _ticks_of(predicted, list(range(one.point.gateways)))
+    return ticks, wakes
+
+
+def _ticks_of(predicted: Outcome, wanted: list[int]) -> tuple[float, float, float]:
+    """Ticks of some stations within the duration, how many of them after a sleep, and how long they took, in us."""
+    table, end_s = predicted.ticks, predicted.world.duration_s
+    inside = np.isin(table["station"], wanted) & (table["start_s"] >= 0) & (table["start_s"] < end_s)
     station, starts_s, ends_s = (table[name][inside] for name in ("station", "start_s", "end_s"))
     order = np.lexsort((starts_s, station))
     follows = (np.diff(station[order]) == 0) & (np.diff(starts_s[order]) > 0)
     at_once = follows & (starts_s[order][1:] <= ends_s[order][:-1])
-    return float(inside.sum()), float(inside.sum() - at_once.sum())
+    busy_us = 1e6 * float((ends_s - starts_s).sum())
+    return float(inside.sum()), float(inside.sum() - at_once.sum()), busy_us
 
 
 def _idle(one: Measured) -> float:
