@@ -90,12 +90,21 @@ class Rooms:
 
     def redirect(self, message: int, recipient: int) -> bool:
         """Sends a private message to somebody else with whom its sender has a room; False where there is none."""
-        room = self._shared_pair(self.sender[message], recipient)
+        room = self.shared(self.sender[message], recipient)
         if room < 0:
             return False
         self.meant[message] = room
         self.room[message] = self._of(message)
         return True
+
+    def shared(self, user: int, other: int) -> int:
+        """The room of a pair, or -1 where the two have none."""
+        if not self._pair_room:
+            pairs = np.flatnonzero(self._world.rooms.kind == PAIR)
+            first = self._world.rooms.start[pairs]
+            keys = zip(*(self._world.rooms.member[first + side].tolist() for side in (0, 1)), strict=True)
+            self._pair_room = dict(zip(keys, pairs.tolist(), strict=True))
+        return self._pair_room.get((min(user, other), max(user, other)), -1)
 
     def _of(self, message: int) -> int:
         room = self.meant[message]
@@ -104,14 +113,6 @@ class Rooms:
         if self.kind == PERSONAL_ROOMS:
             return personal_room(self.partner(message), self._total)
         return self._venue[room]
-
-    def _shared_pair(self, user: int, other: int) -> int:
-        if not self._pair_room:
-            pairs = np.flatnonzero(self._world.rooms.kind == PAIR)
-            first = self._world.rooms.start[pairs]
-            keys = zip(*(self._world.rooms.member[first + side].tolist() for side in (0, 1)), strict=True)
-            self._pair_room = dict(zip(keys, pairs.tolist(), strict=True))
-        return self._pair_room.get((min(user, other), max(user, other)), -1)
 
     def _venues(self) -> list[int]:
         """The room of each room's messages: itself, or for a pair the smallest group that both are in."""

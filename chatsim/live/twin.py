@@ -1,0 +1,159 @@
+"""What of a scenario can be lived: which choices the twin knows, and what stands in for what it has not got.
+
+A decision that the twin does not know is refused. What surrounds the decisions is replaced, in the live run and in its
+prediction alike: Redis stands in for the database, and a profile of costs says what the twin's own parts cost.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from chatsim.scenario import InputError, Scenario
+from chatsim.scenario.errors import nearest, quoted
+from chatsim.scenario.faults import BrokerDown, GatewayCrash
+from chatsim.scenario.files import data_folder, read_toml
+from chatsim.scenario.load import preset_names, validate
+
+LIVE: dict[str, tuple[Any, ...]] = {
+    "design.routing": ("directory", "global", "room", "user"),
+    "design.rooms_created": ("before",),
+    "design.receipts": (False,),
+    "broker.topology": ("single",),
+    "broker.delivery": ("pubsub",),
+    "broker.history_max": (0,),
+    "client.guarantee": ("at_most_once",),
+    "network.outbound_policy": ("close", "drop_newest"),
+    "network.silent_share": (0.0,),
+    "network.slow_share": (0.0,),
+    "friend_list.policy": ("none", "recent", "frequent", "frecency"),
+    "gateway.shed_above": (0,),
+    "balancer.connections_per_s": (0.0,),
+    "scaling.start": (0,),
+}
+"""Keys of which the twin knows only these values."""
+
+COST_PARTS = ("gateway", "broker", "network", "hosts")
+LIMITS = ("connections_max", "shed_above", "broker_retry_s", "broker_silence_s")
+PROFILE = "live"
+
+
+def twin(scenario: Scenario, costs: str = PROFILE) -> tuple[Scenario, list[str]]:
+    """A scenario as the twin lives it, with the costs of a profile, and what was replaced: a line of text each.
+
+    ``costs`` names a shipped profile or a TOML file; "" keeps the scenario's own. Raises InputError where the twin does
+    not know what is asked for.
+
+    >>> from chatsim.scenario import load_scenario
+    >>> lived, replaced = twin(load_scenario("go-chat"), "")
+    >>> lived.design.store_in, replaced[0]
+    ('broker', "design.store_in = 'broker': Redis stands in for the database")
+    """
+    _refuse(scenario)
+    table = scenario.model_dump(mode="json")
+    over: dict[str, dict[str, Any]] = {}
+    replaced = []
+    design = scenario.design
+    if design.store != "never" and design.store_in == "database":
+        over["design"] = {"store_in": "broker"}
+        replaced.append("design.store_in = 'broker': Redis stands in for the database")
+    if design.offline == "push" and scenario.push.return_share:
+        over["push"] = {"return_share": 0.0}
+        replaced.append("push.return_share = 0: pushes are logged, and bring nobody back")
+    if scenario.friend_list.policy != "none":
+        over["friend_list"] = {"search_share": 1.0, "other_share": 0.0}
+        over["database"] = {"search_us": 0.0}
+        replaced.append("friend_list.search_share = 1: who is not listed is written to all the same, at no cost")
+    lay_over(table, over)
+    if costs:
+        lay_over(table, profile(costs, scenario))
+        replaced.append(f"costs of the twin: {costs}")
+    if scenario.access.policy == "friends":
+        _ask_redis(table)
+        replaced.append("access.policy = 'friends': Redis is asked, not a database")
+    return validate({key: value for key, value in table.items() if value or key not in ("hosts", "faults")}), replaced
+
+
+def profile(costs: str, scenario: Scenario) -> dict[str, Any]:
+    """What a profile of costs says, of the parts that have costs; the limits of the scenario stay.
+
+    >>> from chatsim.scenario import load_scenario
+    >>> sorted(profile("python", load_scenario("go-chat")))
+    ['gateway']
+    """
+    path = data_folder() / "costs" / f"{costs}.toml" if costs in preset_names("costs") else Path(costs)
+    if not path.suffix or not path.is_file():
+        hint = nearest(costs, preset_names("costs"))
+        raise InputError(f"--costs '{costs}': neither a file nor a shipped profile{hint}")
+    said = read_toml(path, costs)
+    kept = {part: said[part] for part in COST_PARTS if part in said}
+    for key in LIMITS:
+        kept.get("gateway", {}).pop(key, None)
+    if "hosts" in kept and len(scenario.hosts):
+        del kept["hosts"]
+    return kept
+
+
+def lay_over(table: dict[str, Any], over: Mapping[str, Any]) -> None:
+    """Lays ``over`` on ``table``, part by part. Modifies ``table``."""
+    for key, value in over.items():
+        if isinstance(value, dict) and isinstance(table.get(key), dict):
+            lay_over(table[key], value)
+        else:
+            table[key] = value
+
+
+def refuse_remote(address: str, allowed: bool) -> None:
+    """Refuses a Redis on another machine: a live run is load, and puts what it needs into what it is given.
+
+    Raises InputError, also where the address is none.
+
+    >>> refuse_remote("redis://127.0.0.1:6379/0", False)
+    """
+    parts = urlsplit(address)
+    if parts.scheme not in ("redis", "rediss") or not parts.hostname:
+        raise InputError(f"--redis-url '{address}': the form is redis://HOST:PORT/DATABASE")
+    if allowed:
+        return
+    try:
+        found = {info[4][0] for info in socket.getaddrinfo(parts.hostname, parts.port or 6379)}
+    except OSError as error:
+        raise InputError(f"--redis-url '{address}': no such host as '{parts.hostname}'") from error
+    if not all(ipaddress.ip_address(str(host).partition("%")[0]).is_loopback for host in found):
+        raise InputError(
+            f"--redis-url '{address}': '{parts.hostname}' is another machine: a live run puts load on it, which needs "
+            "--allow-remote"
+        )
+
+
+def _refuse(scenario: Scenario) -> None:
+    table = scenario.model_dump()
+    for key, known in LIVE.items():
+        part, _, name = key.partition(".")
+        value = table[part][name]
+        if value not in known:
+            live = quoted(known) if isinstance(known[0], str) else ", ".join(str(one).lower() for one in known)
+            shown = f"'{value}'" if isinstance(value, str) else str(value).lower()
+            raise InputError(f"{key} = {shown}: chatsim live does not know it; live are: {live}")
+    if scenario.presence.show_to != "none" and scenario.presence.how != "pull":
+        raise InputError("presence.how = 'push': chatsim live does not know it; live are: 'pull'")
+    for place, fault in enumerate(scenario.faults):
+        key, unknown = f"faults.{place}", "chatsim live does not know it; live are"
+        if not isinstance(fault, GatewayCrash | BrokerDown):
+            raise InputError(f"{key}.kind = '{fault.kind}': {unknown}: 'broker_down', 'gateway_crash'")
+        if fault.mtbf_s:
+            raise InputError(f"{key}.mtbf_s = {fault.mtbf_s:g}: {unknown}: 0, with given times")
+        if isinstance(fault, GatewayCrash) and fault.noticed != "close":
+            raise InputError(f"{key}.noticed = '{fault.noticed}': {unknown}: 'close', as processes are killed")
+
+
+def _ask_redis(table: dict[str, Any]) -> None:
+    """The database answers as fast as Redis looks something up."""
+    broker, network = table["broker"], table["network"]
+    cost_us = broker["lookup_us"] + broker["lookup_user_us"]
+    network["database_rtt_ms"] = network["broker_rtt_ms"]
+    table["database"] |= {"relation_us": cost_us, "friends_us": cost_us, "friend_us": 0.0, "service": "fixed"}
