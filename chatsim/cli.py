@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, NoReturn
 
 import typer
 
-from chatsim import __version__, decide_cli, report_cli, study_cli, trace_cli, validate_cli
+from chatsim import __version__, decide_cli, live_cli, report_cli, study_cli, trace_cli, validate_cli
 from chatsim.options import (
     AsJson,
     Faults,
@@ -417,6 +417,7 @@ def who_reads(
 study_cli.register(app)
 decide_cli.register(app)
 report_cli.register(app)
+live_cli.register(app)
 trace_cli.register(app)
 validate_cli.register(app)
 

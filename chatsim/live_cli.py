@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -35,7 +34,7 @@ AllowRemote = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
-    for command in (live, calibrate, validate):
+    for command in (live, calibrate):
         app.command()(command)
 
 
@@ -134,15 +133,16 @@ def calibrate(
     from chatsim.live import calibration
     from chatsim.live.redis_costs import own_broker_costs
     from chatsim.report import terminal
+    from chatsim.study.files import free_file, write_whole
 
-    target = _new_file(out, force)
+    target = None if out is None else free_file(out, force)
     with terminal.progress("calibrate") as bar:
         show = None if bar is None else (lambda done: bar(0.1 * done, 1, "Redis"))
         broker = own_broker_costs(show)
         tell = None if bar is None else (lambda done, name: bar(0.1 + 0.9 * done, 1, name))
         found = calibration.calibrate(broker, calibration.measure(calibration.GRID, repeats, tell))
     if target is not None:
-        target.write_text(calibration.to_profile(found, f"chatsim calibrate --repeats {repeats}"), encoding="utf-8")
+        write_whole(target, calibration.to_profile(found, f"chatsim calibrate --repeats {repeats}"))
     if as_json:
         errors = {"gateway": found.gateway_error, "broker": found.broker_error}
         print_json({"costs": found.rows(), "median_error": errors, "runs": found.runs, "redis": found.redis_version})
@@ -161,24 +161,8 @@ def calibrate(
         typer.echo(f"Written to {out}. Next: chatsim live room-channel --costs {out}")
 
 
-def validate(
-    as_live: Annotated[
-        bool, typer.Option("--live", help="Predicted against measured, on the live twin on this machine.")
-    ] = False,
-    costs: Costs = "live",
-    repeats: Annotated[int, typer.Option("--repeats", min=1, metavar="N", help="Live runs of each point.")] = 3,
-    full: Annotated[
-        bool, typer.Option("--full", help="All 36 points instead of 12, and the ranking of designs.")
-    ] = False,
-    out: Out = None,
-    force: Force = False,
-    as_json: AsJson = False,
-) -> None:
-    """Hold predictions against what is measured, on configurations by which no cost was fitted."""
-    from chatsim.scenario import InputError
-
-    if not as_live:
-        raise InputError("validate: what is to be validated? --live is needed")
+def hold_to_live_runs(costs: str, repeats: int, full: bool, out: str | None, force: bool, as_json: bool) -> None:
+    """Predictions against what is measured, on configurations by which no cost was fitted."""
     needs_extra()
     from chatsim.live import grids, validation
     from chatsim.report import terminal
@@ -236,22 +220,6 @@ def show_validated(table: pd.DataFrame, summary: pd.DataFrame, taus: dict[str, f
     )
     for figure, tau in taus.items():
         console.print(f"Order of the routings by {NAMES[figure]}, predicted and measured: Kendall's tau {tau:.2f}.")
-
-
-def _new_file(out: str | None, force: bool) -> Path | None:
-    """The file that a command may write to."""
-    from chatsim.scenario import InputError
-
-    if out is None:
-        return None
-    target = Path(out)
-    if target.suffix != ".toml":
-        raise InputError(f"--out {out}: a name that ends in .toml is needed")
-    if target.exists() and not force:
-        raise InputError(f"--out {out}: is there already; --force replaces it")
-    if not target.parent.is_dir():
-        raise InputError(f"--out {out}: there is no folder '{target.parent}'")
-    return target
 
 
 def sentences(measured: LiveRun, predicted: Outcome, replaced: list[str]) -> list[str]:

@@ -1,13 +1,18 @@
-"""The command that holds the simulator to theory and to published results."""
+"""The command that holds the simulator to theory, to published results, and to live runs."""
 
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from chatsim.options import AsJson, print_json
+from chatsim.live_cli import Costs, hold_to_live_runs
+from chatsim.options import AsJson, Force, Out, print_json
+
+if TYPE_CHECKING:
+    from chatsim.study.laws import Check
+    from chatsim.study.published import Published
 
 
 class Part(StrEnum):
@@ -15,12 +20,15 @@ class Part(StrEnum):
 
     theory = "theory"
     published = "published"
+    live = "live"
 
 
 NOT_HELD = 1
 Parts = Annotated[
     list[Part] | None,
-    typer.Option("--part", help="theory (seconds) or published (a minute); repeatable, by default both."),
+    typer.Option(
+        "--part", help="theory (seconds), published (a minute), or live (many minutes); by default the first two."
+    ),
 ]
 
 
@@ -29,36 +37,76 @@ def register(app: typer.Typer) -> None:
     app.command()(validate)
 
 
-def validate(parts: Parts = None, as_json: AsJson = False) -> None:
-    """Hold this installation to closed forms and to published results; exit 1 where theory is not met."""
-    from chatsim.report import terminal, validation
-    from chatsim.study import laws, published
+def validate(
+    parts: Parts = None,
+    costs: Costs = "live",
+    repeats: Annotated[int, typer.Option("--repeats", min=1, metavar="N", help="live: runs of each point.")] = 3,
+    full: Annotated[
+        bool, typer.Option("--full", help="live: all 36 points instead of 12, and the ranking of designs.")
+    ] = False,
+    out: Out = None,
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """Hold this installation to closed forms, published results or live runs; exit 1 where theory is not met."""
+    asked = set(parts or (Part.theory, Part.published))
+    if Part.live in asked:
+        _refuse_together(asked)
+        hold_to_live_runs(costs, repeats, full, out, force, as_json)
+        return
+    if out is not None:
+        from chatsim.scenario import InputError
 
-    asked = set(parts or Part)
-    checks: tuple[laws.Check, ...] = ()
-    rows: list[published.Published] = []
-    if Part.theory in asked:
-        with terminal.progress("theory"):
-            checks = laws.checks()
-    if Part.published in asked:
-        with terminal.progress("published") as progress:
-            for row in published.published():
-                rows.append(row)
-                if progress is not None:
-                    progress(len(rows), published.count(), row.system)
+        raise InputError(f"--out {out}: only --part live writes tables; --json gives the figures of the others")
+    checks = _checks() if Part.theory in asked else ()
+    rows = _rows() if Part.published in asked else []
     if as_json:
         print_json(_said(checks, rows))
     else:
-        console = terminal.console()
-        if checks:
-            validation.show_theory(checks, console)
-        if rows:
-            validation.show_published(rows, console)
+        _show(checks, rows)
     if not all(check.holds for check in checks):
         raise typer.Exit(NOT_HELD)
 
 
-def _said(checks: Any, rows: Any) -> dict[str, Any]:
+def _checks() -> tuple[Check, ...]:
+    from chatsim.report import terminal
+    from chatsim.study import laws
+
+    with terminal.progress("theory"):
+        return laws.checks()
+
+
+def _rows() -> list[Published]:
+    from chatsim.report import terminal
+    from chatsim.study import published
+
+    rows = []
+    with terminal.progress("published") as progress:
+        for row in published.published():
+            rows.append(row)
+            if progress is not None:
+                progress(len(rows), published.count(), row.system)
+    return rows
+
+
+def _show(checks: tuple[Check, ...], rows: list[Published]) -> None:
+    from chatsim.report import terminal, validation
+
+    console = terminal.console()
+    if checks:
+        validation.show_theory(checks, console)
+    if rows:
+        validation.show_published(rows, console)
+
+
+def _refuse_together(asked: set[Part]) -> None:
+    if len(asked) > 1:
+        from chatsim.scenario import InputError
+
+        raise InputError("--part live: stands alone, as it measures this machine: ask for the others by themselves")
+
+
+def _said(checks: tuple[Check, ...], rows: list[Published]) -> dict[str, Any]:
     from chatsim.report.results import plain
 
     held = ("name", "unit", "expected", "measured", "z")
