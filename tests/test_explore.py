@@ -52,7 +52,7 @@ def test_the_estimate_answers_before_the_simulation_and_the_chart_follows(explor
 @pytest.mark.parametrize(
     ("control", "value", "key"),
     [
-        ("users", 1000.0, lambda found: found.workload.users == 1000),
+        ("users", 1000, lambda found: found.workload.users == 1000),
         ("gateways", 9, lambda found: found.design.gateways == 9),
         ("list_limit", 30, lambda found: (found.friend_list.policy, found.friend_list.limit) == ("recent", 30)),
         ("routing", "room", lambda found: found.design.routing == "room"),

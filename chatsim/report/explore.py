@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DELIVERIES_MOST, USERS_MOST, DURATION_LEAST_S = 40_000, 8_000, 30.0
+USERS = (*(part * 10**power for power in range(2, 7) for part in (1, 2, 3, 5)), 10_000_000)
 WAIT_S = 0.4  # so long nothing must move before a simulation starts
 LIST_LONGEST, PUSH_LATEST_MIN = 200, 60
 
@@ -141,7 +142,7 @@ class Explorer:
     def question(self) -> Question:
         """What the sliders ask now."""
         asked = {name: control.value for name, control in self.controls.items()}
-        return Question(self.base, round(asked.pop("users")), **asked)
+        return Question(self.base, **asked)
 
     def moved(self) -> None:
         """The estimate is renewed at once, the simulation when nothing has moved for a moment."""
@@ -182,11 +183,10 @@ class Explorer:
         widgets, base = self.widgets, self.base
         style = {"style": {"description_width": "11em"}, "layout": {"width": "34em"}}
         listed = base.friend_list.limit if base.friend_list.policy not in ("none", "all") else 0
-        users = base.workload.users
-        least, most = min(2.0, math.log10(users)), max(6.0, math.log10(users))
+        users = [(f"{count:,}", count) for count in sorted({*USERS, base.workload.users})]
         return {
-            "users": widgets.FloatLogSlider(
-                users, min=least, max=most, step=0.05, readout_format=",.0f", description="users",
+            "users": widgets.SelectionSlider(
+                options=users, value=base.workload.users, description="users",
                 disabled=bool(base.workload.trace), **style,
             ),
             "gateways": widgets.IntSlider(
