@@ -38,6 +38,8 @@ needs_redis = pytest.mark.skipif(shutil.which("redis-server") is None, reason="r
 ROOMS = [[0, 1], [0, 2], [3, 4], [0, 1, 2, 3, 4], [1, 4]]
 STANDING = [(user, -1.0, 100.0) for user in range(5)]
 Cli = Callable[..., Said]
+os.environ["CHATSIM_TEST_RUN"] = str(os.getpid())  # what this run starts inherits it
+MARK = f"CHATSIM_TEST_RUN={os.getpid()}"
 
 
 @pytest.fixture(autouse=True)
@@ -52,9 +54,19 @@ def nothing_is_left() -> Iterator[None]:
 
 
 def processes() -> set[str]:
-    """Process numbers and command lines of gateways, keepers and the Redis servers that belong to these."""
+    """Process numbers and command lines of gateways, keepers and the Redis servers that this test run has started."""
     found = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout.splitlines()
-    return {line for line in found if "chatsim.live." in line or "chatsim-live-" in line}
+    return {line for line in found if ("chatsim.live." in line or "chatsim-live-" in line) and ours(line.split()[0])}
+
+
+def ours(pid: str) -> bool:
+    """Whether a process has the mark of this test run; where that cannot be seen, it may have."""
+    try:
+        return MARK.encode() in Path(f"/proc/{pid}/environ").read_bytes()
+    except FileNotFoundError:
+        return not Path("/proc/self/environ").exists()
+    except PermissionError:
+        return False
 
 
 def chat(seconds: float = 1.5, each_s: float = 0.02) -> list[tuple[float, int, int]]:
