@@ -63,7 +63,7 @@ def ours(pid: str) -> bool:
     """Whether a process has the mark of this test run; where that cannot be seen, it may have."""
     try:
         return MARK.encode() in Path(f"/proc/{pid}/environ").read_bytes()
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return not Path("/proc/self/environ").exists()
     except PermissionError:
         return False
