@@ -27,24 +27,27 @@ class Fitted:
         return f"{self.value:.3g} {self.unit}, 95 % {self.low:.3g} to {self.high:.3g}"
 
 
-def fit(names: tuple[str, ...], counts: Floats, spent_us: Floats, seed: int = 1) -> tuple[dict[str, Fitted], float]:
-    """The cost of each kind of work, and the median relative error of the fit.
+def fit(
+    names: tuple[str, ...], counts: Floats, spent_us: Floats, whole_us: Floats | None = None, seed: int = 1
+) -> tuple[dict[str, Fitted], float]:
+    """The cost of each kind of work, and the median error of the fit, of the whole.
 
-    ``counts`` has a row per measurement and a column per name, ``spent_us`` the CPU time of each row. Least squares of
-    relative errors, with costs of at least zero; intervals are percentiles of a bootstrap over rows.
+    ``counts`` has a row per measurement and a column per name, ``spent_us`` the CPU time that they are to explain: all
+    of ``whole_us``, or a part. Least squares of errors relative to the whole, with costs of at least zero; intervals
+    are percentiles of a bootstrap over rows.
 
     >>> counts = np.array([[1.0, 0.0], [1.0, 10.0], [2.0, 5.0], [3.0, 1.0]])
     >>> costs, error = fit(("tick", "item"), counts, counts @ np.array([11.0, 0.4]))
     >>> round(costs["tick"].value, 6), round(costs["item"].value, 6), error < 1e-9
     (11.0, 0.4, True)
     """
-    scaled = counts / spent_us[:, None]
-    ones: Floats = np.ones(len(spent_us))
-    best = nnls(scaled, ones)[0]
-    draws = np.random.default_rng(seed).integers(0, len(ones), (RESAMPLES, len(ones)))
-    again = np.array([nnls(scaled[rows], ones)[0] for rows in draws])
+    whole = spent_us if whole_us is None else whole_us
+    scaled, wanted = counts / whole[:, None], spent_us / whole
+    best = nnls(scaled, wanted)[0]
+    draws = np.random.default_rng(seed).integers(0, len(wanted), (RESAMPLES, len(wanted)))
+    again = np.array([nnls(scaled[rows], wanted[rows])[0] for rows in draws])
     edges = np.quantile(again, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
-    error = float(np.median(np.abs(scaled @ best - 1.0)))
+    error = float(np.median(np.abs(scaled @ best - wanted)))
     fitted = {
         name: Fitted(float(best[place]), float(edges[0, place]), float(edges[1, place]))
         for place, name in enumerate(names)

@@ -36,7 +36,7 @@ from chatsim.scenario import InputError, Scenario
 from chatsim.scenario.faults import BrokerDown, Fault
 from chatsim.world.tables import World
 
-SAMPLE_S = 0.25
+SAMPLE_S = 0.5
 STANDING_WITHIN_S = 60.0
 LEAD_S = 0.3
 """Between the last login before the run and its first moment."""

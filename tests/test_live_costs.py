@@ -1,0 +1,119 @@
+"""Calibration and validation of the live twin: costs that explain what was measured, and points that they have not seen."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from chatsim.live import calibration, redis_costs, validation
+from chatsim.live.fitting import Fitted, fit
+from chatsim.live.grids import Point, scenario_of, world_of
+from chatsim.live.twin import twin
+from chatsim.scenario import load_scenario
+from tests.conftest import Said
+
+needs_redis = pytest.mark.skipif(shutil.which("redis-server") is None, reason="redis-server is not installed")
+Cli = Callable[..., Said]
+
+
+def test_the_fit_finds_the_costs_behind_noisy_measurements() -> None:
+    # 60 rows with 3 % noise: each cost is within its interval but for 5 %; within 20 % but for far less than 1e-6.
+    random = np.random.default_rng(7)
+    counts = random.uniform(10, 1000, (60, 3))
+    true = np.array([80.0, 15.0, 5.0])
+    costs, error = fit(("tick", "receive", "write"), counts, counts @ true * random.normal(1.0, 0.03, 60))
+    for name, value in zip(("tick", "receive", "write"), true, strict=True):
+        assert costs[name].value == pytest.approx(value, rel=0.2)
+        assert costs[name].low < costs[name].value < costs[name].high
+    assert error < 0.06
+
+
+def test_calibration_and_validation_share_no_configuration() -> None:
+    fitted = {(point.gateways, point.members) for point in calibration.GRID}
+    held_out = {(point.gateways, point.members) for point, _ in validation.grid("python", full=True)}
+    assert not fitted & held_out
+    assert len(validation.grid("python", full=True)) >= 24
+    assert {gateways for gateways, _ in held_out} == {1, 2, 4}
+    assert {members for _, members in held_out} == {2, 10, 50}
+
+
+def test_a_world_for_measuring_is_what_was_asked_for() -> None:
+    people = world_of(Point("room", 2, 5, 4, 200.0, 3.0, burst=4))
+    assert len(people.messages) == pytest.approx(600, abs=6 * 4 * np.sqrt(150))
+    assert np.all(people.messages.room == people.messages.sender // 5)
+    assert np.all(np.bincount(np.unique(people.messages.time_s, return_inverse=True)[1]) == 4)
+    late = world_of(Point("room", 2, 5, 4, 200.0, 3.0, comers=0.5))
+    assert 0 < (late.sessions.start_s > 0).sum() < 20
+    assert np.all(late.sessions.user[late.messages.session] == late.messages.sender)
+
+
+def test_a_profile_says_where_it_comes_from_and_can_be_used(tmp_path: Path) -> None:
+    one = Fitted(12.5, 11.0, 14.0)
+    kinds = dict.fromkeys(calibration.KINDS[:-1], one)
+    network = {"client_ms_median": Fitted(0.1, 0.1, 0.2, "ms"), "broker_rtt_ms": Fitted(0.2, 0.2, 0.4, "ms")}
+    found = calibration.Calibration(kinds, {"tick_us": one}, network, 0.05, 0.1, 36, "7.0.15")
+    text = calibration.to_profile(found, "chatsim calibrate")
+    assert "median error of the fit: 5 %" in text.replace("Median", "median")
+    (tmp_path / "mine.toml").write_text(text)
+    lived, _ = twin(load_scenario("room-channel"), str(tmp_path / "mine.toml"))
+    assert (lived.gateway.write_us, lived.broker.tick_us, lived.network.client_ms_median) == (12.5, 12.5, 0.1)
+    (tmp_path / "s.toml").write_text('extends = ["room-channel", "mine.toml"]\n')
+    assert load_scenario(tmp_path / "s.toml").gateway.write_us == 12.5
+
+
+@needs_redis
+def test_what_redis_costs_is_measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from chatsim.live.processes import free_port
+
+    for name, value in (("BATCHES", (1, 4, 30)), ("SUBSCRIBERS", (0, 3)), ("COMMANDS", 300), ("LEAST_BATCHES", 30), ("REPEATS", 2)):
+        monkeypatch.setattr(redis_costs, name, value)
+    port = free_port()
+    server = subprocess.Popen(["redis-server", "--port", str(port), "--save", "", "--dir", str(tmp_path)], stdout=subprocess.DEVNULL)
+    try:
+        time.sleep(0.5)
+        costs, _ = redis_costs.broker_costs(port)
+    finally:
+        server.terminate()
+        server.wait()
+    assert costs["tick_us"].value > costs["publish_us"].value
+    assert {"flush_us", "push_us", "lookup_us", "history_us", "subscribe_us"} <= set(costs)
+    assert all(one.low <= one.value <= one.high or one.value == 0 for one in costs.values())
+
+
+@needs_redis
+def test_a_small_calibration_predicts_what_it_was_made_of() -> None:
+    grid = (Point("room", 1, 3, 6, 100.0, 1.0), Point("room", 1, 6, 3, 60.0, 1.0))
+    measured = calibration.measure(grid)
+    assert [one.work("receive") for one in measured] == [len(one.world.messages) for one in measured]
+    assert all(one.gateways_us > 0 for one in measured)
+    broker = {"tick_us": Fitted(11.0, 10.0, 12.0), "publish_us": Fitted(0.4, 0.3, 0.5)}
+    costs, error = calibration.gateway_costs(measured, broker)
+    assert error < 0.5
+    assert sum(one.value for one in costs.values()) > 0
+    assert scenario_of(grid[0], calibration.parts_of({}, broker)).broker.tick_us == 11.0
+
+
+def test_wrong_input_is_said_in_one_line(chatsim: Cli, tmp_path: Path) -> None:
+    (tmp_path / "there.toml").write_text("")
+    for arguments, said in (
+        (("validate",), "validate: what is to be validated? --live is needed"),
+        (("calibrate", "--out", "mine"), "--out mine: a name that ends in .toml is needed"),
+        (("calibrate", "--out", "there.toml"), "--out there.toml: is there already; --force replaces it"),
+        (("calibrate", "--out", "no/mine.toml"), "--out no/mine.toml: there is no folder 'no'"),
+        (("validate", "--live", "--costs", "pyton"), "--costs 'pyton': neither a file nor a shipped profile; did you mean 'python'?"),
+    ):
+        assert chatsim(*arguments) == Said(2, "", f"chatsim: {said}\n")
+
+
+def test_a_gateway_starts_fast(root: Path) -> None:
+    heavy = "import sys, chatsim.live.gateway; print([name for name in ('numpy', 'pydantic', 'simpy', 'pandas') if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", heavy], cwd=root, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout.replace("'", '"')) == []
