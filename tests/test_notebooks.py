@@ -102,6 +102,6 @@ def test_it_runs_draws_and_concludes(name: str) -> None:
     assert not [output.text for output in outputs if output.output_type == "stream" and output.name == "stderr"]
     shown = [kind for output in outputs for kind in output.get("data", {})]
     assert shown.count("image/png") == CHARTS[name]
-    conclusion = outputs[-1]["data"]["text/markdown"]
+    conclusion = " ".join(outputs[-1]["data"]["text/markdown"].split())
     assert CONCLUSIONS[name] in conclusion
     assert not re.search(r"\bnan\b|\binf\b", conclusion)
