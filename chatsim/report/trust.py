@@ -10,7 +10,6 @@ import pandas as pd
 
 from chatsim.analysis import mean_interval, mser5, steady, welch
 from chatsim.analysis.columns import divided
-from chatsim.analysis.warmup import WarmUp
 from chatsim.report.decision_charts import said
 from chatsim.report.exhibit import Exhibit
 from chatsim.report.style import INK, legend, mark, new_figure, styled, time_axis, wrapped
@@ -138,11 +137,12 @@ def warm_up(archive: Archive, tables: Tables, plan: Plan, decision: Decision) ->
     at_s = step_s * np.arange(0.5, len(mean_ms), dtype=np.float64)
     table = pd.DataFrame({"time_s": at_s, "mean_latency_ms": mean_ms, "deliveries": count.astype(np.int64)})
     conclusion = f"Point #{decision.named} {row['label']}: {regime.sentence}."
-    drawn = _warm_up_chart(at_s, mean_ms, found, step_s, duration_s)
+    cut_s = found.points * step_s if regime.kind == "steady" else None
+    drawn = _warm_up_chart(at_s, mean_ms, cut_s, duration_s)
     return Exhibit("warm-up", "Warm-up", conclusion, drawn, table)
 
 
-def _warm_up_chart(at_s: Floats, mean_ms: Floats, found: WarmUp, step_s: float, duration_s: float) -> Figure:
+def _warm_up_chart(at_s: Floats, mean_ms: Floats, cut_s: float | None, duration_s: float) -> Figure:
     with styled():
         drawn = new_figure(3.0)
         axes = drawn.add_subplot()
@@ -152,8 +152,8 @@ def _warm_up_chart(at_s: Floats, mean_ms: Floats, found: WarmUp, step_s: float, 
             smooth = welch(mean_ms, WINDOW)
             handles += axes.plot(at_s[: len(smooth)], smooth, color=mark(0).color)
             names.append(f"moving average\nof {2 * WINDOW + 1} steps")
-        if not found.refused:
-            handles.append(axes.axvline(found.points * step_s, color=INK, linestyle="--", linewidth=1.0))
+        if cut_s is not None:
+            handles.append(axes.axvline(cut_s, color=INK, linestyle="--", linewidth=1.0))
             names.append("end of warm-up\n(MSER-5)")
         axes.set_ylim(bottom=0)
         axes.set_ylabel("mean latency (ms)")
