@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -43,10 +44,10 @@ Cli = Callable[..., Said]
 @pytest.fixture(autouse=True)
 def nothing_is_left() -> Iterator[None]:
     """Whatever a test does, the processes that it started are gone after it, and what they wrote to."""
-    before = processes()
+    before = processes() | folders()
     yield
     until_s = time.monotonic() + 5.0
-    while (left := processes() - before) and time.monotonic() < until_s:
+    while (left := (processes() | folders()) - before) and time.monotonic() < until_s:
         time.sleep(0.05)
     assert not left
 
@@ -55,6 +56,12 @@ def processes() -> set[str]:
     """Process numbers and command lines of gateways, keepers and the Redis servers that belong to these."""
     found = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout.splitlines()
     return {line for line in found if "chatsim.live." in line or "chatsim-live-" in line}
+
+
+def folders() -> set[str]:
+    """What live runs write into while they last."""
+    places = (Path("/dev/shm"), Path(tempfile.gettempdir()))
+    return {str(path) for place in places if place.is_dir() for path in place.glob("chatsim-live-*")}
 
 
 def chat(seconds: float = 1.5, each_s: float = 0.02) -> list[tuple[float, int, int]]:
