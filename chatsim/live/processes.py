@@ -128,8 +128,8 @@ class RedisProcess(Process):
         kept = "yes" if self.keeps_data else "no"
         await self.start(
             sys.executable, "-m", "chatsim.live.keeper", str(self.folder), redis_server(),
-            "--port", str(port), "--bind", HOST, "--dir", str(self.folder), "--save", "", "--appendonly", kept, "--appendfsync", "no",
-            "--logfile", str(self.folder / "redis.log"), "--daemonize", "no", "--databases", "1",
+            "--port", str(port), "--bind", HOST, "--dir", str(self.folder), "--save", "", "--databases", "1",
+            "--appendonly", kept, "--appendfsync", "no", "--logfile", str(self.folder / "redis.log"),
         )  # fmt: skip
 
     def _why(self) -> str:
