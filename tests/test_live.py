@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -45,10 +46,10 @@ MARK = f"CHATSIM_TEST_RUN={os.getpid()}"
 @pytest.fixture(autouse=True)
 def nothing_is_left() -> Iterator[None]:
     """Whatever a test does, the processes that it started are gone after it, and what they wrote to."""
-    before = processes()
+    before = processes() | folders()
     yield
     until_s = time.monotonic() + 5.0
-    while (left := processes() - before) and time.monotonic() < until_s:
+    while (left := (processes() | folders()) - before) and time.monotonic() < until_s:
         time.sleep(0.05)
     assert not left
 
@@ -67,6 +68,12 @@ def ours(pid: str) -> bool:
         return not Path("/proc/self/environ").exists()
     except PermissionError:
         return False
+
+
+def folders() -> set[str]:
+    """What live runs write into while they last."""
+    places = (Path("/dev/shm"), Path(tempfile.gettempdir()))
+    return {str(path) for place in places if place.is_dir() for path in place.glob("chatsim-live-*")}
 
 
 def chat(seconds: float = 1.5, each_s: float = 0.02) -> list[tuple[float, int, int]]:

@@ -1,12 +1,14 @@
 """Runs a program for as long as standard input stays open, and not a moment longer.
 
-``python -m chatsim.live.keeper PROGRAM ARGUMENT...``. Whatever ends the driver, be it SIGKILL, closes the pipe;
-programs that know nothing of that, such as redis-server, are ended here.
+``python -m chatsim.live.keeper FOLDER PROGRAM ARGUMENT...``. Whatever ends the driver, be it SIGKILL, closes the pipe;
+programs that know nothing of that, such as redis-server, are ended here. A driver that goes in order says ``end``
+first; after one that does not, the folder of its run is removed too.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,16 +16,21 @@ import threading
 from collections.abc import Sequence
 
 PATIENCE_S = 2.0
+END = b"end\n"
 
 
 def main(arguments: Sequence[str]) -> int:
     """Runs the program, and ends it when standard input is closed or SIGTERM comes."""
-    child = subprocess.Popen(arguments, stdin=subprocess.DEVNULL)
+    folder, *program = arguments
+    child = subprocess.Popen(program, stdin=subprocess.DEVNULL)
     threading.Thread(target=lambda: os._exit(abs(child.wait()) & 0xFF), daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: _end(child))
-    while os.read(sys.stdin.fileno(), 4096):
-        pass
+    said = b""
+    while part := os.read(sys.stdin.fileno(), 4096):
+        said += part
+    if said != END:
+        shutil.rmtree(folder, ignore_errors=True)
     _end(child)
     return 0
 

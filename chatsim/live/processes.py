@@ -17,6 +17,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from chatsim.live.config import Config, to_line
+from chatsim.live.keeper import END
 from chatsim.scenario.errors import InputError
 
 HOST = "127.0.0.1"
@@ -56,7 +57,9 @@ class Process:
         """Ends it, gently or not."""
         if self._child is not None:
             if self._child.stdin is not None:
-                self._child.stdin.close()
+                with suppress(OSError):
+                    self._child.stdin.write(END)
+                    self._child.stdin.close()
             try:
                 await asyncio.wait_for(self._child.wait(), ENDS_WITHIN_S)
             except TimeoutError:
@@ -124,9 +127,9 @@ class RedisProcess(Process):
     async def _starts(self, port: int) -> None:
         kept = "yes" if self.keeps_data else "no"
         await self.start(
-            sys.executable, "-m", "chatsim.live.keeper", redis_server(), "--port", str(port), "--bind", HOST,
-            "--dir", str(self.folder), "--save", "", "--appendonly", kept, "--appendfsync", "no",
-            "--logfile", str(self.folder / "redis.log"), "--daemonize", "no", "--databases", "1",
+            sys.executable, "-m", "chatsim.live.keeper", str(self.folder), redis_server(),
+            "--port", str(port), "--bind", HOST, "--dir", str(self.folder), "--save", "", "--databases", "1",
+            "--appendonly", kept, "--appendfsync", "no", "--logfile", str(self.folder / "redis.log"),
         )  # fmt: skip
 
     def _why(self) -> str:

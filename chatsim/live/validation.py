@@ -163,14 +163,14 @@ def summary_of(table: pd.DataFrame) -> pd.DataFrame:
 def ranking(
     costs: str, repeats: int = 3, progress: Callable[[float, str], None] | None = None
 ) -> tuple[pd.DataFrame, dict[str, float]]:
-    """Each routing on the same trace with 4 gateways and rooms of 5: CPU of gateways and of Redis, and latency p50.
+    """Each routing on the same trace with 4 gateways and rooms of 2: CPU of gateways and of Redis, and latency p50.
 
     Also Kendall's tau of predicted and measured order, for each figure: 1 is the same order.
     """
     from scipy.stats import kendalltau
 
-    per_s = 0.5 * rate("global", 4, 5, LOADS[1], costs)
-    points = [(Point(routing, 4, 5, USERS // 5, per_s, SECONDS), LOADS[1]) for routing in ROUTINGS]
+    per_s = 0.5 * rate("global", 4, 2, LOADS[1], costs)
+    points = [(Point(routing, 4, 2, USERS // 2, per_s, SECONDS), LOADS[1]) for routing in ROUTINGS]
     table = table_of(compare_points(points, costs, repeats, progress))
     kept = table[table["figure"].isin(("p50_ms", "gateway_cores", "broker_cores"))]
     taus = {
