@@ -133,8 +133,11 @@ def calibrate(
     from chatsim.live import calibration
     from chatsim.live.redis_costs import own_broker_costs
     from chatsim.report import terminal
+    from chatsim.scenario import InputError
     from chatsim.study.files import free_file, write_whole
 
+    if out is not None and not out.endswith(".toml"):
+        raise InputError(f"--out {out}: a name that ends in .toml is needed")
     target = None if out is None else free_file(out, force)
     with terminal.progress("calibrate") as bar:
         show = None if bar is None else (lambda done: bar(0.1 * done, 1, "Redis"))

@@ -104,11 +104,10 @@ def test_a_small_calibration_predicts_what_it_was_made_of() -> None:
 def test_wrong_input_is_said_in_one_line(chatsim: Cli, tmp_path: Path) -> None:
     (tmp_path / "there.toml").write_text("")
     for arguments, said in (
-        (("validate",), "validate: what is to be validated? --live is needed"),
         (("calibrate", "--out", "mine"), "--out mine: a name that ends in .toml is needed"),
-        (("calibrate", "--out", "there.toml"), "--out there.toml: is there already; --force replaces it"),
-        (("calibrate", "--out", "no/mine.toml"), "--out no/mine.toml: there is no folder 'no'"),
-        (("validate", "--live", "--costs", "pyton"), "--costs 'pyton': neither a file nor a shipped profile; did you mean 'python'?"),
+        (("calibrate", "--out", "there.toml"), "--out there.toml: exists already: another name is needed, or --force to replace it"),
+        (("calibrate", "--out", "no/mine.toml"), "--out no/mine.toml: no such folder: no"),
+        (("validate", "--part", "live", "--costs", "pyton"), "--costs 'pyton': neither a file nor a shipped profile; did you mean 'python'?"),
     ):
         assert chatsim(*arguments) == Said(2, "", f"chatsim: {said}\n")
 
