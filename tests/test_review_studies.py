@@ -9,7 +9,7 @@ import pytest
 
 from chatsim.scenario.files import data_folder, read_toml
 from chatsim.study.execute import carry_out
-from chatsim.study.plan import study_of
+from chatsim.study.plan import load_study, study_of
 from chatsim.study.points import make_plan
 from tests.conftest import ROOT
 
@@ -49,9 +49,10 @@ def test_a_review_study_runs_in_small(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", STUDIES)
-def test_a_shipped_study_says_what_it_asks(name: str) -> None:
-    text = (data_folder() / "studies" / f"{name}.toml").read_text(encoding="utf-8")
-    assert "?" in text.split("name =")[0]
+def test_a_shipped_study_says_what_it_asks_and_how_to_read_it(name: str) -> None:
+    study = load_study(data_folder() / "studies" / f"{name}.toml")
+    assert study.question.endswith("?")
+    assert study.reading.strip()
 
 
 def test_the_readme_names_the_command_of_each_question() -> None:

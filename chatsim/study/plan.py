@@ -95,6 +95,8 @@ class Study(Frozen):
 
     name: str = of("study", "name of the study, and of its folder in results/", min_length=1, max_length=80)
     about: str = of("", "one line on what it is")
+    question: str = of("", "what a reviewer asks, which the report begins with", max_length=400)
+    reading: str = of("", "how to read what comes of it: what drives it, and what to look at")
     base: str = of("", "the design under study: a shipped one or a file")
     designs: NAMES = of((), "several designs, which are a factor of the name 'design'")
     workload: str = of("", "a shipped workload or a file, laid over each design's own")
