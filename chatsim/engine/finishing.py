@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import numpy.typing as npt
 
@@ -18,8 +16,7 @@ from chatsim.world.tables import World
 def finish(journey: Journey) -> Outcome:
     """The audited outcome of a journey that has been run (with processes of your own, say)."""
     meant = np.array(journey.rooms.meant, np.int64)
-    found = outcome_of(journey.scenario, journey.world, journey.notes, journey.inbox, meant)
-    return replace(found, end_s=journey.end_s)
+    return outcome_of(journey.scenario, journey.world, journey.notes, journey.inbox, meant)
 
 
 def outcome_of(

@@ -171,7 +171,7 @@ def find_sessions(st: State, station: int, job: int, message: int, recipient: in
 
 @compiled
 def find_members(st: State, station: int, job: int, message: int) -> bool:
-    """The sessions in a message's room at a gateway: those of others, then with copies the sender's; whether none is."""
+    """The sessions in a message's room at a gateway: others', then with copies the sender's; whether none is."""
     asked, row = st.asked[0], st.messages[message]
     place = place_of(st, row.room, station)
     if place < 0 or st.places[place].count == 0:

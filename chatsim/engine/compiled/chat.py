@@ -1,4 +1,4 @@
-"""Presence keys, questions for them, and pushes, as in :mod:`chatsim.engine.presence` and :mod:`chatsim.engine.pushes`."""
+"""Presence keys, questions for them, and pushes: :mod:`chatsim.engine.presence`, :mod:`chatsim.engine.pushes`."""
 
 from __future__ import annotations
 
@@ -278,7 +278,8 @@ def end_notify(st: State, station: int, job: int) -> None:
     taken = is_taken(now.taken, asked.quota_per_min)
     now.taken += taken
     if not taken:
-        at(st, now.time_s + retry_after_s(asked.push_retry_s, st.pushed[number].tries), E_PUSH_AGAIN, number, NONE, NONE)
+        again_s = now.time_s + retry_after_s(asked.push_retry_s, st.pushed[number].tries)
+        at(st, again_s, E_PUSH_AGAIN, number, NONE, NONE)
         return
     st.pushed[number].sent_s = now.time_s
     user = st.users[st.pushed[number].user]

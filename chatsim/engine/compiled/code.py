@@ -1,7 +1,7 @@
 """How handlers are compiled, and where the code is kept.
 
-numba looks only at a function's own file to tell whether kept code is old, though all that it calls is in it too. So the code is
-kept in a folder named after all sources that it can come from: beside them, or in the user's cache, or nowhere.
+numba looks only at a function's own file to tell whether kept code is old, though all that it calls is in it too. So
+the code is kept in a folder named after all sources that it can come from: beside them, in the user's cache, or nowhere.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def is_interpreted() -> bool:
 
 
 def entry(function: Handler) -> Handler:
-    """Compiles a function that Python calls, with all that it calls, and keeps the code where there is a place for it."""
+    """Compiles a function that Python calls, with all that it calls, and keeps the code where there is a place."""
     from numba import config, njit
 
     folder = code_folder()
@@ -73,13 +73,12 @@ def rule(function: Handler) -> Handler:
     """A decision of :mod:`chatsim.rules`, which stays plain Python, for handlers and other rules to call."""
     from numba.extending import register_jitable
 
-    found: Handler = register_jitable(function)
-    return found
+    return cast(Handler, register_jitable(function))
 
 
 @cache
 def code_folder() -> Path | None:
-    """Where compiled code of these sources is kept; that of others there is thrown away. None where nothing can be written."""
+    """Where compiled code of these sources is kept; that of others there is thrown away. None: nowhere."""
     name = f"compiled-{_version()}"
     caches = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA") or str(Path("~/.cache").expanduser())
     for parent in (Path(__file__).parent / "__pycache__", Path(caches) / "chatsim"):

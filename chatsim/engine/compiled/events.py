@@ -1,7 +1,7 @@
 """What happens when: a heap of events by (time, number), and those that begin within the present instant.
 
-SimPy's order is (time, priority, number of scheduling): what is urgent there, a story that starts, goes into ``soon``, a ring
-that is emptied before the heap is looked at.
+SimPy's order is (time, priority, number of scheduling): what is urgent there, a story that starts, goes into ``soon``,
+a ring that is emptied before the heap is looked at.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ def at(st: State, time_s: float, kind: int, one: int, two: int, three: int) -> N
         heap[place] = heap[above]
         place = above
     event = heap[place]
-    event.time_s, event.number, event.kind, event.one, event.two, event.three = time_s, now.number, kind, one, two, three
+    event.time_s, event.number, event.kind = time_s, now.number, kind
+    event.one, event.two, event.three = one, two, three
 
 
 @compiled
@@ -63,7 +64,7 @@ def soon(st: State, kind: int, one: int, two: int, three: int) -> None:
     if now.soon == len(st.soon):
         first = now.soon_first
         st.soon = grown(st.soon)
-        now.soon_first = first  # the ring stands twice in the larger one: what follows the first copy is its continuation
+        now.soon_first = first  # the ring stands twice in the larger one: the second copy goes on where the first ends
     event = st.soon[(now.soon_first + now.soon) % len(st.soon)]
     now.soon += 1
     event.kind, event.one, event.two, event.three = kind, one, two, three

@@ -185,7 +185,7 @@ def session_happens(st: State, kind: int, session: int, two: int) -> None:
 
 @compiled
 def chat_happens(st: State, kind: int, one: int, two: int, three: int) -> None:
-    """Something happens to presence or to a push."""
+    """Something happens to presence, or else to a push."""
     if kind == E_REFRESHES:
         chat.refreshes(st, one)
     elif kind == E_REFRESH:
@@ -196,7 +196,14 @@ def chat_happens(st: State, kind: int, one: int, two: int, three: int) -> None:
         chat.asks(st, one, two)
     elif kind == E_ASKED:
         chat.asked_by(st, one, two)
-    elif kind == E_PUSHES:
+    else:
+        push_happens(st, kind, one, two, three)
+
+
+@compiled
+def push_happens(st: State, kind: int, one: int, two: int, three: int) -> None:
+    """Something happens to a push."""
+    if kind == E_PUSHES:
         chat.push_begins(st, one, two)
     elif kind == E_PUSH_DUE:
         chat.push_is_due(st, one, two, three)

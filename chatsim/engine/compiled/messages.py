@@ -436,7 +436,7 @@ def end_store_after(st: State, station: int, job: int) -> None:
     carried(st, message)
 
 
-# ---------------------------------------------------------------------- at the broker and at the gateways of the audience
+# ---------------------------------------------------------------------- at the broker, and where the audience is
 
 
 @compiled
@@ -468,7 +468,7 @@ def end_publish(st: State, station: int, job: int) -> None:
 
 @compiled
 def watch(st: State, station: int, here: int) -> None:
-    """Gateways to whom too much is owed are cut off, which is not covered: it is noted that the run must be made anew."""
+    """Gateways to whom too much is owed are cut off, which is not covered: the run must be made anew."""
     asked, now_s = st.asked[0], st.now[0].time_s
     node = station - asked.gateways
     while here >= 0:

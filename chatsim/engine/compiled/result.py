@@ -35,7 +35,8 @@ class Written(Notes):
         left = np.isin(sessions["fate"], (SessionFate.LEFT, SessionFate.ABANDONED))
         columns |= {
             "session_gateway": sessions["gateway"], "online_s": sessions["online_s"], "left_s": sessions["left_s"],
-            "session_fate": sessions["fate"], "session_listed": sessions["listed"], "session_unread": sessions["unread"],
+            "session_fate": sessions["fate"],
+            "session_listed": sessions["listed"], "session_unread": sessions["unread"],
             "session_silent": (sessions["silent"] > 0) & left, "cut_s": sessions["cut_s"],
         }  # fmt: skip
         for name, column in columns.items():

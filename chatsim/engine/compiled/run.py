@@ -13,8 +13,8 @@ from chatsim.engine.compiled.code import entry
 from chatsim.engine.compiled.coverage import Uncovered
 from chatsim.engine.compiled.loop import DONE, NEEDS_DRAWS, NEEDS_SESSIONS, UNCOVERED, go_on, start
 from chatsim.engine.compiled.result import Written, inbox_of
-from chatsim.engine.compiled.setup import draws_of_users, sync_luck, tables_for
-from chatsim.engine.compiled.state import State, state_of, tables_of
+from chatsim.engine.compiled.setup import clients_from, draws_of_users, sync_luck, tables_for
+from chatsim.engine.compiled.state import State, as_handlers_take, state_of, tables_of
 from chatsim.engine.finishing import outcome_of
 from chatsim.engine.outcome import Outcome
 from chatsim.engine.rooms import Rooms
@@ -27,8 +27,10 @@ STEPS = 200_000
 
 
 def run_compiled(scenario: Scenario, world: World, progress: Callable[[float], None] | None = None) -> Outcome:
-    """Runs a scenario of which :func:`~chatsim.engine.compiled.coverage.missing` names nothing; Uncovered where a broker
-    cuts a gateway off, which shows only then."""
+    """Runs a scenario of which :func:`~chatsim.engine.compiled.coverage.missing` names nothing.
+
+    Uncovered where a broker cuts a gateway off, which shows only when it happens.
+    """
     rooms, lists = Rooms(world, scenario.design), _lists(scenario, world)
     st = state_of(tables_for(scenario, world, rooms, lists))
     end_s = world.duration_s + scenario.workload.drain_s
@@ -40,7 +42,8 @@ def run_compiled(scenario: Scenario, world: World, progress: Callable[[float], N
         if reason == NEEDS_SESSIONS:
             _more_sessions(st, scenario, world)
         elif reason == NEEDS_DRAWS:
-            set_draws(st, draws_of_users(scenario, world, max(2 * AHEAD, 2 * len(tables_of(st)["user_draws"]) // DRAWS)))
+            times = len(tables_of(st)["user_draws"]) // DRAWS
+            set_draws(st, draws_of_users(scenario, world, max(2 * AHEAD, 2 * times)))
         told = _tell(progress, told, now_s(st) / end_s)
     _tell(progress, told, 0.99)
     tables = tables_of(st)
@@ -67,10 +70,11 @@ def _tell(progress: Callable[[float], None] | None, told: int, share: float) -> 
 def _more_sessions(st: State, scenario: Scenario, world: World) -> None:
     """Twice as many sessions and clients."""
     tables = tables_of(st)
-    for name in ("sessions", "clients"):
-        tables[name] = np.concatenate([tables[name], tables[name]])
-    tables["sessions"]["sync_luck"] = sync_luck(scenario, world, len(tables["sessions"]))
-    set_people(st, tables["sessions"], tables["clients"])
+    count = len(tables["sessions"])
+    sessions = np.concatenate([tables["sessions"], np.repeat(tables["blank_session"], count)])
+    sessions["sync_luck"] = sync_luck(scenario, world, 2 * count)
+    clients = np.concatenate([tables["clients"], clients_from(count, count)])
+    set_people(st, as_handlers_take(sessions), as_handlers_take(clients))
 
 
 @entry

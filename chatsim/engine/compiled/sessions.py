@@ -79,7 +79,8 @@ def admits(st: State) -> bool:
     asked, now = st.asked[0], st.now[0]
     if asked.connections_per_s == 0.0:
         return True
-    tokens = tokens_now(now.admission_left, now.time_s - now.admission_s, asked.connections_per_s, asked.admission_burst)
+    idle_s = now.time_s - now.admission_s
+    tokens = tokens_now(now.admission_left, idle_s, asked.connections_per_s, asked.admission_burst)
     passes = tokens >= 1.0
     now.admission_left, now.admission_s = (tokens - 1.0 if passes else tokens), now.time_s
     return bool(passes)

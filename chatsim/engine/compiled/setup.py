@@ -34,6 +34,11 @@ from chatsim.world.draws import Purpose, exponential, normal, uniform
 from chatsim.world.tables import World
 
 Tables = dict[str, npt.NDArray[Any]]
+GATEWAY_COSTS = ("receive_us", "parse_us", "command_us", "write_us", "flush_us", "close_us")
+BROKER_COSTS = (
+    "publish_us", "push_us", "bus_send_us", "bus_receive_us", "subscribe_us", "lookup_us", "lookup_user_us",
+    "update_us", "presence_us", "history_max",
+)  # fmt: skip
 ROOM_AT_FIRST = 1024
 """Rows that growing tables have at first."""
 
@@ -67,22 +72,25 @@ def _ask(asked: Any, scenario: Scenario, world: World) -> None:
     kept = scenario.presence.show_to != "none"
     token_us = gateway.token_rs256_us if scenario.access.signature == "rs256" else gateway.token_us
     found: dict[str, float] = {
-        **{name: getattr(gateway, name) for name in ("receive_us", "parse_us", "command_us", "write_us", "flush_us", "close_us")},
-        **{name: getattr(broker, name) for name in ("publish_us", "push_us", "bus_send_us", "bus_receive_us", "subscribe_us")},
-        **{name: getattr(broker, name) for name in ("lookup_us", "lookup_user_us", "update_us", "presence_us", "history_max")},
+        **{name: getattr(gateway, name) for name in GATEWAY_COSTS},
+        **{name: getattr(broker, name) for name in BROKER_COSTS},
         "gateways": design.gateways, "nodes": scenario.broker_nodes, "routing": ROUTING_NUMBERS[design.routing],
         "topology": TOPOLOGY_NUMBERS[broker.topology], "placement": PLACEMENT_NUMBERS[design.placement],
         "shortcut": design.local_shortcut, "keeps_missed": design.offline != "drop", "own_devices": design.own_devices,
-        "has_broker": scenario.has_broker, "mesh_directory": design.mesh_directory, "store": STORE_NUMBERS[design.store],
+        "has_broker": scenario.has_broker, "mesh_directory": design.mesh_directory,
+        "store": STORE_NUMBERS[design.store],
         "store_in_database": in_database, "connections_max": gateway.connections_max, "shed_above": gateway.shed_above,
         "message_max_bytes": scenario.limits.message_max_bytes, "burst": scenario.limits.burst,
-        "messages_per_s": scenario.limits.messages_per_s, "buffer_max": client.buffer_max, "tries_max": client.tries_max,
+        "messages_per_s": scenario.limits.messages_per_s, "buffer_max": client.buffer_max,
+        "tries_max": client.tries_max,
         "reconnect": RECONNECT_NUMBERS[client.reconnect], "trips": network.handshake_trips,
         "blocks": network.outbound_policy == "block", "closes": network.outbound_policy == "close",
-        "checks": network.outbound_policy in ("close", "drop_newest"), "pulls": kept and scenario.presence.how == "pull",
+        "checks": network.outbound_policy in ("close", "drop_newest"),
+        "pulls": kept and scenario.presence.how == "pull",
         "keeps_presence": kept, "pushes_kept": design.offline == "push", "total_rooms": len(world.rooms),
         "users": world.users, "limited": bool(broker.subscriber_max_bytes or broker.subscriber_soft_bytes),
-        "stream_us": broker.stream_us if broker.delivery == "stream" else 0.0, "quota_per_min": scenario.push.quota_per_min,
+        "stream_us": broker.stream_us if broker.delivery == "stream" else 0.0,
+        "quota_per_min": scenario.push.quota_per_min,
         "command_places": gateway.flush_us > 0, "jitters": network.jitter_sigma > 0,
         "seed_low": world.seed & 0xFFFFFFFF, "seed_high": world.seed >> 32, "replication": world.replication,
         "admission_burst": scenario.balancer.burst, "resync": client.resync,
@@ -108,12 +116,16 @@ def _ask(asked: Any, scenario: Scenario, world: World) -> None:
 def _blanks(tables: Tables, scenario: Scenario) -> None:
     """Rows as they are when they are taken."""
     job, parcel, session = (tables[f"blank_{name}"] for name in ("job", "parcel", "session"))
-    for name in ("message", "session", "user", "recipient", "reply", "query", "source", "gateway", "node", "channel", "place"):
+    for name in ("message", "session", "user", "recipient", "reply", "query", "source"):
+        job[name] = NONE
+    for name in ("gateway", "node", "channel", "place"):
         job[name] = NONE
     for name in ("first", "last", "next"):
         job[name] = parcel[name] = NONE
     job["times"], job["luck"] = 1, 1.0
-    for name in ("client", "gateway", "live_first", "synced_max", "origin", "parcel", "next_here", "seat_first", "seat_last"):
+    for name in ("client", "gateway", "live_first", "synced_max", "origin", "parcel"):
+        session[name] = NONE
+    for name in ("next_here", "seat_first", "seat_last"):
         session[name] = NONE
     for name in ("online_s", "left_s", "cut_s"):
         session[name] = NEVER
@@ -163,16 +175,15 @@ def _people(tables: Tables, scenario: Scenario, world: World, rooms: Rooms, luck
     users["came_s"] = users["waits_since_s"] = -math.inf
     room = count + max(64, count // 8)
     sessions = tables["sessions"] = np.repeat(tables["blank_session"], room)
-    sessions["user"][:count], sessions["start_s"][:count], sessions["end_s"][:count] = trace.user, trace.start_s, trace.end_s
+    for name in ("user", "start_s", "end_s"):
+        sessions[name][:count] = getattr(trace, name)
     sessions["client"] = np.arange(room)
     sessions["link_s"][:count] = luck.link_s
     sessions["rate"][:count] = [luck.rate(number) for number in range(count)]
     sessions["silent"][:count] = [luck.is_silent(number) for number in range(count)]
     sessions["sync_luck"] = sync_luck(scenario, world, room)
-    clients = tables["clients"] = np.zeros(room, GROWING["clients"])
-    clients["session"] = np.arange(room)
-    clients["first"] = clients["last"] = NONE
-    clients["end_s"][:count] = trace.end_s
+    tables["clients"] = clients_from(0, room)
+    tables["clients"]["end_s"][:count] = trace.end_s
     tables["now"][0]["sessions"] = count
     own = [rooms.of_user(user) for user in range(world.users)]
     tables["own_start"] = np.cumsum([0, *map(len, own)], dtype=np.int64)
@@ -182,6 +193,14 @@ def _people(tables: Tables, scenario: Scenario, world: World, rooms: Rooms, luck
     tables["member"] = world.rooms.member.astype(np.int64)
     table = tables["rooms"] = np.zeros(max(1, len(world.rooms)), FIXED["rooms"])
     table["start"][: len(world.rooms)], table["end"][: len(world.rooms)] = world.rooms.start[:-1], world.rooms.start[1:]
+
+
+def clients_from(first: int, count: int) -> npt.NDArray[Any]:
+    """Clients that have the session of their own number and wait for nothing."""
+    clients = np.zeros(count, GROWING["clients"])
+    clients["session"] = np.arange(first, first + count)
+    clients["first"] = clients["last"] = NONE
+    return clients
 
 
 def _messages(
@@ -207,7 +226,8 @@ def _messages(
     in_database = scenario.design.store_in == "database"
     store: StationCosts = scenario.database if in_database else scenario.broker
     for name, costs, purpose in (
-        ("receive_luck", scenario.gateway, RECEIVE), ("publish_luck", scenario.broker, PUBLISH), ("store_luck", store, STORE)
+        ("receive_luck", scenario.gateway, RECEIVE), ("publish_luck", scenario.broker, PUBLISH),
+        ("store_luck", store, STORE),
     ):  # fmt: skip
         table[name] = _service(world, costs, purpose, count)
     if scenario.gateway.service == "exponential":
@@ -231,7 +251,7 @@ def sync_luck(scenario: Scenario, world: World, sessions: int) -> npt.NDArray[np
 
 
 def draws_of_users(scenario: Scenario, world: World, times: int) -> npt.NDArray[np.float64]:
-    """What is drawn for the first so many pushes of each user: latency, luck of coming back, delay, link; one row each."""
+    """What is drawn for the first so many pushes of each user: rows of latency, luck of coming back, delay, link."""
     asked, network = scenario.push, scenario.network
     rows: list[npt.NDArray[np.float64]] = []
     users = np.arange(world.users)

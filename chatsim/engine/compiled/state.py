@@ -1,7 +1,8 @@
 """The state of a compiled run: tables of records, most of which grow.
 
-Handlers take the state as ``st`` and read as plainly as arrays allow: ``st.sessions[session].online``. A record of a table that
-grows is never kept in a name across a call that may add to that table, since the table may have moved by then.
+Handlers take the state as ``st`` and read as plainly as arrays allow: ``st.sessions[session].online``. A record of a
+table that grows is never kept in a name across a call that may add to that table, since the table may have moved by
+then; those of sessions and clients may, since these grow only between two events.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ def record(longs: str = "", floats: str = "") -> np.dtype[Any]:
 
 
 JOB = record(
-    "kind message session user recipient source gateway node channel change work times reply query place commands pushed"
-    " known asks cause answer first last count touch next",
+    "kind message session user recipient source gateway node channel change work times reply query place commands"
+    " pushed known asks cause answer first last count touch next",
     "cost_us luck arrived_s",
 )
 PARCEL = record("place to_session first last count next")
@@ -39,18 +40,18 @@ FIXED: dict[str, np.dtype[Any]] = {
     "asked": record(
         "gateways nodes routing topology placement shortcut keeps_missed own_devices has_broker mesh_directory store"
         " store_in_database connections_max shed_above message_max_bytes burst buffer_max tries_max reconnect trips"
-        " blocks checks closes pulls pushes_kept total_rooms users history_max limited stream quota_per_min command_places"
+        " blocks checks closes pulls pushes_kept total_rooms users history_max limited quota_per_min command_places"
         " keeps_presence jitters seed_low seed_high replication admission_burst remembers_early resync",
         "end_s receive_us parse_us command_us write_us flush_us login_us close_us publish_us push_us bus_send_us"
         " bus_receive_us subscribe_us lookup_us lookup_user_us update_us presence_us store_us sync_us broker_link_s"
         " database_link_s notice_s outbound_max_bytes connect_timeout_s reconnect_s reconnect_max_s messages_per_s"
-        " connections_per_s key_life_s refresh_s push_after_s push_retry_s return_share session_s soft_bytes max_bytes soft_s"
-        " stream_us",
+        " connections_per_s key_life_s refresh_s push_after_s push_retry_s return_share session_s soft_bytes max_bytes"
+        " soft_s stream_us",
     ),
     "now": record(
-        "number arrivals stamp next_start taken overflowed most_pushes heap soon soon_first links jobs parcels batches queries"
-        " sessions seats places tokens rows ticks subscriptions shown pulls pushed trimmed unasked missed free_link free_job"
-        " free_parcel free_batch free_query free_seat",
+        "number arrivals stamp taken overflowed most_pushes heap soon soon_first links jobs parcels batches queries"
+        " sessions seats places tokens rows ticks subscriptions shown pulls pushed trimmed unasked missed free_link"
+        " free_job free_parcel free_batch free_query free_seat",
         "time_s admission_left admission_s minute",
     ),
     "stations": record(
@@ -63,15 +64,16 @@ FIXED: dict[str, np.dtype[Any]] = {
         "came_s waits_since_s shown_until_s",
     ),
     "messages": record(
-        "sender session size_bytes room meant partner offset gateway pushes discards reads under_way fate cause received"
-        " refused sends opening kept_next",
+        "sender session size_bytes room meant partner offset gateway pushes discards reads under_way fate cause"
+        " received refused sends opening kept_next",
         "time_s uplink received_s stored_s routed_s told_s done_s store_luck receive_luck publish_luck",
     ),
     "rooms": record("start end kept_first kept_last kept"),
     "trace": record("kind number", "time_s"),
-    "member": LONG, "own_start": LONG, "own_room": LONG, "own_place": LONG, "channel_first": LONG, "channel_last": LONG,
-    "parcel_of": LONG, "stamps": LONG, "connections": LONG, "out": LONG, "early": BYTE, "factors": REAL, "push_luck": REAL,
-    "blank_job": JOB, "blank_parcel": PARCEL, "blank_session": SESSION, "work": LONG, "owed": LONG, "soft_since_s": REAL,
+    "member": LONG, "own_start": LONG, "own_room": LONG, "own_place": LONG, "channel_first": LONG,
+    "parcel_of": LONG, "stamps": LONG, "connections": LONG, "out": LONG, "early": BYTE, "factors": REAL,
+    "push_luck": REAL, "blank_job": JOB, "blank_parcel": PARCEL, "blank_session": SESSION, "work": LONG, "owed": LONG,
+    "soft_since_s": REAL,
 }  # fmt: skip
 """Tables that stay as they are made; of whole numbers, real ones or records."""
 GROWING: dict[str, np.dtype[Any]] = {
@@ -102,12 +104,15 @@ TABLES = {**FIXED, **GROWING}
 TWO_DIMENSIONS = ("push_luck", "work", "owed", "soft_since_s", "user_draws")
 
 
+def as_handlers_take(table: Any) -> Any:
+    """A table as handlers take it: where they are not compiled, records with their fields as attributes."""
+    return table.view(np.recarray) if is_interpreted() and table.dtype.names else table
+
+
 def state_of(tables: dict[str, Any]) -> State:
     """The state that handlers take, out of a table for each name of TABLES."""
     if is_interpreted():
-        return SimpleNamespace(**{
-            name: tables[name] if dtype.names is None else tables[name].view(np.recarray) for name, dtype in TABLES.items()
-        })  # fmt: skip
+        return SimpleNamespace(**{name: as_handlers_take(tables[name]) for name in TABLES})
     from chatsim.engine.compiled.struct import build
 
     return build(*(tuple(tables[name] for name in names) for names in (FIXED, GROWING)))

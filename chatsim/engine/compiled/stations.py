@@ -104,17 +104,15 @@ def touches(st: State, job: int, stamp: int) -> int:
     row = st.jobs[job]
     touch, here, count = row.touch, row.first, 0
     if touch == TOUCH_ONE:
-        return stamped(st, row.gateway, stamp)
-    if touch == TOUCH_BROKER:
-        return stamped(st, 0, stamp)
-    if touch == TOUCH_SENDER:
-        return stamped(st, 1, stamp)
-    if touch == TOUCH_COMMANDS:
-        for number in range(row.commands):
-            count += stamped(st, 2 + number, stamp)
+        count = stamped(st, row.gateway, stamp)
+    elif touch == TOUCH_BROKER:
+        count = stamped(st, 0, stamp)
+    elif touch == TOUCH_SENDER:
+        count = stamped(st, 1, stamp)
+    elif touch == TOUCH_COMMANDS:
+        count = stamped_from(st, 2, row.commands, stamp)
     elif touch == TOUCH_SUBSCRIBERS:
-        for copy in range(row.commands):
-            count += stamped(st, st.asked[0].gateways + copy, stamp)
+        count = stamped_from(st, st.asked[0].gateways, row.commands, stamp)
         while here >= 0:
             count += stamped(st, st.links[here].one, stamp)
             here = st.links[here].next
@@ -124,6 +122,15 @@ def touches(st: State, job: int, stamp: int) -> int:
             count += st.sessions[session].stamp != stamp
             st.sessions[session].stamp = stamp
             here = st.links[here].next
+    return count
+
+
+@compiled
+def stamped_from(st: State, first: int, places: int, stamp: int) -> int:
+    """Stamps places in a row; how many of them did not bear this stamp yet."""
+    count = 0
+    for place in range(first, first + places):
+        count += stamped(st, place, stamp)
     return count
 
 

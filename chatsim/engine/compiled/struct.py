@@ -15,11 +15,11 @@ from chatsim.engine.compiled.state import TABLES, TWO_DIMENSIONS, State
 
 
 @structref.register
-class StructType(types.StructRef):  # type: ignore[misc]
+class StructType(types.StructRef):
     """The type of a state to numba.
 
-    It bears a short name: the one that numba makes tells all fields of all records, and is in the name of every function
-    that takes a state, which LLVM would then read over and over.
+    It bears a short name: the one that numba makes tells all fields of all records, and is in the name of each function
+    that takes a state, which LLVM would read over and over.
     """
 
     def __init__(self, fields: Any) -> None:
@@ -27,7 +27,7 @@ class StructType(types.StructRef):  # type: ignore[misc]
         self.name = "chatsim.State"
 
 
-class Struct(structref.StructRefProxy):  # type: ignore[misc]
+class Struct(structref.StructRefProxy):
     """A state as Python sees it: something to hand to compiled functions."""
 
 
@@ -61,20 +61,19 @@ def _take_fixed(st: State, tables: Any) -> None:
     st.own_room = tables[10]
     st.own_place = tables[11]
     st.channel_first = tables[12]
-    st.channel_last = tables[13]
-    st.parcel_of = tables[14]
-    st.stamps = tables[15]
-    st.connections = tables[16]
-    st.out = tables[17]
-    st.early = tables[18]
-    st.factors = tables[19]
-    st.push_luck = tables[20]
-    st.blank_job = tables[21]
-    st.blank_parcel = tables[22]
-    st.blank_session = tables[23]
-    st.work = tables[24]
-    st.owed = tables[25]
-    st.soft_since_s = tables[26]
+    st.parcel_of = tables[13]
+    st.stamps = tables[14]
+    st.connections = tables[15]
+    st.out = tables[16]
+    st.early = tables[17]
+    st.factors = tables[18]
+    st.push_luck = tables[19]
+    st.blank_job = tables[20]
+    st.blank_parcel = tables[21]
+    st.blank_session = tables[22]
+    st.work = tables[23]
+    st.owed = tables[24]
+    st.soft_since_s = tables[25]
 
 
 @compiled
@@ -112,9 +111,9 @@ def fixed(st: State) -> Any:
     """The tables that stay as they are made."""
     return (
         st.asked, st.now, st.stations, st.hosts, st.users, st.messages, st.rooms, st.trace, st.member,
-        st.own_start, st.own_room, st.own_place, st.channel_first, st.channel_last, st.parcel_of, st.stamps,
-        st.connections, st.out, st.early, st.factors, st.push_luck, st.blank_job, st.blank_parcel,
-        st.blank_session, st.work, st.owed, st.soft_since_s,
+        st.own_start, st.own_room, st.own_place, st.channel_first, st.parcel_of, st.stamps, st.connections,
+        st.out, st.early, st.factors, st.push_luck, st.blank_job, st.blank_parcel, st.blank_session, st.work,
+        st.owed, st.soft_since_s,
     )
 
 
