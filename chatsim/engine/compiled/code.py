@@ -1,7 +1,7 @@
 """How handlers are compiled, and where the code is kept.
 
 numba looks only at a function's own file to tell whether kept code is old, though all that it calls is in it too. So
-the code is kept in a folder named after all sources that it can come from: beside them, in the user's cache, or nowhere.
+the code is kept in a folder named after all sources it can come from: beside them, in the user's cache, or nowhere.
 """
 
 from __future__ import annotations
