@@ -76,11 +76,20 @@ def folders() -> set[str]:
     return {str(path) for place in places if place.is_dir() for path in place.glob("chatsim-live-*")}
 
 
-def chat(seconds: float = 1.5, each_s: float = 0.02) -> list[tuple[float, int, int]]:
-    """Messages (time_s, sender, room): every member of every room writes by turns."""
-    turns = [(sender, room) for room, members in enumerate(ROOMS) for sender in members]
+TURNS = [(sender, room) for room, members in enumerate(ROOMS) for sender in members]
+
+
+def chat(seconds: float = 1.5, each_s: float = 0.02, pause_s: float = 0.0) -> list[tuple[float, int, int]]:
+    """Messages (time_s, sender, room): every member of every room writes by turns; there is a pause after the first."""
     times_s = np.arange(0.1, seconds, each_s)
-    return [(float(time_s), *turns[place % len(turns)]) for place, time_s in enumerate(times_s)]
+    pauses_s = np.where(np.arange(len(times_s)) < len(TURNS), 0.0, pause_s)
+    return [(float(time_s), *TURNS[place % len(TURNS)]) for place, time_s in enumerate(times_s + pauses_s)]
+
+
+def settled(outcome: Outcome) -> set[tuple[int, int]]:
+    """Message x user who has it, of messages after the first turns. In these, users enter personal rooms by writing, and
+    whether that is before a message of 20 ms earlier is there hangs on how busy the machine is."""
+    return {(message, user) for message, user in had(outcome) if message >= len(TURNS)}
 
 
 def asked(**parts: Any) -> Scenario:
@@ -134,19 +143,19 @@ def test_every_message_reaches_whom_the_rules_say(routing: str) -> None:
 @pytest.mark.parametrize("rooms", ["personal", "group"])
 def test_whoever_is_in_the_room_hears_it(rooms: str) -> None:
     # 1 and 2 both write to 0 and stay in its personal room; or the pairs share the group of all.
-    people = world(STANDING, ROOMS, chat(), duration_s=1.5)
+    people = world(STANDING, ROOMS, chat(pause_s=0.8), duration_s=2.3)
     measured, predicted = both(asked(design={"rooms": rooms}), people)
-    assert had(measured.outcome) == had(predicted)
+    assert settled(measured.outcome) == settled(predicted)
     assert Fate.OVERHEARD in set(measured.outcome.deliveries["fate"])
 
 
 @needs_redis
 @pytest.mark.parametrize("routing", ["user", "directory"])
 def test_members_may_be_kept_in_redis(routing: str) -> None:
-    people = world(STANDING, ROOMS, chat(), duration_s=1.5)
+    people = world(STANDING, ROOMS, chat(pause_s=0.8), duration_s=2.3)
     design = {"routing": routing, "rooms": "personal", "membership": "broker"}
     measured, predicted = both(asked(design=design), people)
-    assert had(measured.outcome) == had(predicted)
+    assert settled(measured.outcome) == settled(predicted)
 
 
 @needs_redis

@@ -222,7 +222,9 @@ def _answer(slo: Slo, low: float, high: float) -> Answer:
 def _judge_by_interval(slo: Slo, interval: Interval, confidence: float) -> Verdict:
     low, high = interval.mean - interval.half_width, interval.mean + interval.half_width
     answer = _answer(slo, low, high)
-    of = f"{interval.mean:.4g} ± {interval.half_width:.2g} of {interval.n} replications"
+    half_width = float(f"{interval.half_width:.2g}")  # so that 250 is not 2.5e+02
+    level = "" if math.isclose(confidence, CONFIDENCE) else f" ({100 * confidence:.3g} %)"
+    of = f"{interval.mean:.4g} ± {half_width:g}{level} of {interval.n} replications"
     # without spread there is no chance in it, wherever the threshold is
     p = p_value(interval, slo.threshold, confidence) if low < high else 0.0
     if answer != "undecided":

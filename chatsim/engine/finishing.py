@@ -8,7 +8,7 @@ import numpy.typing as npt
 from chatsim.engine.audit import audit, settle
 from chatsim.engine.journey import Journey
 from chatsim.engine.notes import Notes
-from chatsim.engine.outcome import Outcome
+from chatsim.engine.outcome import Columns, Outcome
 from chatsim.scenario import Scenario
 from chatsim.world.tables import World
 
@@ -26,6 +26,13 @@ def outcome_of(
     where a law is broken."""
     deliveries = settle(scenario, world, notes, inbox, meant)
     audit(scenario, world, notes, deliveries, meant)
+    return noted(scenario, world, notes, deliveries, meant, world.duration_s + scenario.workload.drain_s)
+
+
+def noted(
+    scenario: Scenario, world: World, notes: Notes, deliveries: Columns, meant: npt.NDArray[np.int64], end_s: float
+) -> Outcome:
+    """Notes and settled deliveries as an outcome. Nothing is audited here."""
     return Outcome(
         scenario=scenario,
         world=world,
@@ -36,7 +43,7 @@ def outcome_of(
         ticks=notes.ticks(),
         subscriptions=notes.subscriptions.table(),
         work=np.array(notes.work, np.int64),
-        end_s=world.duration_s + scenario.workload.drain_s,
+        end_s=end_s,
         item_us=np.array(notes.item_us, np.float64),
         presence=notes.presence.table(),
         pulls=notes.pulls.table(),

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chatsim.engine.audit import audit_recorded, pairs_of, settle
+from chatsim.engine.finishing import noted
 from chatsim.engine.notes import NEVER, Notes
 from chatsim.engine.outcome import Cause, Fate, FaultKind, Outcome, PushFate, Work
 from chatsim.live.ledger import AWAYS, CAUSES, COUNTS, OVERFLOW, ROWS, Ledger
@@ -81,26 +82,7 @@ def outcome_of(recorded: Recorded) -> Outcome:
     deliveries = settle(scenario, world, notes, recorded.inbox, meant)
     audit_recorded(world, notes, deliveries, meant)
     _check_counts(recorded, notes)
-    return Outcome(
-        scenario=scenario,
-        world=world,
-        stations=scenario.stations,
-        messages=notes.messages(world, meant),
-        deliveries=deliveries,
-        sessions=notes.sessions(world),
-        ticks=notes.ticks(),
-        subscriptions=notes.subscriptions.table(),
-        work=np.array(notes.work, np.int64),
-        end_s=recorded.end_s,
-        item_us=np.array(notes.item_us, np.float64),
-        presence=notes.presence.table(),
-        pulls=notes.pulls.table(),
-        pushes=notes.pushed.table(),
-        intrusions=notes.intrusions(world),
-        endings=notes.endings(world),
-        faults=notes.faults.table(),
-        breaks=notes.breaks.table(),
-    )
+    return noted(scenario, world, notes, deliveries, meant, recorded.end_s)
 
 
 def times_of(view: memoryview, origin_s: float) -> Floats:

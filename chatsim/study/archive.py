@@ -61,7 +61,8 @@ class Archive:
                 raise InputError(f"{self.said}: {MANIFEST} has {path.stat().st_size:,} bytes: it is none of chatsim's")
             said = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError as error:
-            raise InputError(f"{self.said}: is not empty and holds no study: a new folder is needed") from error
+            needed = "a study's folder or a new one is needed"
+            raise InputError(f"{self.said}: is not empty and holds no study: {needed}") from error
         except (ValueError, RecursionError) as error:
             raise InputError(f"{self.said}: {MANIFEST} is damaged: a new folder is needed") from error
         except OSError as error:
