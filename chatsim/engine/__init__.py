@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from chatsim.engine.audit import audit, settle
+from chatsim.engine.finishing import finish
 from chatsim.engine.journey import Journey
 from chatsim.engine.outcome import Cause, Fate, FaultKind, IntrusionFate, Outcome, PushFate, SessionFate, Work
+from chatsim.scenario.errors import InputError, nearest
 
 if TYPE_CHECKING:
     from chatsim.scenario import Scenario
     from chatsim.world.tables import World
 
 __all__ = [
+    "ENGINES",
     "Cause",
     "Fate",
     "FaultKind",
@@ -26,48 +29,82 @@ __all__ = [
     "SessionFate",
     "Work",
     "finish",
+    "prepare",
     "simulate",
+    "will_compile",
 ]
 
+ENGINES = ("auto", "simpy", "compiled")
+"""The compiled engine where it covers the scenario and SimPy where not; or the one, or the other."""
+LARGE = 1_000_000
+"""Messages x members and sessions from which on a run is worth the time that compiling the engine takes once."""
+NOT_YET = "nothing, but the engine is not compiled yet, for which this run is too small"
 
-def simulate(scenario: Scenario, world: World, progress: Callable[[float], None] | None = None) -> Outcome:
+
+def simulate(
+    scenario: Scenario, world: World, progress: Callable[[float], None] | None = None, engine: str = "auto"
+) -> Outcome:
     """Runs a scenario on a world and audits the run; AuditError where a law is broken.
+
+    Both engines give the same outcome, record for record; ``outcome.engine`` says which has run, and
+    ``outcome.not_compiled`` why it was not the compiled one. InputError where that is asked for and does not cover the
+    scenario. ``auto`` does not have a small run wait until the engine is compiled, if it never was (:func:`prepare`).
 
     >>> from chatsim.scenario import load_scenario
     >>> from chatsim.world import build_world
     >>> scenario = load_scenario("hub", ["workload.users=50", "workload.duration_s=60"])
-    >>> outcome = simulate(scenario, build_world(scenario))
+    >>> outcome = simulate(scenario, build_world(scenario), engine="simpy")
     >>> len(outcome.messages["time_s"]) == len(outcome.world.messages)
     True
     """
+    if engine not in ENGINES:
+        raise InputError(f"engine = '{engine}': no such engine{nearest(engine, ENGINES)}")
+    if engine == "simpy":
+        return _by_simpy(scenario, world, progress, ())
+    from chatsim.engine.compiled.coverage import Uncovered, missing
+
+    reasons = missing(scenario, world)
+    if engine == "auto" and not reasons and not _is_worth_it(world):
+        reasons = (NOT_YET,)
+    if not reasons:
+        from chatsim.engine.compiled.run import run_compiled
+
+        try:
+            return run_compiled(scenario, world, progress)
+        except Uncovered as uncovered:
+            reasons = uncovered.args
+    if engine == "compiled":
+        raise InputError(f"engine = 'compiled': does not cover {', '.join(reasons)}; 'simpy' or 'auto' is needed")
+    return _by_simpy(scenario, world, progress, reasons)
+
+
+def will_compile(scenario: Scenario, world: World) -> bool:
+    """Whether the next run of a scenario will first have the engine compiled, which takes most of a minute, once."""
+    from chatsim.engine.compiled.code import is_kept
+    from chatsim.engine.compiled.coverage import missing
+
+    return not is_kept() and not missing(scenario, world) and _is_worth_it(world)
+
+
+def prepare() -> None:
+    """Compiles the engine, unless that was done: before many runs, or before processes that would each do it."""
+    from chatsim.engine.compiled.code import is_kept
+    from chatsim.engine.compiled.run import compile_all
+
+    if not is_kept():
+        compile_all()
+
+
+def _is_worth_it(world: World) -> bool:
+    from chatsim.engine.compiled.code import is_kept
+
+    pairs = np.diff(world.rooms.start)[world.messages.room].sum()
+    return is_kept() or bool(pairs + len(world.sessions) > LARGE)
+
+
+def _by_simpy(
+    scenario: Scenario, world: World, progress: Callable[[float], None] | None, reasons: tuple[str, ...]
+) -> Outcome:
     journey = Journey(scenario, world)
     journey.run(progress)
-    return finish(journey)
-
-
-def finish(journey: Journey) -> Outcome:
-    """The audited outcome of a journey that has been run (with processes of your own, say)."""
-    scenario, world, notes = journey.scenario, journey.world, journey.notes
-    meant = np.array(journey.rooms.meant, np.int64)
-    deliveries = settle(scenario, world, notes, journey.inbox, meant)
-    audit(scenario, world, notes, deliveries, meant)
-    return Outcome(
-        scenario=scenario,
-        world=world,
-        stations=tuple(journey.names),
-        messages=notes.messages(world, meant),
-        deliveries=deliveries,
-        sessions=notes.sessions(world),
-        ticks=notes.ticks(),
-        subscriptions=notes.subscriptions.table(),
-        work=np.array(notes.work, np.int64),
-        end_s=journey.end_s,
-        item_us=np.array(notes.item_us, np.float64),
-        presence=notes.presence.table(),
-        pulls=notes.pulls.table(),
-        pushes=notes.pushed.table(),
-        intrusions=notes.intrusions(world),
-        endings=notes.endings(world),
-        faults=notes.faults.table(),
-        breaks=notes.breaks.table(),
-    )
+    return replace(finish(journey), not_compiled=reasons)

@@ -117,16 +117,25 @@ class Luck:
             self._drawn[purpose, entity, block] = drawn
         return drawn[place]
 
+    def all_downlinks(self) -> npt.NDArray[np.float64]:
+        """The factors of the packets of all messages, one message after the other."""
+        blocks = [self._factors(first, first + BLOCK)[0] for first in range(0, self._messages, BLOCK)]
+        return np.concatenate(blocks) if blocks else np.ones(0)
+
     def _draw(self, block: int) -> tuple[list[float], list[int]]:
         """The factors of one block of messages and their offsets; blocks come nearly in order, so few are kept."""
-        messages = np.arange(block * BLOCK, min((block + 1) * BLOCK, self._messages))
+        factors, offsets = self._factors(block * BLOCK, (block + 1) * BLOCK)
+        if len(self._blocks) == BLOCKS_KEPT:
+            del self._blocks[next(iter(self._blocks))]
+        self._blocks[block] = factors.tolist(), offsets.tolist()
+        return self._blocks[block]
+
+    def _factors(self, first: int, end: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+        messages = np.arange(first, min(end, self._messages))
         rooms = self._room[messages]
         sizes = self._start[rooms + 1] - self._start[rooms]
         ends = np.cumsum(sizes)
         offsets = ends - sizes
         positions = np.arange(ends[-1]) - np.repeat(offsets, sizes)
         drawn = normal(self._seed, self._replication, Purpose.DOWNLINK, np.repeat(messages, sizes), positions)
-        if len(self._blocks) == BLOCKS_KEPT:
-            del self._blocks[next(iter(self._blocks))]
-        self._blocks[block] = np.exp(self._jitter_sigma * drawn).tolist(), offsets.tolist()
-        return self._blocks[block]
+        return np.exp(self._jitter_sigma * drawn), offsets

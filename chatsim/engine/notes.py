@@ -34,6 +34,11 @@ class Rows:
             column.append(value)
         return len(self) - 1
 
+    def extend(self, columns: Columns) -> None:
+        """Adds rows: a column for each name."""
+        for name, column in self._columns.items():
+            column.frombytes(np.ascontiguousarray(columns[name], self._types[name]).tobytes())
+
     def table(self) -> Columns:
         """What has been added."""
         return {

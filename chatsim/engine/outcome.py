@@ -175,6 +175,7 @@ class Outcome:
         it for that; -1: any), cause, time_s.
     ``endings`` (one row per tie that ended): time_s, user, other, blocks, effective_s (no gateway takes a message
         across it any more; NaN: never).
+    ``engine``: which engine has run, 'simpy' or 'compiled'; ``not_compiled``: what the compiled one does not cover.
     """
 
     scenario: Scenario
@@ -195,3 +196,5 @@ class Outcome:
     endings: Columns
     faults: Columns
     breaks: Columns
+    engine: str = "simpy"
+    not_compiled: tuple[str, ...] = ()

@@ -1,0 +1,247 @@
+"""What each job costs, decided when a worker turns to it."""
+
+from __future__ import annotations
+
+from chatsim.engine.compiled.clients import has_room_s, write
+from chatsim.engine.compiled.code import compiled
+from chatsim.engine.compiled.kinds import (
+    DISCARD,
+    J_FAN_OUT,
+    J_PUBLISH,
+    J_RECEIVE,
+    NO_CAUSE,
+    NO_TOUCH,
+    TOO_LARGE,
+    TOO_MANY,
+    TOUCH_BROKER,
+    TOUCH_COMMANDS,
+    TOUCH_SENDER,
+    TOUCH_SUBSCRIBERS,
+    TOUCH_TARGETS,
+)
+from chatsim.engine.compiled.places import position_of, row_of_channel
+from chatsim.engine.compiled.pools import link, place_of, tokens_of
+from chatsim.engine.compiled.rules import bus_copies, tokens_now, verdict
+from chatsim.engine.compiled.state import NONE, State
+from chatsim.engine.station import US
+from chatsim.rules.limits import ACCEPTED
+from chatsim.rules.limits import TOO_MANY as MANY
+from chatsim.rules.routing import GLOBAL_PER_RECIPIENT
+
+
+@compiled
+def begin(st: State, station: int, job: int, at_s: float) -> float:
+    """The cost of a job in us, decided at ``at_s``."""
+    kind = st.jobs[job].kind
+    if kind == J_FAN_OUT:
+        return begin_fan_out(st, station, job, at_s)
+    if kind == J_PUBLISH:
+        return begin_publish(st, station, job)
+    if kind == J_RECEIVE:
+        return begin_receive(st, station, job, at_s)
+    return float(st.jobs[job].cost_us * st.jobs[job].luck)
+
+
+@compiled
+def limit(st: State, message: int, gateway: int, at_s: float) -> int:
+    """Whether a gateway takes a message at ``at_s``; what it takes is counted against its sender."""
+    asked, size_bytes = st.asked[0], st.messages[message].size_bytes
+    if asked.messages_per_s == 0.0:
+        found = verdict(float(asked.burst), size_bytes, asked.messages_per_s, asked.message_max_bytes)
+        return NO_CAUSE if found == ACCEPTED else TOO_LARGE
+    row = tokens_of(st, gateway, st.messages[message].sender, at_s)
+    left = st.tokens[row]
+    tokens = tokens_now(left.left, at_s - left.since_s, asked.messages_per_s, asked.burst)
+    found = verdict(tokens, size_bytes, asked.messages_per_s, asked.message_max_bytes)
+    left.left, left.since_s = (tokens - 1.0 if found == ACCEPTED else tokens), at_s
+    if found == ACCEPTED:
+        return NO_CAUSE
+    return TOO_MANY if found == MANY else TOO_LARGE
+
+
+@compiled
+def begin_receive(st: State, station: int, job: int, at_s: float) -> float:
+    """A message is read and checked; its first commands, or a refusal, are written."""
+    asked, row = st.asked[0], st.jobs[job]
+    luck = st.messages[row.message].receive_luck
+    cause = limit(st, row.message, station, at_s)
+    row.cause = cause
+    if cause:
+        row.touch = TOUCH_SENDER
+        return float((asked.receive_us + asked.write_us) * luck)
+    row.touch = TOUCH_COMMANDS if asked.command_places else NO_TOUCH
+    return float((asked.receive_us + asked.command_us * row.commands) * luck)
+
+
+@compiled
+def begin_publish(st: State, station: int, job: int) -> float:
+    """A PUBLISH, or what another node has sent on: to those who subscribe now."""
+    asked = st.asked[0]
+    here = st.channel_first[row_of_channel(st, st.jobs[job].channel, station)]
+    pushes, first, last = 0, NONE, NONE
+    while here >= 0:
+        new = link(st, st.links[here].one, 0, 0.0)
+        if last >= 0:
+            st.links[last].next = new
+        else:
+            first = new
+        last = new
+        pushes += 1
+        here = st.links[here].next
+    row = st.jobs[job]
+    copies = 0 if row.pushed else bus_copies(asked.topology, asked.nodes)
+    row.first, row.count, row.commands, row.touch = first, pushes, copies, TOUCH_SUBSCRIBERS
+    own_us = asked.bus_receive_us if row.pushed else asked.publish_us
+    own_us += asked.stream_us
+    return float((own_us + asked.push_us * pushes + asked.bus_send_us * copies) * st.messages[row.message].publish_luck)
+
+
+@compiled
+def begin_fan_out(st: State, station: int, job: int, at_s: float) -> float:
+    """A gateway turns to a message for its sessions."""
+    asked = st.asked[0]
+    message, recipient, pushed = st.jobs[job].message, st.jobs[job].recipient, st.jobs[job].pushed
+    luck = st.push_luck[station, message] if st.stations[station].exponential else 1.0
+    parse_us = asked.parse_us if pushed else 0.0
+    read_push(st, job, station)
+    if asked.routing == GLOBAL_PER_RECIPIENT and pushed and not st.jobs[job].known:
+        st.jobs[job].asks, st.jobs[job].touch = 1, TOUCH_BROKER
+        return float((parse_us + asked.command_us) * luck)
+    if not (pushed and asked.shortcut and st.jobs[job].source == station):
+        if recipient >= 0:
+            nobody = find_sessions(st, station, job, message, recipient)
+        else:
+            nobody = find_members(st, station, job, message)
+        if nobody and pushed:
+            st.work[station, DISCARD] += 1
+            st.messages[message].discards += 1
+    st.jobs[job].touch = TOUCH_TARGETS if asked.flush_us > 0.0 else NO_TOUCH
+    blocked_us = 0.0
+    if st.stations[station].by_item:
+        blocked_us = write_targets(st, station, job, at_s, parse_us * luck, luck)
+    elif asked.blocks:
+        blocked_us = block_targets(st, station, job, at_s)
+    commands_us = 0.0  # of invitations into a new room: none in what is covered
+    return float((parse_us + commands_us + asked.write_us * st.jobs[job].count) * luck + blocked_us)
+
+
+@compiled
+def read_push(st: State, job: int, gateway: int) -> None:
+    """A gateway has read a push: it is owed no longer."""
+    row = st.jobs[job]
+    if row.node >= 0:
+        st.owed[row.node - st.asked[0].gateways, gateway] -= st.messages[row.message].size_bytes
+        row.node = NONE
+
+
+@compiled
+def add_target(st: State, job: int, session: int, position: int) -> None:
+    """One session more that a message is written to, with its user's place in the room, or -1."""
+    new = link(st, session, position, 0.0)
+    row = st.jobs[job]
+    if row.last >= 0:
+        st.links[row.last].next = new
+    else:
+        row.first = new
+    row.last = new
+    row.count += 1
+
+
+@compiled
+def own_session(st: State, message: int) -> int:
+    """The session in which a message is written: the one that its device has now."""
+    return int(st.clients[st.sessions[st.messages[message].session].client].session)
+
+
+@compiled
+def find_sessions(st: State, station: int, job: int, message: int, recipient: int) -> bool:
+    """The sessions of one user at a gateway, not the one that has written; whether there are none at all."""
+    asked = st.asked[0]
+    position, own = position_of(st, message, recipient), own_session(st, message)
+    nobody = True
+    session = st.users[recipient].first
+    while session >= 0:
+        if st.sessions[session].gateway == station:
+            nobody = False
+            if not (asked.own_devices and session == own):
+                add_target(st, job, session, position)
+        session = st.sessions[session].next_here
+    return nobody
+
+
+@compiled
+def find_members(st: State, station: int, job: int, message: int) -> bool:
+    """The sessions in a message's room at a gateway: others', then with copies the sender's; whether none is."""
+    asked, row = st.asked[0], st.messages[message]
+    place = place_of(st, row.room, station)
+    if place < 0 or st.places[place].count == 0:
+        return True
+    first = st.places[place].first
+    seat = first
+    while seat >= 0:
+        session, position = st.seats[seat].session, st.seats[seat].position
+        user = st.sessions[session].user
+        if user != row.sender:
+            add_target(st, job, session, position if row.room == row.meant else position_of(st, message, user))
+        seat = st.seats[seat].next
+    if not asked.own_devices:
+        return False
+    own, own_position = own_session(st, message), position_of(st, message, row.sender)
+    seat = first
+    while seat >= 0:
+        session = st.seats[seat].session
+        if st.sessions[session].user == row.sender and session != own:
+            add_target(st, job, session, own_position)
+        seat = st.seats[seat].next
+    return False
+
+
+@compiled
+def factor_of(st: State, message: int, position: int) -> float:
+    """The luck of a message's packet to the user at a place of its room."""
+    if position < 0 or not st.asked[0].jitters:
+        return 1.0
+    return float(st.factors[st.messages[message].offset + position])
+
+
+@compiled
+def write_targets(st: State, station: int, job: int, at_s: float, left_us: float, luck: float) -> float:
+    """Writes a message to its targets one after the other; how long that stands still."""
+    asked, slow, message = st.asked[0], st.stations[station].slow, st.jobs[job].message
+    write_us, flush_us, blocked_us = asked.write_us * luck, asked.flush_us, 0.0
+    target = st.jobs[job].first
+    while target >= 0:
+        session = st.links[target].one
+        left_us += write_us + flush_us
+        if asked.blocks:
+            waits_us = waits_for_room_us(st, station, message, session, at_s + left_us * slow * US)
+            left_us += waits_us
+            blocked_us += waits_us
+        write(st, message, session, at_s + left_us * slow * US, factor_of(st, message, st.links[target].two))
+        target = st.links[target].next
+    return blocked_us
+
+
+@compiled
+def block_targets(st: State, station: int, job: int, at_s: float) -> float:
+    """How long a worker stands still for targets to which it writes at the end of its tick."""
+    slow, message, blocked_us = st.stations[station].slow, st.jobs[job].message, 0.0
+    target = st.jobs[job].first
+    while target >= 0:
+        session = st.links[target].one
+        blocked_us += waits_for_room_us(st, station, message, session, at_s + blocked_us * slow * US)
+        st.sessions[session].unsent_bytes += st.messages[message].size_bytes
+        target = st.links[target].next
+    return blocked_us
+
+
+@compiled
+def waits_for_room_us(st: State, station: int, message: int, session: int, at_s: float) -> float:
+    """How long a worker stands still until a session's outbound queue has room: no work, but time of its tick."""
+    waits_s = has_room_s(st, session, st.messages[message].size_bytes) - at_s
+    if waits_s <= 0:
+        return 0.0
+    home = st.stations[station]
+    waits_us = waits_s / (US * home.slow)
+    home.item_us -= waits_us * home.slow
+    return float(waits_us)

@@ -1,0 +1,308 @@
+"""Presence keys, questions for them, and pushes: :mod:`chatsim.engine.presence`, :mod:`chatsim.engine.pushes`."""
+
+from __future__ import annotations
+
+from chatsim.engine.compiled.clients import send
+from chatsim.engine.compiled.code import compiled
+from chatsim.engine.compiled.events import at, soon
+from chatsim.engine.compiled.kinds import (
+    ASKED,
+    COMMAND,
+    E_ASKED,
+    E_COMES_BACK,
+    E_EXPIRES,
+    E_PUSH_AGAIN,
+    E_PUSH_ARRIVES,
+    E_PUSH_DUE,
+    E_PUSHES,
+    E_REFRESH,
+    J_ANSWERED,
+    J_ASKED,
+    J_NOTIFY,
+    J_REFRESH,
+    J_SIGN_IN,
+    J_SIGN_OUT,
+    J_STATE,
+    J_WRITE_KEY,
+    NOTIFY,
+    P_IGNORED,
+    P_UNDER_WAY,
+    P_WASTED,
+    PRESENCE,
+    STATE_READ,
+    TOUCH_ONE,
+)
+from chatsim.engine.compiled.places import node_of
+from chatsim.engine.compiled.pools import grown, link, new_job, unlink
+from chatsim.engine.compiled.rules import expires_s, is_due, is_taken, retry_after_s, user_channel
+from chatsim.engine.compiled.state import NEVER, NONE, State
+from chatsim.engine.compiled.stations import take_one
+from chatsim.rules.offline import MINUTE_S
+
+LATENCY, RETURNS, DELAY, LINK_AGAIN = range(4)
+DRAWS = 4
+"""Rows of ``user_draws`` for each push of a user."""
+AHEAD = 8
+"""Pushes of one user for which there must be draws beyond those that were sent."""
+
+
+@compiled
+def does(st: State, gateway: int, kind: int, work: int, cost_us: float, session: int, user: int) -> None:
+    """An item of work at a gateway."""
+    job = new_job(st, kind)
+    st.jobs[job].cost_us, st.jobs[job].session, st.jobs[job].user = cost_us, session, user
+    st.work[gateway, work] += 1
+    take_one(st, gateway, job)
+
+
+@compiled
+def request(st: State, kind: int, gateway: int, user: int, work: int, cost_us: float) -> int:
+    """A request of a gateway to a broker node about a user, with no reply so far."""
+    job = new_job(st, kind)
+    row = st.jobs[job]
+    row.gateway, row.user, row.work, row.cost_us, row.touch = gateway, user, work, cost_us, TOUCH_ONE
+    return job
+
+
+@compiled
+def end_request(st: State, station: int, job: int) -> None:
+    """A request has been answered: it counts, and the reply leaves, if there is one."""
+    work, times, reply = st.jobs[job].work, st.jobs[job].times, st.jobs[job].reply
+    st.work[station, work] += times
+    if reply >= 0:
+        send(st, station, st.jobs[job].gateway, reply)
+
+
+# ---------------------------------------------------------------------- presence
+
+
+@compiled
+def note_shown(st: State, user: int, change: int) -> None:
+    """What is shown of a user's presence changes."""
+    now = st.now[0]
+    now.shown += 1
+    if now.shown > len(st.shown):
+        st.shown = grown(st.shown)
+    row = st.shown[now.shown - 1]
+    row.time_s, row.user, row.change = now.time_s, user, change
+
+
+@compiled
+def write_key(st: State, user: int) -> bool:
+    """Writes a user's presence key, with its lifetime; whether it was not there."""
+    row = st.users[user]
+    new = row.shown == 0
+    gone_s = expires_s(st.now[0].time_s, st.asked[0].key_life_s)
+    row.shown, row.shown_until_s = 1, gone_s
+    if gone_s < st.asked[0].end_s:
+        at(st, gone_s, E_EXPIRES, user, NONE, NONE)
+    return bool(new)
+
+
+@compiled
+def expires(st: State, user: int) -> None:
+    """A key is gone unless it was written since."""
+    if st.users[user].shown and st.users[user].shown_until_s <= st.now[0].time_s:
+        st.users[user].shown = 0
+        note_shown(st, user, -1)
+
+
+@compiled
+def stands(st: State, user: int) -> None:
+    """A session of a user is online when the run starts."""
+    st.users[user].sessions += 1
+    if not st.users[user].shown:
+        note_shown(st, user, 1)
+    write_key(st, user)
+
+
+@compiled
+def sign_in(st: State, session: int) -> int:
+    """To the broker: a session's user is online."""
+    row = st.sessions[session]
+    return request(st, J_SIGN_IN, row.gateway, row.user, PRESENCE, st.asked[0].presence_us)
+
+
+@compiled
+def end_sign_in(st: State, station: int, job: int) -> None:
+    """A session more of a user counts; the first one changes what is shown."""
+    user = st.jobs[job].user
+    st.users[user].sessions += 1
+    if st.users[user].sessions > 0 and write_key(st, user):
+        note_shown(st, user, 1)
+    end_request(st, station, job)
+
+
+@compiled
+def sign_out(st: State, session: int) -> None:
+    """The gateway tells the broker that a session of a user is gone."""
+    row = st.sessions[session]
+    job = request(st, J_SIGN_OUT, row.gateway, row.user, PRESENCE, st.asked[0].presence_us)
+    send(st, row.gateway, node_of(st, user_channel(row.user)), job)
+
+
+@compiled
+def end_sign_out(st: State, station: int, job: int) -> None:
+    """A session less of a user counts; without any, the user is shown no longer."""
+    row = st.users[st.jobs[job].user]
+    row.sessions -= 1
+    if row.sessions <= 0 and row.shown:
+        row.shown = 0
+        note_shown(st, st.jobs[job].user, -1)
+    end_request(st, station, job)
+
+
+@compiled
+def refreshes(st: State, session: int) -> None:
+    """A session that lives has its user's key written again after a while."""
+    at(st, st.now[0].time_s + st.asked[0].refresh_s, E_REFRESH, session, NONE, NONE)
+
+
+@compiled
+def refresh(st: State, session: int) -> None:
+    """It is time to write the key of a session's user again."""
+    row = st.sessions[session]
+    if not (row.gone or row.cut):
+        does(st, row.gateway, J_REFRESH, COMMAND, st.asked[0].command_us, session, row.user)
+
+
+@compiled
+def end_refresh(st: State, station: int, job: int) -> None:
+    """The command to write a key again leaves."""
+    row = st.sessions[st.jobs[job].session]
+    if not (row.gone or row.cut):
+        write = request(st, J_WRITE_KEY, station, row.user, PRESENCE, st.asked[0].presence_us)
+        send(st, station, node_of(st, user_channel(row.user)), write)
+        refreshes(st, st.jobs[job].session)
+
+
+@compiled
+def end_write_key(st: State, station: int, job: int) -> None:
+    """A key is written again, if its user has a session."""
+    user = st.jobs[job].user
+    if st.users[user].sessions > 0 and write_key(st, user):
+        note_shown(st, user, 1)
+    end_request(st, station, job)
+
+
+@compiled
+def asks(st: State, session: int, user: int) -> None:
+    """A client asks whether somebody is online."""
+    at(st, st.now[0].time_s + st.sessions[session].link_s, E_ASKED, session, user, NONE)
+
+
+@compiled
+def asked_by(st: State, session: int, user: int) -> None:
+    """The question reaches the gateway."""
+    cost_us = st.asked[0].receive_us + st.asked[0].command_us
+    does(st, st.sessions[session].gateway, J_ASKED, ASKED, cost_us, session, user)
+
+
+@compiled
+def end_asked(st: State, station: int, job: int) -> None:
+    """The gateway asks the broker."""
+    costs, user = st.asked[0], st.jobs[job].user
+    reply = new_job(st, J_ANSWERED)
+    st.jobs[reply].cost_us = costs.parse_us + costs.write_us
+    state = request(st, J_STATE, station, user, STATE_READ, costs.lookup_us + costs.lookup_user_us)
+    st.jobs[state].reply = reply
+    send(st, station, node_of(st, user_channel(user)), state)
+
+
+@compiled
+def end_state(st: State, station: int, job: int) -> None:
+    """The broker says what is shown of a user, which may not be true."""
+    now, user = st.now[0], st.jobs[job].user
+    now.pulls += 1
+    if now.pulls > len(st.pulls):
+        st.pulls = grown(st.pulls)
+    row = st.pulls[now.pulls - 1]
+    row.time_s, row.user, row.shown, row.online = now.time_s, user, st.users[user].shown, st.users[user].online > 0
+    end_request(st, station, job)
+
+
+# ---------------------------------------------------------------------- pushes
+
+
+@compiled
+def pushes_for(st: State, user: int, message: int) -> None:
+    """A message waits in store for a user, who is to be notified where there is no session and nothing waits yet."""
+    row = st.users[user]
+    if row.waits_since_s <= row.came_s and row.held == 0:
+        row.waits_since_s = st.now[0].time_s
+        soon(st, E_PUSHES, user, message, NONE)
+
+
+@compiled
+def push_begins(st: State, user: int, message: int) -> None:
+    """From now on it takes a while until the user is notified."""
+    now_s = st.now[0].time_s
+    at(st, now_s + st.asked[0].push_after_s, E_PUSH_DUE, user, message, link(st, 0, 0, now_s))
+
+
+@compiled
+def push_is_due(st: State, user: int, message: int, stored: int) -> None:
+    """The user is notified, unless a session has started first."""
+    stored_s = st.links[stored].value
+    unlink(st, stored)
+    row, now = st.users[user], st.now[0]
+    if row.waits_since_s == stored_s:
+        row.waits_since_s = -float("inf")
+    if not is_due(row.held, row.came_s, stored_s):
+        return
+    number = now.pushed
+    now.pushed += 1
+    if now.pushed > len(st.pushed):
+        st.pushed = grown(st.pushed)
+    push = st.pushed[number]
+    push.user, push.message, push.due_s, push.tries = user, message, now.time_s, 0
+    push.sent_s, push.arrived_s, push.session, push.fate = NEVER, NEVER, NONE, P_UNDER_WAY
+    notify(st, number)
+
+
+@compiled
+def notify(st: State, number: int) -> None:
+    """The gateway that took the message hands a push to its provider."""
+    gateway = st.messages[st.pushed[number].message].gateway
+    does(st, gateway, J_NOTIFY, NOTIFY, st.asked[0].command_us, number, NONE)
+
+
+@compiled
+def end_notify(st: State, station: int, job: int) -> None:
+    """The provider takes a push, which is on its way to the device, or refuses it for now."""
+    now, asked, number = st.now[0], st.asked[0], st.jobs[job].session
+    st.pushed[number].tries += 1
+    minute = now.time_s // MINUTE_S
+    if minute != now.minute:
+        now.minute, now.taken = minute, 0
+    taken = is_taken(now.taken, asked.quota_per_min)
+    now.taken += taken
+    if not taken:
+        again_s = now.time_s + retry_after_s(asked.push_retry_s, st.pushed[number].tries)
+        at(st, again_s, E_PUSH_AGAIN, number, NONE, NONE)
+        return
+    st.pushed[number].sent_s = now.time_s
+    user = st.users[st.pushed[number].user]
+    draw = user.pushes
+    user.pushes += 1
+    now.most_pushes = max(now.most_pushes, user.pushes)
+    if DRAWS * draw >= len(st.user_draws):
+        now.overflowed = 1
+        return
+    latency_s = st.user_draws[DRAWS * draw + LATENCY, st.pushed[number].user]
+    at(st, now.time_s + latency_s, E_PUSH_ARRIVES, number, draw, NONE)
+
+
+@compiled
+def push_arrives(st: State, number: int, draw: int) -> None:
+    """A push reaches the device; its user may come back for it."""
+    push = st.pushed[number]
+    push.arrived_s = st.now[0].time_s
+    user = st.users[push.user]
+    if user.held > 0 or user.box_first < 0:
+        push.fate = P_WASTED
+        return
+    push.fate = P_IGNORED
+    if st.user_draws[DRAWS * draw + RETURNS, push.user] < st.asked[0].return_share:
+        delay_s = st.user_draws[DRAWS * draw + DELAY, push.user]
+        at(st, st.now[0].time_s + delay_s, E_COMES_BACK, number, NONE, NONE)

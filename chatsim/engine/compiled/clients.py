@@ -1,0 +1,317 @@
+"""Clients with and without a session, what ends for a message, and what is written to sessions and arrives."""
+
+from __future__ import annotations
+
+import math
+
+from chatsim.engine.compiled.code import compiled
+from chatsim.engine.compiled.events import at, soon
+from chatsim.engine.compiled.kinds import (
+    DELIVERED,
+    DUPLICATE,
+    E_DELIVERED,
+    E_GOODBYE,
+    E_LEAVES_NOW,
+    E_PACKET,
+    E_TRIES,
+    LEFT,
+    LOST,
+    NO_SESSION,
+    OUTBOUND_FULL,
+    REFUSED,
+    S_ABANDONED,
+    S_CLOSED,
+    S_LEFT,
+)
+from chatsim.engine.compiled.places import out_of_box, position_of
+from chatsim.engine.compiled.pools import free_job, grown, link, new_parcel, unlink, unlink_all
+from chatsim.engine.compiled.rules import pause_s, reconnect_draw
+from chatsim.engine.compiled.state import NEVER, NONE, State
+from chatsim.rules.reconnect import FULL_JITTER, SOCKETIO
+
+# ---------------------------------------------------------------------- how messages end
+
+
+@compiled
+def carried(st: State, message: int) -> None:
+    """One carrier of a message less is under way."""
+    row = st.messages[message]
+    row.under_way -= 1
+    if row.under_way == 0:
+        row.done_s = st.now[0].time_s
+
+
+@compiled
+def refuse(st: State, message: int, cause: int) -> None:
+    """A message that the system has not taken, and whose sender knows."""
+    row = st.messages[message]
+    if row.fate != DELIVERED:
+        row.fate, row.cause = REFUSED, cause
+    if row.under_way == 0:
+        row.done_s = st.now[0].time_s
+
+
+# ---------------------------------------------------------------------- clients
+
+
+@compiled
+def gives_up(st: State, client: int) -> None:
+    """A client will not be online any more: what waits for that is refused."""
+    person = st.clients[client]
+    person.hopeless = 1
+    here = person.first
+    person.first = person.last = NONE
+    while here >= 0:
+        person.waiting -= 1
+        refuse(st, st.links[here].one, NO_SESSION)
+        here = unlink(st, here)
+
+
+@compiled
+def tries_again(st: State, session: int) -> None:
+    """A client without its session waits, by its rule, and tries again; or there is no hope."""
+    asked, client, user = st.asked[0], st.sessions[session].client, st.sessions[session].user
+    draw = 0.5
+    if asked.reconnect in (SOCKETIO, FULL_JITTER):
+        draw = reconnect_draw(st, user, st.users[user].retries)
+        st.users[user].retries += 1
+    person = st.clients[client]
+    starts_s = st.now[0].time_s + pause_s(asked.reconnect, person.tries, draw, asked.reconnect_s, asked.reconnect_max_s)
+    if starts_s >= person.end_s or (asked.tries_max > 0 and person.tries >= asked.tries_max):
+        gives_up(st, client)
+    else:
+        at(st, starts_s, E_TRIES, session, NONE, NONE)
+
+
+@compiled
+def gone(st: State, session: int, fate: int) -> None:
+    """The client has no session any more, and why."""
+    row = st.sessions[session]
+    if row.online:
+        st.users[row.user].online -= 1
+    row.gone, row.online = 1, 0
+    row.left_s, row.fate = st.now[0].time_s, fate
+    if fate in (S_LEFT, S_ABANDONED):
+        gives_up(st, row.client)
+    else:
+        tries_again(st, session)
+
+
+@compiled
+def close(st: State, session: int) -> None:
+    """The gateway closes a session, at once on both sides."""
+    if not st.sessions[session].gone:
+        st.sessions[session].closed = 1
+        gone(st, session, S_CLOSED)
+        soon(st, E_GOODBYE, session, NONE, NONE)
+
+
+# ---------------------------------------------------------------------- what is written to sessions
+
+
+@compiled
+def note_row(st: State, message: int, session: int, written_s: float, cause: int) -> int:
+    """A message is written to a session, or lost there for a cause; its row."""
+    now = st.now[0]
+    number: int = now.rows
+    now.rows += 1
+    if now.rows > len(st.rows):
+        st.rows = grown(st.rows)
+    row = st.rows[number]
+    row.message, row.session, row.written_s, row.time_s = message, session, written_s, NEVER
+    row.fate, row.cause = (LOST if cause else NONE), cause
+    return number
+
+
+@compiled
+def lose_row(st: State, row: int, cause: int) -> None:
+    """What was written to a session never comes to it."""
+    st.rows[row].fate, st.rows[row].cause = LOST, cause
+
+
+@compiled
+def arrival_s(st: State, session: int, leaves_s: float, size_bytes: float, factor: float) -> float:
+    """When a packet arrives that its link can send from ``leaves_s`` on, and not before the last one."""
+    row = st.sessions[session]
+    drained_s = row.drained_s
+    drained_s = (drained_s if drained_s > leaves_s else leaves_s) + size_bytes / row.rate
+    row.drained_s = drained_s
+    row.downlink_s = max(row.downlink_s, drained_s + row.link_s * factor)
+    return float(row.downlink_s)
+
+
+@compiled
+def send_to_session(st: State, session: int, size_bytes: float, kind: int, two: int) -> None:
+    """Something else than a message is written to a session now: an event of this kind when it arrives."""
+    at(st, arrival_s(st, session, st.now[0].time_s, size_bytes, 1.0), kind, session, two, NONE)
+
+
+@compiled
+def write(st: State, message: int, session: int, leaves_s: float, factor: float) -> None:
+    """A gateway writes a message to a session at ``leaves_s``; where its queue is full, the policy acts."""
+    asked = st.asked[0]
+    row = st.sessions[session]
+    size_bytes = st.messages[message].size_bytes
+    if asked.checks and not row.closed:
+        waiting_bytes = row.unsent_bytes + size_bytes
+        if row.drained_s > leaves_s:
+            waiting_bytes += (row.drained_s - leaves_s) * row.rate
+        if waiting_bytes > asked.outbound_max_bytes:
+            note_row(st, message, session, leaves_s, OUTBOUND_FULL)
+            if asked.closes:
+                close(st, session)
+            return
+    number = note_row(st, message, session, leaves_s, 0)
+    if st.stations[row.gateway].by_item:
+        at(st, arrival_s(st, session, leaves_s, float(size_bytes), factor), E_DELIVERED, session, number, NONE)
+        return
+    if asked.checks:
+        row.unsent_bytes += size_bytes
+    pack_row(st, session, number, factor)
+
+
+@compiled
+def has_room_s(st: State, session: int, size_bytes: int) -> float:
+    """When a session's queue has room for so many bytes more; an empty one always has."""
+    row = st.sessions[session]
+    free_bytes = st.asked[0].outbound_max_bytes - row.unsent_bytes - size_bytes
+    return float(row.drained_s - max(free_bytes, 0.0) / row.rate)
+
+
+@compiled
+def transmit(st: State, session: int, first: int) -> None:
+    """What a tick wrote to one session goes down its link as one packet, with the luck of the first message."""
+    st.sessions[session].unsent_bytes = 0.0
+    size_bytes = 0
+    here = first
+    while here >= 0:
+        size_bytes += st.messages[st.rows[st.links[here].one].message].size_bytes
+        here = st.links[here].next
+    arrives_s = arrival_s(st, session, st.now[0].time_s, float(size_bytes), st.links[first].value)
+    at(st, arrives_s, E_PACKET, session, first, NONE)
+
+
+# ---------------------------------------------------------------------- parcels
+
+
+@compiled
+def parcel_for(st: State, station: int, place: int, to_session: int) -> int:
+    """The parcel in which things leave a station for a place at this instant; a new one is the last to leave."""
+    home = st.stations[station]
+    if not home.ending and home.parcel < 0:
+        at(st, st.now[0].time_s, E_LEAVES_NOW, station, NONE, NONE)
+    parcel = st.sessions[place].parcel if to_session else st.parcel_of[station * len(st.stations) + place]
+    if parcel >= 0:
+        return int(parcel)
+    parcel = new_parcel(st, place, to_session)
+    if to_session:
+        st.sessions[place].parcel = parcel
+    else:
+        st.parcel_of[station * len(st.stations) + place] = parcel
+    if home.parcel >= 0:
+        st.parcels[home.parcel_last].next = parcel
+    else:
+        home.parcel = parcel
+    home.parcel_last = parcel
+    return int(parcel)
+
+
+@compiled
+def pack_row(st: State, session: int, row: int, factor: float) -> None:
+    """A message leaves a gateway for a session."""
+    parcel = parcel_for(st, st.sessions[session].gateway, session, 1)
+    new = link(st, row, 0, factor)
+    if st.parcels[parcel].first >= 0:
+        st.links[st.parcels[parcel].last].next = new
+    else:
+        st.parcels[parcel].first = new
+    st.parcels[parcel].last = new
+
+
+@compiled
+def send(st: State, station: int, place: int, job: int) -> None:
+    """A job leaves a station for another one; it travels with all that leaves for it at this instant."""
+    parcel = parcel_for(st, station, place, 0)
+    st.jobs[job].next = NONE
+    if st.parcels[parcel].first >= 0:
+        st.jobs[st.parcels[parcel].last].next = job
+    else:
+        st.parcels[parcel].first = job
+    st.parcels[parcel].last = job
+    st.parcels[parcel].count += 1
+
+
+# ---------------------------------------------------------------------- what arrives
+
+
+@compiled
+def is_among(st: State, here: int, message: int) -> bool:
+    """Whether a list of links has a message."""
+    while here >= 0:
+        if st.links[here].one == message:
+            return True
+        here = st.links[here].next
+    return False
+
+
+@compiled
+def was_synced(st: State, session: int, message: int) -> bool:
+    """Whether a message came with the welcome of a session."""
+    row = st.sessions[session]
+    if message > row.synced_max:
+        return False
+    for place in range(row.synced, row.synced + row.synced_count):  # noqa: SIM110
+        if st.missed[place] == message:
+            return True
+    return False
+
+
+@compiled
+def arrives(st: State, session: int, row: int) -> None:
+    """A message reaches a session. Now, and not before, it is delivered."""
+    receiver = st.sessions[session]
+    if receiver.gone:
+        lose_row(st, row, LEFT)
+        return
+    message = st.rows[row].message
+    if receiver.live:
+        new = link(st, message, 0, 0.0)
+        st.links[new].next = receiver.live_first
+        receiver.live_first = new
+    elif receiver.synced_count and was_synced(st, session, message):
+        st.rows[row].fate = DUPLICATE
+    received(st, row, message, session)
+
+
+@compiled
+def packet_arrives(st: State, session: int, first: int) -> None:
+    """All messages of a packet reach a session."""
+    while first >= 0:
+        arrives(st, session, st.links[first].one)
+        first = unlink(st, first)
+
+
+@compiled
+def received(st: State, row: int, message: int, session: int) -> None:
+    """A session has a message; its user need not read it later."""
+    st.rows[row].time_s = st.now[0].time_s
+    if not st.asked[0].keeps_missed:
+        return
+    user = st.sessions[session].user
+    if not out_of_box(st, user, message) and math.isnan(st.messages[message].stored_s):
+        position = position_of(st, message, user)
+        if position >= 0:
+            st.early[st.messages[message].offset + position] = 1
+
+
+@compiled
+def forget_live(st: State, session: int) -> None:
+    """A session is online: what came live before that need not be known any more."""
+    unlink_all(st, st.sessions[session].live_first)
+    st.sessions[session].live, st.sessions[session].live_first = 0, NONE
+
+
+@compiled
+def done_with(st: State, job: int) -> None:
+    """A job is over."""
+    free_job(st, job)

@@ -1,0 +1,53 @@
+"""Numbers for what is in the tables of a compiled run: kinds of events, jobs, queries and stations; work and fates."""
+
+from __future__ import annotations
+
+from chatsim.engine.outcome import Cause, Fate, PushFate, SessionFate, Work
+
+GATEWAY_TIER, NODE_TIER, DATABASE_TIER = range(3)
+
+(
+    E_TRACE, E_LOGIN, E_CONNECTED, E_SHED, E_TIMES_OUT, E_LEAVE, E_GOODBYE, E_NOTICED, E_WELCOMED, E_TRIES, E_MESSAGE,
+    E_UPLINK, E_TOLD, E_DELIVERED, E_PACKET, E_ARRIVES, E_ITEM_DONE, E_TICK_DONE, E_LEAVES_NOW, E_REFRESHES, E_REFRESH,
+    E_EXPIRES, E_ASKS, E_ASKED, E_PUSHES, E_PUSH_DUE, E_PUSH_AGAIN, E_PUSH_ARRIVES, E_COMES_BACK,
+) = range(29)  # fmt: skip
+
+(
+    J_LOGIN, J_CLOSE, J_RECEIVE, J_STORE_AFTER, J_QUERY, J_REPLY, J_STORED, J_SYNCED, J_LOOKED_UP, J_REFRESH, J_ASKED,
+    J_ANSWERED, J_NOTIFY, J_SUBSCRIBE, J_UPDATE, J_SIGN_IN, J_SIGN_OUT, J_WRITE_KEY, J_STATE, J_PUBLISH, J_FAN_OUT,
+    J_LOOK_UP, J_STORE, J_SYNC,
+) = range(24)  # fmt: skip
+
+Q_SUBSCRIBED = 0
+
+NO_TOUCH, TOUCH_ONE, TOUCH_BROKER, TOUCH_SENDER, TOUCH_COMMANDS, TOUCH_SUBSCRIBERS, TOUCH_TARGETS = range(7)
+"""What connections a job writes to."""
+
+STORE_BEFORE, STORE_BESIDE, STORE_AFTER, STORE_NEVER = range(4)
+STORE_NUMBERS = {"before": STORE_BEFORE, "beside": STORE_BESIDE, "after": STORE_AFTER, "never": STORE_NEVER}
+
+(
+    RECEIVE, COMMAND, PARSE, WRITE, LOGIN, CLOSE, DISCARD, PUBLISH, PUSH, BUS, SUBSCRIBE, LOOKUP, UPDATE, STORE,
+    RECOVER, REFUSAL,
+    _RELATION, _TOKEN, _JOIN, _LIST, STATE_READ, _SEARCH, _MEMBERS, PRESENCE, ASKED, _NOTICE, _NOTICE_PUBLISH,
+    _NOTICE_PUSH, _NOTICE_BUS, _RECEIPT, NOTIFY, _ACK,
+) = (int(work) for work in Work)  # fmt: skip
+
+DELIVERED, READ_LATER, LOST, REFUSED, IN_FLIGHT, DUPLICATE = (
+    int(fate) for fate in (Fate.DELIVERED, Fate.READ_LATER, Fate.LOST, Fate.REFUSED, Fate.IN_FLIGHT, Fate.DUPLICATE)
+)
+NO_CAUSE, LEFT, OUTBOUND_FULL, NO_SESSION, TOO_MANY, TOO_LARGE, NOT_BUFFERED = (
+    int(cause)
+    for cause in (
+        Cause.NONE, Cause.LEFT, Cause.OUTBOUND_FULL, Cause.NO_SESSION, Cause.TOO_MANY, Cause.TOO_LARGE,
+        Cause.NOT_BUFFERED,
+    )
+)  # fmt: skip
+S_ONLINE, S_LEFT, S_CLOSED, S_ABANDONED, S_REFUSED, S_CONNECTING, S_FAILED = (
+    int(fate)
+    for fate in (
+        SessionFate.ONLINE, SessionFate.LEFT, SessionFate.CLOSED, SessionFate.ABANDONED, SessionFate.REFUSED,
+        SessionFate.CONNECTING, SessionFate.FAILED,
+    )
+)  # fmt: skip
+P_UNDER_WAY, P_IGNORED, P_BROUGHT_BACK, P_WASTED = (int(fate) for fate in PushFate)

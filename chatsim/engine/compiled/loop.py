@@ -1,0 +1,318 @@
+"""The event loop: what is soon, then what is first on the heap, until the end, or until Python is needed."""
+
+from __future__ import annotations
+
+from chatsim.engine.compiled import chat, messages, sessions
+from chatsim.engine.compiled.chat import AHEAD, DRAWS
+from chatsim.engine.compiled.clients import arrives, packet_arrives
+from chatsim.engine.compiled.code import compiled, entry
+from chatsim.engine.compiled.events import at, drop_first, soon
+from chatsim.engine.compiled.kinds import (
+    E_ARRIVES,
+    E_ASKED,
+    E_ASKS,
+    E_COMES_BACK,
+    E_CONNECTED,
+    E_DELIVERED,
+    E_EXPIRES,
+    E_GOODBYE,
+    E_ITEM_DONE,
+    E_LEAVE,
+    E_LEAVES_NOW,
+    E_LOGIN,
+    E_MESSAGE,
+    E_NOTICED,
+    E_PACKET,
+    E_PUSH_AGAIN,
+    E_PUSH_ARRIVES,
+    E_PUSH_DUE,
+    E_PUSHES,
+    E_REFRESH,
+    E_REFRESHES,
+    E_SHED,
+    E_TICK_DONE,
+    E_TIMES_OUT,
+    E_TOLD,
+    E_TRACE,
+    E_TRIES,
+    E_UPLINK,
+    E_WELCOMED,
+    J_ASKED,
+    J_CLOSE,
+    J_FAN_OUT,
+    J_LOGIN,
+    J_LOOK_UP,
+    J_LOOKED_UP,
+    J_NOTIFY,
+    J_PUBLISH,
+    J_QUERY,
+    J_RECEIVE,
+    J_REFRESH,
+    J_REPLY,
+    J_SIGN_IN,
+    J_SIGN_OUT,
+    J_STATE,
+    J_STORE,
+    J_STORE_AFTER,
+    J_STORED,
+    J_SUBSCRIBE,
+    J_SYNC,
+    J_SYNCED,
+    J_UPDATE,
+    J_WRITE_KEY,
+    PARSE,
+)
+from chatsim.engine.compiled.places import change_subscription, node_to_hear
+from chatsim.engine.compiled.pools import free_batch, free_job
+from chatsim.engine.compiled.rules import standing_channel
+from chatsim.engine.compiled.state import NONE, State
+from chatsim.engine.compiled.stations import arrive, flush, ready, release, wake
+
+DONE, MORE, NEEDS_SESSIONS, NEEDS_DRAWS, UNCOVERED = range(5)
+"""Why :func:`go_on` comes back: the run is over, or it has more to do; tables that only Python can fill are too small;
+something has happened that is not covered."""
+
+
+@entry
+def start(st: State, standing: int) -> None:
+    """The state at time 0: gateways subscribed, sessions that began before the run online."""
+    asked = st.asked[0]
+    if asked.has_broker:
+        for gateway in range(asked.gateways):
+            channel = standing_channel(asked.routing, gateway)
+            if channel >= 0:
+                change_subscription(st, node_to_hear(st, channel, gateway), channel, gateway, 1)
+    for session in range(standing):
+        sessions.standing(st, session)
+    if len(st.trace):
+        soon(st, E_TRACE, -1, NONE, NONE)
+
+
+@entry
+def go_on(st: State, steps: int) -> int:
+    """Runs so many events, or fewer; why it comes back."""
+    now, end_s = st.now[0], st.asked[0].end_s
+    for _ in range(steps):
+        if now.overflowed:
+            return UNCOVERED
+        if now.sessions >= len(st.sessions):
+            return NEEDS_SESSIONS
+        if st.asked[0].pushes_kept and DRAWS * (now.most_pushes + AHEAD) > len(st.user_draws):
+            return NEEDS_DRAWS
+        if now.soon:
+            event = st.soon[now.soon_first]
+            kind, one, two, three = event.kind, event.one, event.two, event.three
+            now.soon -= 1
+            now.soon_first = (now.soon_first + 1) % len(st.soon)
+        else:
+            if now.heap == 0 or st.heap[0].time_s >= end_s:
+                now.time_s = end_s
+                return DONE
+            event = st.heap[0]
+            now.time_s, kind, one, two, three = event.time_s, event.kind, event.one, event.two, event.three
+            drop_first(st)
+        happens(st, kind, one, two, three)
+    return MORE
+
+
+@compiled
+def happens(st: State, kind: int, one: int, two: int, three: int) -> None:
+    """An event happens."""
+    if kind == E_DELIVERED:
+        arrives(st, one, two)
+    elif kind == E_ARRIVES:
+        arrive(st, one)
+    elif kind == E_TICK_DONE:
+        tick_done(st, one)
+    elif kind == E_ITEM_DONE:
+        item_done(st, one)
+    elif kind == E_PACKET:
+        packet_arrives(st, one, two)
+    elif kind == E_LEAVES_NOW:
+        flush(st, one)
+    elif kind in (E_TRACE, E_MESSAGE, E_UPLINK, E_TOLD):
+        message_happens(st, kind, one, two)
+    elif kind <= E_TRIES:
+        session_happens(st, kind, one, two)
+    else:
+        chat_happens(st, kind, one, two, three)
+
+
+@compiled
+def message_happens(st: State, kind: int, one: int, two: int) -> None:
+    """A row of the trace begins, or a message comes on."""
+    if kind == E_TRACE:
+        trace_goes_on(st, one)
+    elif kind == E_MESSAGE:
+        messages.begins(st, one)
+    elif kind == E_UPLINK:
+        messages.comes_up(st, one, two)
+    elif not st.sessions[one].gone:
+        st.messages[two].told_s = st.now[0].time_s
+
+
+@compiled
+def trace_goes_on(st: State, row: int) -> None:
+    """A row of the trace begins now (-1: none yet), and the next one is set to its time."""
+    if row >= 0 and st.trace[row].kind >= 0:
+        soon(st, st.trace[row].kind, st.trace[row].number, NONE, NONE)
+    if row + 1 < len(st.trace):
+        at(st, st.trace[row + 1].time_s, E_TRACE, row + 1, NONE, NONE)
+
+
+@compiled
+def session_happens(st: State, kind: int, session: int, two: int) -> None:
+    """Something happens to a session."""
+    if kind == E_LOGIN:
+        sessions.login(st, session)
+    elif kind == E_CONNECTED:
+        sessions.connected(st, session)
+    elif kind == E_SHED:
+        sessions.shed(st, session)
+    elif kind == E_TIMES_OUT:
+        sessions.times_out(st, session)
+    elif kind == E_LEAVE:
+        sessions.leaves(st, session)
+    elif kind == E_GOODBYE:
+        sessions.goodbye(st, session, two)
+    elif kind == E_NOTICED:
+        sessions.noticed(st, session)
+    elif kind == E_WELCOMED:
+        sessions.welcomed(st, session, two)
+    else:
+        sessions.tries(st, session)
+
+
+@compiled
+def chat_happens(st: State, kind: int, one: int, two: int, three: int) -> None:
+    """Something happens to presence, or else to a push."""
+    if kind == E_REFRESHES:
+        chat.refreshes(st, one)
+    elif kind == E_REFRESH:
+        chat.refresh(st, one)
+    elif kind == E_EXPIRES:
+        chat.expires(st, one)
+    elif kind == E_ASKS:
+        chat.asks(st, one, two)
+    elif kind == E_ASKED:
+        chat.asked_by(st, one, two)
+    else:
+        push_happens(st, kind, one, two, three)
+
+
+@compiled
+def push_happens(st: State, kind: int, one: int, two: int, three: int) -> None:
+    """Something happens to a push."""
+    if kind == E_PUSHES:
+        chat.push_begins(st, one, two)
+    elif kind == E_PUSH_DUE:
+        chat.push_is_due(st, one, two, three)
+    elif kind == E_PUSH_AGAIN:
+        chat.notify(st, one)
+    elif kind == E_PUSH_ARRIVES:
+        chat.push_arrives(st, one, two)
+    elif kind == E_COMES_BACK:
+        sessions.comes_back(st, one)
+
+
+@compiled
+def item_done(st: State, batch: int) -> None:
+    """With ``flush = "item"`` the first job of a batch that is still there leaves."""
+    station, job = st.batches[batch].station, st.batches[batch].first
+    st.batches[batch].first = st.jobs[job].next
+    st.stations[station].ending = 1
+    end(st, station, job)
+    flush(st, station)
+    st.stations[station].ending = 0
+
+
+@compiled
+def tick_done(st: State, batch: int) -> None:
+    """What the tick did leaves, with ``flush = "item"`` its last job; the worker is free again."""
+    station, job = st.batches[batch].station, st.batches[batch].first
+    free_batch(st, batch)
+    home = st.stations[station]
+    home.ending = 1
+    while job >= 0:
+        following = st.jobs[job].next
+        end(st, station, job)
+        job = following
+    flush(st, station)
+    home.ending = 0
+    if home.host >= 0:
+        release(st, home.host)
+    if home.length and not home.waits:
+        ready(st, station, 0)
+        if home.host >= 0:
+            wake(st, station)
+    else:
+        home.idle += 1
+
+
+@compiled
+def end(st: State, station: int, job: int) -> None:
+    """A job leaves its station, and is over unless it travels on."""
+    kind = st.jobs[job].kind
+    if kind == J_FAN_OUT:
+        messages.end_fan_out(st, station, job)
+    elif kind == J_PUBLISH:
+        messages.end_publish(st, station, job)
+    elif kind == J_RECEIVE:
+        messages.end_receive(st, station, job)
+    elif kind == J_STORE:
+        messages.end_store(st, station, job)
+    elif kind == J_STORED:
+        messages.end_stored(st, station, job)
+    elif kind == J_LOOK_UP:
+        messages.end_look_up(st, station, job)
+    elif kind == J_LOOKED_UP:
+        messages.end_looked_up(st, station, job)
+    elif kind == J_STORE_AFTER:
+        messages.end_store_after(st, station, job)
+    elif kind in (J_LOGIN, J_CLOSE, J_QUERY, J_REPLY, J_SYNC, J_SYNCED, J_SUBSCRIBE, J_UPDATE):
+        end_for_session(st, kind, station, job)
+    else:
+        end_for_chat(st, kind, station, job)
+    free_job(st, job)
+
+
+@compiled
+def end_for_session(st: State, kind: int, station: int, job: int) -> None:
+    """A job of a session's life leaves its station."""
+    if kind == J_LOGIN:
+        sessions.end_login(st, station, job)
+    elif kind == J_CLOSE:
+        sessions.end_close(st, station, job)
+    elif kind == J_QUERY:
+        sessions.end_query(st, station, job)
+    elif kind == J_REPLY:
+        sessions.end_reply(st, station, job)
+    elif kind == J_SYNC:
+        sessions.end_sync(st, station, job)
+    elif kind == J_SYNCED:
+        sessions.end_synced(st, station, job)
+    elif kind == J_SUBSCRIBE:
+        sessions.end_subscribe(st, station, job)
+    else:
+        sessions.end_update(st, station, job)
+
+
+@compiled
+def end_for_chat(st: State, kind: int, station: int, job: int) -> None:
+    """A job of presence or of a push leaves its station."""
+    if kind == J_REFRESH:
+        chat.end_refresh(st, station, job)
+    elif kind == J_WRITE_KEY:
+        chat.end_write_key(st, station, job)
+    elif kind == J_SIGN_IN:
+        chat.end_sign_in(st, station, job)
+    elif kind == J_SIGN_OUT:
+        chat.end_sign_out(st, station, job)
+    elif kind == J_ASKED:
+        chat.end_asked(st, station, job)
+    elif kind == J_STATE:
+        chat.end_state(st, station, job)
+    elif kind == J_NOTIFY:
+        chat.end_notify(st, station, job)
+    else:
+        st.work[station, PARSE] += 1

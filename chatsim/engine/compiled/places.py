@@ -1,0 +1,322 @@
+"""Where things are: who is held where, in which rooms, who subscribes to what, and what waits for whom."""
+
+from __future__ import annotations
+
+from chatsim.engine.compiled.code import compiled
+from chatsim.engine.compiled.kinds import DATABASE_TIER, NODE_TIER
+from chatsim.engine.compiled.pools import grown, link, place_made, place_of, unlink
+from chatsim.engine.compiled.rules import (
+    publish_node,
+    publishes_per_recipient,
+    room_channel,
+    subscribe_node,
+    user_channel,
+)
+from chatsim.engine.compiled.state import NONE, State
+from chatsim.rules.routing import CLUSTER, PRESENCE_CHANNELS, ROOM, USER
+
+
+@compiled
+def node_of(st: State, channel: int) -> int:
+    """The station of the broker node that takes a PUBLISH on a channel, or holds the keys of its user or room."""
+    asked = st.asked[0]
+    return int(asked.gateways + publish_node(channel, asked.topology, asked.nodes))
+
+
+@compiled
+def node_to_hear(st: State, channel: int, gateway: int) -> int:
+    """The station of the broker node at which a gateway subscribes to a channel."""
+    asked = st.asked[0]
+    return int(asked.gateways + subscribe_node(channel, gateway, asked.topology, asked.nodes))
+
+
+@compiled
+def database(st: State) -> int:
+    """The station of the database."""
+    return int(st.asked[0].gateways + st.asked[0].nodes)
+
+
+@compiled
+def store_of_room(st: State, room: int) -> int:
+    """The station where messages of a room are stored."""
+    return database(st) if st.asked[0].store_in_database else node_of(st, room_channel(room))
+
+
+@compiled
+def store_of_user(st: State, user: int) -> int:
+    """The station where what a user has missed is read."""
+    return database(st) if st.asked[0].store_in_database else node_of(st, user_channel(user))
+
+
+@compiled
+def link_s(st: State, station: int, place: int) -> float:
+    """The time of one way between two stations."""
+    far = st.stations[station].tier == DATABASE_TIER or st.stations[place].tier == DATABASE_TIER
+    return float(st.asked[0].database_link_s if far else st.asked[0].broker_link_s)
+
+
+# ---------------------------------------------------------------------- channels
+
+
+@compiled
+def row_of_channel(st: State, channel: int, node: int) -> int:
+    """The row of a channel at a broker node: the global one, those of users, of rooms, of gateways, of presence."""
+    asked = st.asked[0]
+    every = asked.users + asked.total_rooms + asked.users
+    row = 0
+    if channel >= PRESENCE_CHANNELS:
+        row = 1 + every + asked.gateways + channel - PRESENCE_CHANNELS
+    elif channel > 0:
+        kind, number = (channel - 1) % 3, (channel - 1) // 3
+        row = 1 + number + (0 if kind == 0 else asked.users if kind == 1 else every)
+    if asked.topology == CLUSTER:
+        row += (node - asked.gateways) * (1 + every + asked.gateways)
+    return int(row)
+
+
+@compiled
+def change_subscription(st: State, node: int, channel: int, gateway: int, change: int) -> None:
+    """A gateway subscribes (+1) to a channel at a node or unsubscribes (-1), and that is noted."""
+    row = row_of_channel(st, channel, node)
+    before, here = NONE, st.channel_first[row]
+    while here >= 0 and st.links[here].one != gateway:
+        before, here = here, st.links[here].next
+    if change > 0 and here < 0:
+        new = link(st, gateway, 0, 0.0)
+        if before >= 0:
+            st.links[before].next = new
+        else:
+            st.channel_first[row] = new
+    elif change < 0 and here >= 0:
+        following = unlink(st, here)
+        if before >= 0:
+            st.links[before].next = following
+        else:
+            st.channel_first[row] = following
+    note = st.now[0].subscriptions
+    st.now[0].subscriptions += 1
+    if st.now[0].subscriptions > len(st.subscriptions):
+        st.subscriptions = grown(st.subscriptions)
+    st.subscriptions[note].time_s = st.now[0].time_s
+    st.subscriptions[note].node, st.subscriptions[note].change = node, change
+
+
+# ---------------------------------------------------------------------- rooms
+
+
+@compiled
+def members_here(st: State, room: int, gateway: int) -> int:
+    """How many sessions of a gateway are in a room."""
+    place = place_of(st, room, gateway)
+    return 0 if place < 0 else st.places[place].count
+
+
+@compiled
+def into(st: State, session: int, room: int, position: int) -> bool:
+    """A session comes into a room at its gateway, behind those who are there; whether it is the first one."""
+    place = place_made(st, room, st.sessions[session].gateway)
+    first = st.places[place].count == 0
+    now = st.now[0]
+    row = now.free_seat
+    if row >= 0:
+        now.free_seat = st.seats[row].next
+    else:
+        row = now.seats
+        now.seats += 1
+        if now.seats > len(st.seats):
+            st.seats = grown(st.seats)
+    last = st.places[place].last
+    seat = st.seats[row]
+    seat.session, seat.position, seat.room, seat.place, seat.next_own = session, position, room, place, NONE
+    seat.previous, seat.next = last, NONE
+    if last >= 0:
+        st.seats[last].next = row
+    else:
+        st.places[place].first = row
+    st.places[place].last = row
+    st.places[place].count += 1
+    if st.sessions[session].seat_last >= 0:
+        st.seats[st.sessions[session].seat_last].next_own = row
+    else:
+        st.sessions[session].seat_first = row
+    st.sessions[session].seat_last = row
+    return bool(first)
+
+
+@compiled
+def out_of(st: State, row: int) -> bool:
+    """A session leaves its seat in a room; whether it was the last one there at its gateway."""
+    seat = st.seats[row]
+    place, previous, following = seat.place, seat.previous, seat.next
+    if previous >= 0:
+        st.seats[previous].next = following
+    else:
+        st.places[place].first = following
+    if following >= 0:
+        st.seats[following].previous = previous
+    else:
+        st.places[place].last = previous
+    st.places[place].count -= 1
+    seat.next = st.now[0].free_seat
+    st.now[0].free_seat = row
+    return bool(st.places[place].count == 0)
+
+
+@compiled
+def sessions_here(st: State, user: int, gateway: int) -> int:
+    """How many sessions of a user a gateway has taken on."""
+    count = 0
+    session = st.users[user].first
+    while session >= 0:
+        count += st.sessions[session].gateway == gateway
+        session = st.sessions[session].next_here
+    return count
+
+
+@compiled
+def join(st: State, session: int) -> int:
+    """Takes a session on at its gateway; a list of the channels to which that must now subscribe."""
+    user, gateway = st.sessions[session].user, st.sessions[session].gateway
+    st.sessions[session].registered = 1
+    person = st.users[user]
+    person.held += 1
+    person.came_s = st.now[0].time_s
+    st.sessions[session].next_here = NONE
+    if person.last >= 0:
+        st.sessions[person.last].next_here = session
+    else:
+        person.first = session
+    person.last = session
+    first, last = NONE, NONE
+    routing = st.asked[0].routing
+    if routing == USER and sessions_here(st, user, gateway) == 1:
+        first = last = link(st, user_channel(user), 0, 0.0)
+    if not publishes_per_recipient(routing):
+        for own in range(st.own_start[user], st.own_start[user + 1]):
+            if into(st, session, st.own_room[own], st.own_place[own]) and routing == ROOM:
+                new = link(st, room_channel(st.own_room[own]), 0, 0.0)
+                if last >= 0:
+                    st.links[last].next = new
+                else:
+                    first = new
+                last = new
+    return first
+
+
+@compiled
+def part(st: State, session: int) -> int:
+    """Takes a session off; a list of the channels that its gateway no longer needs."""
+    user, gateway = st.sessions[session].user, st.sessions[session].gateway
+    person = st.users[user]
+    person.held -= 1
+    before, here = NONE, person.first
+    while here != session:
+        before, here = here, st.sessions[here].next_here
+    following = st.sessions[session].next_here
+    if before >= 0:
+        st.sessions[before].next_here = following
+    else:
+        person.first = following
+    if following < 0:
+        person.last = before
+    first, last = NONE, NONE
+    if st.asked[0].routing == USER and sessions_here(st, user, gateway) == 0:
+        first = last = link(st, user_channel(user), 0, 0.0)
+    seat = st.sessions[session].seat_first
+    while seat >= 0:
+        following, room = st.seats[seat].next_own, st.seats[seat].room
+        if out_of(st, seat) and st.asked[0].routing == ROOM:
+            new = link(st, room_channel(room), 0, 0.0)
+            if last >= 0:
+                st.links[last].next = new
+            else:
+                first = new
+            last = new
+        seat = following
+    st.sessions[session].seat_first = st.sessions[session].seat_last = NONE
+    return first
+
+
+@compiled
+def position_of(st: State, message: int, user: int) -> int:
+    """A user's place in the room that a message is meant for, or -1."""
+    room = st.rooms[st.messages[message].meant]
+    low, high = room.start, room.end
+    while low < high:
+        middle = (low + high) // 2
+        if st.member[middle] < user:
+            low = middle + 1
+        else:
+            high = middle
+    return int(low - room.start) if low < room.end and st.member[low] == user else NONE
+
+
+@compiled
+def hearers(st: State, message: int) -> int:
+    """How many users are in the room in which a message is broadcast, the sender where its devices get copies."""
+    room = st.rooms[st.messages[message].room]
+    return int(room.end - room.start - 1 + st.asked[0].own_devices)
+
+
+# ---------------------------------------------------------------------- registry
+
+
+@compiled
+def register(st: State, user: int, gateway: int, change: int) -> None:
+    """The registry counts one session more or less of a user on a gateway."""
+    before, here = NONE, st.users[user].registered
+    while here >= 0 and st.links[here].one != gateway:
+        before, here = here, st.links[here].next
+    if here < 0:
+        new = link(st, gateway, change, 0.0)
+        if before >= 0:
+            st.links[before].next = new
+        else:
+            st.users[user].registered = new
+        return
+    st.links[here].two += change
+    if st.links[here].two == 0:
+        following = unlink(st, here)
+        if before >= 0:
+            st.links[before].next = following
+        else:
+            st.users[user].registered = following
+
+
+# ---------------------------------------------------------------------- what waits in store
+
+
+@compiled
+def into_box(st: State, user: int, message: int) -> None:
+    """A message waits in store for a user."""
+    new = link(st, message, 0, 0.0)
+    last = st.users[user].box_last
+    if last >= 0:
+        st.links[last].next = new
+    else:
+        st.users[user].box_first = new
+    st.users[user].box_last = new
+
+
+@compiled
+def out_of_box(st: State, user: int, message: int) -> bool:
+    """A message waits for a user no longer; whether it did."""
+    before, here = NONE, st.users[user].box_first
+    while here >= 0 and st.links[here].one != message:
+        before, here = here, st.links[here].next
+    if here < 0:
+        return False
+    following = unlink(st, here)
+    if before >= 0:
+        st.links[before].next = following
+    else:
+        st.users[user].box_first = following
+    if following < 0:
+        st.users[user].box_last = before
+    return True
+
+
+@compiled
+def is_node(st: State, station: int) -> bool:
+    """Whether a station is a broker node."""
+    return bool(st.stations[station].tier == NODE_TIER)

@@ -1,0 +1,240 @@
+"""Rows of growing tables: taken, linked to lists, given back; and tables of keys."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from chatsim.engine.compiled.code import compiled, is_interpreted
+from chatsim.engine.compiled.state import NONE, State
+
+EMPTY = -1
+
+
+def copy_rows(source: Any, first: int, target: Any, place: int, rows: int) -> None:
+    """Copies rows of a table to another one, or to another place."""
+    target[place : place + rows] = source[first : first + rows]
+
+
+def repeated(table: Any) -> Any:
+    """As :func:`twice`, of the kind of array that handlers take where they are not compiled."""
+    return np.concatenate((table, table))
+
+
+@compiled
+def twice(table: Any) -> Any:
+    """The table twice, one after the other."""
+    count = len(table)
+    larger = np.empty(2 * count, table.dtype)
+    copy_rows(table, 0, larger, 0, count)
+    copy_rows(table, 0, larger, count, count)
+    return larger
+
+
+grown: Any = repeated if is_interpreted() else twice
+"""Room for as many rows again."""
+if not is_interpreted():
+    from chatsim.engine.compiled.struct import copy_rows
+
+
+@compiled
+def link(st: State, one: int, two: int, value: float) -> int:
+    """A new link, the last of its list."""
+    now = st.now[0]
+    row: int = now.free_link
+    if row >= 0:
+        now.free_link = st.links[row].next
+    else:
+        row = now.links
+        now.links += 1
+        if now.links > len(st.links):
+            st.links = grown(st.links)
+    new = st.links[row]
+    new.one = one
+    new.two = two
+    new.value = value
+    new.next = NONE
+    return row
+
+
+@compiled
+def unlink(st: State, row: int) -> int:
+    """Gives a link back; what was next to it."""
+    following: int = st.links[row].next
+    st.links[row].next = st.now[0].free_link
+    st.now[0].free_link = row
+    return following
+
+
+@compiled
+def unlink_all(st: State, first: int) -> None:
+    """Gives back a list of links."""
+    while first >= 0:
+        first = unlink(st, first)
+
+
+@compiled
+def new_job(st: State, kind: int) -> int:
+    """A job of a kind that costs nothing and touches nothing yet."""
+    now = st.now[0]
+    row: int = now.free_job
+    if row >= 0:
+        now.free_job = st.jobs[row].next
+    else:
+        row = now.jobs
+        now.jobs += 1
+        if now.jobs > len(st.jobs):
+            st.jobs = grown(st.jobs)
+    copy_rows(st.blank_job, 0, st.jobs, row, 1)
+    st.jobs[row].kind = kind
+    return row
+
+
+@compiled
+def free_job(st: State, row: int) -> None:
+    """Gives a job back, with its list."""
+    unlink_all(st, st.jobs[row].first)
+    st.jobs[row].next = st.now[0].free_job
+    st.now[0].free_job = row
+
+
+@compiled
+def new_parcel(st: State, place: int, to_session: int) -> int:
+    """An empty parcel for a station or a session."""
+    now = st.now[0]
+    row: int = now.free_parcel
+    if row >= 0:
+        now.free_parcel = st.parcels[row].next
+    else:
+        row = now.parcels
+        now.parcels += 1
+        if now.parcels > len(st.parcels):
+            st.parcels = grown(st.parcels)
+    copy_rows(st.blank_parcel, 0, st.parcels, row, 1)
+    st.parcels[row].place = place
+    st.parcels[row].to_session = to_session
+    return row
+
+
+@compiled
+def free_parcel(st: State, row: int) -> None:
+    """Gives a parcel back."""
+    st.parcels[row].next = st.now[0].free_parcel
+    st.now[0].free_parcel = row
+
+
+@compiled
+def new_batch(st: State, station: int, first: int) -> int:
+    """A batch of jobs."""
+    now = st.now[0]
+    row: int = now.free_batch
+    if row >= 0:
+        now.free_batch = st.batches[row].first
+    else:
+        row = now.batches
+        now.batches += 1
+        if now.batches > len(st.batches):
+            st.batches = grown(st.batches)
+    st.batches[row].station, st.batches[row].first = station, first
+    return row
+
+
+@compiled
+def free_batch(st: State, row: int) -> None:
+    """Gives a batch back."""
+    st.batches[row].first = st.now[0].free_batch
+    st.now[0].free_batch = row
+
+
+@compiled
+def new_query(st: State, story: int, subject: int, gateway: int) -> int:
+    """A query of a gateway that asks nothing yet; what goes on with ``subject`` when all is read is the ``story``."""
+    now = st.now[0]
+    row: int = now.free_query
+    if row >= 0:
+        now.free_query = st.queries[row].requests
+    else:
+        row = now.queries
+        now.queries += 1
+        if now.queries > len(st.queries):
+            st.queries = grown(st.queries)
+    query = st.queries[row]
+    query.story, query.subject, query.gateway, query.requests, query.reading = story, subject, gateway, NONE, NONE
+    return row
+
+
+@compiled
+def free_query(st: State, row: int) -> None:
+    """Gives a query back."""
+    st.queries[row].requests = st.now[0].free_query
+    st.now[0].free_query = row
+
+
+@compiled
+def slot_of(keys: Any, key: int) -> int:
+    """Where a key is in a table of keys that is not full, or would be."""
+    mask = len(keys) - 1
+    slot = (key * 40503 ^ (key >> 15)) & mask
+    while keys[slot] not in (EMPTY, key):
+        slot = (slot + 1) & mask
+    return slot
+
+
+@compiled
+def fill(keys: Any, ids: Any, old_keys: Any, old_ids: Any) -> None:
+    """Puts all keys of a table into a larger one."""
+    keys[:] = EMPTY
+    for place in range(len(old_keys)):
+        if old_keys[place] != EMPTY:
+            slot = slot_of(keys, old_keys[place])
+            keys[slot], ids[slot] = old_keys[place], old_ids[place]
+
+
+@compiled
+def place_of(st: State, room: int, gateway: int) -> int:
+    """The list of seats in a room at a gateway, or -1 where there has never been one."""
+    slot = slot_of(st.place_keys, room * st.asked[0].gateways + gateway)
+    return NONE if st.place_keys[slot] == EMPTY else st.place_ids[slot]
+
+
+@compiled
+def place_made(st: State, room: int, gateway: int) -> int:
+    """The list of seats in a room at a gateway."""
+    key = room * st.asked[0].gateways + gateway
+    slot = slot_of(st.place_keys, key)
+    if st.place_keys[slot] != EMPTY:
+        found: int = st.place_ids[slot]
+        return found
+    row: int = st.now[0].places
+    st.place_keys[slot], st.place_ids[slot] = key, row
+    st.now[0].places += 1
+    if st.now[0].places > len(st.places):
+        st.places = grown(st.places)
+    if 2 * st.now[0].places > len(st.place_keys):
+        keys, ids = grown(st.place_keys), grown(st.place_ids)
+        fill(keys, ids, st.place_keys, st.place_ids)
+        st.place_keys, st.place_ids = keys, ids
+    st.places[row].first, st.places[row].last, st.places[row].count = NONE, NONE, 0
+    return row
+
+
+@compiled
+def tokens_of(st: State, gateway: int, user: int, at_s: float) -> int:
+    """What a user may still send to a gateway: the row of it, new with all tokens."""
+    key = gateway * st.asked[0].users + user
+    slot = slot_of(st.token_keys, key)
+    if st.token_keys[slot] != EMPTY:
+        found: int = st.token_ids[slot]
+        return found
+    row: int = st.now[0].tokens
+    st.token_keys[slot], st.token_ids[slot] = key, row
+    st.now[0].tokens += 1
+    if st.now[0].tokens > len(st.tokens):
+        st.tokens = grown(st.tokens)
+    if 2 * st.now[0].tokens > len(st.token_keys):
+        keys, ids = grown(st.token_keys), grown(st.token_ids)
+        fill(keys, ids, st.token_keys, st.token_ids)
+        st.token_keys, st.token_ids = keys, ids
+    st.tokens[row].left, st.tokens[row].since_s = float(st.asked[0].burst), at_s
+    return row

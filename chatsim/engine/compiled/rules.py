@@ -1,0 +1,51 @@
+"""The decisions of :mod:`chatsim.rules`, compiled, and the draws that are made while a run goes on."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from chatsim.engine.compiled.code import compiled, rule
+from chatsim.engine.compiled.state import State
+from chatsim.rules import hashing, limits, offline, placement, presence, reconnect, routing
+from chatsim.world.draws import ROUNDS, WEYL, Purpose
+
+spread = rule(hashing.spread)
+tokens_now = rule(limits.tokens_now)
+verdict = rule(limits.verdict)
+is_due = rule(offline.is_due)
+is_taken = rule(offline.is_taken)
+retry_after_s = rule(offline.retry_after_s)
+place = rule(placement.place)
+expires_s = rule(presence.expires_s)
+pause_s = rule(reconnect.pause_s)
+user_channel = rule(routing.user_channel)
+room_channel = rule(routing.room_channel)
+server_channel = rule(routing.server_channel)
+standing_channel = rule(routing.standing_channel)
+publishes_per_recipient = rule(routing.publishes_per_recipient)
+keeps_registry = rule(routing.keeps_registry)
+passes_broker = rule(routing.passes_broker)
+publish_node = rule(routing.publish_node)
+subscribe_node = rule(routing.subscribe_node)
+bus_copies = rule(routing.bus_copies)
+
+LOW, HALF, HIGH_20, LOW_12 = (np.uint64(value) for value in (0xFFFFFFFF, 32, 20, 12))
+FIRST, SECOND = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
+STEP_LOW, STEP_HIGH = (np.uint64(step) for step in WEYL)
+RECONNECT = np.uint64(int(Purpose.RECONNECT))
+
+
+@compiled
+def reconnect_draw(st: State, user: int, number: int) -> float:
+    """Uniform: the draw of :func:`chatsim.world.draws.uniform` for one user's ``number``-th pause."""
+    asked = st.asked[0]
+    first, second, third, fourth = np.uint64(number), np.uint64(user), RECONNECT, np.uint64(asked.replication)
+    low, high = np.uint64(asked.seed_low), np.uint64(asked.seed_high)
+    for _ in range(ROUNDS):
+        left, right = first * FIRST, third * SECOND
+        first = (right >> HALF) ^ second ^ low
+        third = (left >> HALF) ^ fourth ^ high
+        second, fourth = right & LOW, left & LOW
+        low, high = (low + STEP_LOW) & LOW, (high + STEP_HIGH) & LOW
+    bits = (first << HIGH_20) | (second >> LOW_12)
+    return float((np.float64(bits) + 0.5) * 2.0**-52)

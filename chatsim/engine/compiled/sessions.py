@@ -1,0 +1,516 @@
+"""The life of a session, as in :mod:`chatsim.engine.journey`."""
+
+from __future__ import annotations
+
+from chatsim.engine.compiled.chat import DRAWS, LINK_AGAIN, does, end_request, request, sign_in, sign_out, stands
+from chatsim.engine.compiled.clients import (
+    forget_live,
+    gone,
+    is_among,
+    lose_row,
+    note_row,
+    received,
+    send,
+    send_to_session,
+)
+from chatsim.engine.compiled.code import compiled
+from chatsim.engine.compiled.events import at, soon
+from chatsim.engine.compiled.kinds import (
+    CLOSE,
+    COMMAND,
+    DUPLICATE,
+    E_CONNECTED,
+    E_GOODBYE,
+    E_LEAVE,
+    E_LOGIN,
+    E_NOTICED,
+    E_REFRESHES,
+    E_SHED,
+    E_TIMES_OUT,
+    E_WELCOMED,
+    J_CLOSE,
+    J_LOGIN,
+    J_QUERY,
+    J_REPLY,
+    J_SUBSCRIBE,
+    J_SYNC,
+    J_SYNCED,
+    J_UPDATE,
+    LEFT,
+    LOGIN,
+    P_BROUGHT_BACK,
+    PARSE,
+    READ_LATER,
+    RECOVER,
+    S_ABANDONED,
+    S_FAILED,
+    S_LEFT,
+    S_ONLINE,
+    S_REFUSED,
+    SUBSCRIBE,
+    TOUCH_ONE,
+    UPDATE,
+    WRITE,
+)
+from chatsim.engine.compiled.messages import goes_on
+from chatsim.engine.compiled.places import (
+    change_subscription,
+    join,
+    node_of,
+    node_to_hear,
+    part,
+    register,
+    store_of_user,
+)
+from chatsim.engine.compiled.pools import copy_rows, free_query, grown, link, new_job, new_query, unlink
+from chatsim.engine.compiled.rules import keeps_registry, place, tokens_now, user_channel
+from chatsim.engine.compiled.state import NONE, State
+from chatsim.engine.compiled.stations import take_one
+
+CLOSING, ONE_WAY, SILENCE = range(3)
+"""How a gateway notices that a session is gone: it closes it itself, is told, or hears nothing any more."""
+
+# ---------------------------------------------------------------------- login
+
+
+@compiled
+def admits(st: State) -> bool:
+    """Whether the balancer lets one more connection through at this moment."""
+    asked, now = st.asked[0], st.now[0]
+    if asked.connections_per_s == 0.0:
+        return True
+    idle_s = now.time_s - now.admission_s
+    tokens = tokens_now(now.admission_left, idle_s, asked.connections_per_s, asked.admission_burst)
+    passes = tokens >= 1.0
+    now.admission_left, now.admission_s = (tokens - 1.0 if passes else tokens), now.time_s
+    return bool(passes)
+
+
+@compiled
+def take_place(st: State, session: int) -> bool:
+    """The balancer places a session on a gateway; False where none has room."""
+    asked, row = st.asked[0], st.sessions[session]
+    last = st.users[row.user].last_gateway
+    number = place(asked.placement, st.now[0].arrivals, row.user, st.connections, asked.connections_max, last, st.out)
+    st.now[0].arrivals += 1
+    if number < 0:
+        return False
+    row.gateway, row.held = number, 1
+    st.connections[number] += 1
+    st.users[row.user].last_gateway = number
+    return True
+
+
+@compiled
+def login(st: State, session: int) -> None:
+    """A session sends its first packet."""
+    if not (admits(st) and take_place(st, session)):
+        gone(st, session, S_REFUSED)
+        return
+    row, asked, now_s = st.sessions[session], st.asked[0], st.now[0].time_s
+    row.live = 1
+    at(st, row.end_s, E_LEAVE, session, NONE, NONE)
+    at(st, now_s + asked.connect_timeout_s, E_TIMES_OUT, session, NONE, NONE)
+    at(st, now_s + (2 * asked.trips + 1) * row.link_s, E_CONNECTED, session, NONE, NONE)
+
+
+@compiled
+def connected(st: State, session: int) -> None:
+    """The handshake reaches the gateway, which refuses it where too much waits."""
+    row, asked = st.sessions[session], st.asked[0]
+    if row.gone or row.cut:
+        return
+    if asked.shed_above and st.stations[row.gateway].length > asked.shed_above:
+        row.held, row.cut = 0, 1
+        st.connections[row.gateway] -= 1
+        at(st, st.now[0].time_s + row.link_s, E_SHED, session, NONE, NONE)
+        return
+    does(st, row.gateway, J_LOGIN, LOGIN, asked.login_us, session, row.user)
+
+
+@compiled
+def shed(st: State, session: int) -> None:
+    """A client hears that its login was refused."""
+    if not st.sessions[session].gone:
+        gone(st, session, S_REFUSED)
+
+
+@compiled
+def group_by_node(st: State, first: int, gateway: int) -> int:
+    """Takes the channels of the first one's broker node out of a list, and marks each of these; the rest of the list.
+
+    What is taken is linked from ``first`` on.
+    """
+    node = node_to_hear(st, st.links[first].one, gateway)
+    last, rest, rest_last = first, NONE, NONE
+    here = st.links[first].next
+    st.links[first].next = NONE
+    while here >= 0:
+        following = st.links[here].next
+        st.links[here].next = NONE
+        if node_to_hear(st, st.links[here].one, gateway) == node:
+            st.links[last].next = here
+            last = here
+        else:
+            if rest_last >= 0:
+                st.links[rest_last].next = here
+            else:
+                rest = here
+            rest_last = here
+        here = following
+    return rest
+
+
+@compiled
+def subscription(st: State, gateway: int, first: int, change: int) -> int:
+    """A request to subscribe (+1) to channels, or to unsubscribe (-1)."""
+    count, here = 0, first
+    while here >= 0:
+        count += 1
+        here = st.links[here].next
+    job = request(st, J_SUBSCRIBE, gateway, NONE, SUBSCRIBE, st.asked[0].subscribe_us * count)
+    row = st.jobs[job]
+    row.first, row.change, row.times = first, change, count
+    row.place = node_to_hear(st, st.links[first].one, gateway)
+    return job
+
+
+@compiled
+def end_subscribe(st: State, station: int, job: int) -> None:
+    """A broker node knows what a gateway wants to hear."""
+    here, change, gateway = st.jobs[job].first, st.jobs[job].change, st.jobs[job].gateway
+    while here >= 0:
+        change_subscription(st, station, st.links[here].one, gateway, change)
+        here = st.links[here].next
+    end_request(st, station, job)
+
+
+@compiled
+def end_update(st: State, station: int, job: int) -> None:
+    """The registry has one session more or less of a user."""
+    register(st, st.jobs[job].user, st.jobs[job].gateway, st.jobs[job].change)
+    end_request(st, station, job)
+
+
+@compiled
+def update(st: State, session: int, change: int) -> int:
+    """A request to change the registry of users' sessions."""
+    row = st.sessions[session]
+    job = request(st, J_UPDATE, row.gateway, row.user, UPDATE, st.asked[0].update_us)
+    st.jobs[job].change, st.jobs[job].place = change, node_of(st, user_channel(row.user))
+    return job
+
+
+@compiled
+def add_request(st: State, query: int, last: int, job: int) -> int:
+    """Adds a request, whose reply the gateway will read, to a query behind its ``last`` one; the request."""
+    reply = new_job(st, J_REPLY)
+    st.jobs[reply].query, st.jobs[reply].cost_us = query, st.asked[0].parse_us
+    st.jobs[job].reply = reply
+    if last >= 0:
+        st.jobs[last].next = job
+    else:
+        st.queries[query].requests = job
+    return job
+
+
+@compiled
+def end_login(st: State, station: int, job: int) -> None:
+    """The gateway has taken a session on: it subscribes to what it now needs, and says that its user is online."""
+    session = st.jobs[job].session
+    row, asked = st.sessions[session], st.asked[0]
+    if row.gone or row.cut:
+        return
+    rest = join(st, session)
+    query, last, count = new_query(st, 0, session, station), NONE, 0
+    while rest >= 0:
+        first = rest
+        rest = group_by_node(st, first, station)
+        last = add_request(st, query, last, subscription(st, station, first, 1))
+        count += 1
+    if keeps_registry(asked.routing):
+        last = add_request(st, query, last, update(st, session, 1))
+        count += 1
+    if asked.keeps_presence:
+        signing = sign_in(st, session)
+        st.jobs[signing].place = node_of(st, user_channel(row.user))
+        last = add_request(st, query, last, signing)
+        count += 1
+        soon(st, E_REFRESHES, session, NONE, NONE)
+    if count == 0:
+        free_query(st, query)
+        subscribed(st, session)
+        return
+    command = new_job(st, J_QUERY)
+    st.jobs[command].query, st.jobs[command].cost_us = query, asked.command_us * count
+    st.work[station, COMMAND] += count
+    take_one(st, station, command)
+
+
+@compiled
+def end_query(st: State, station: int, job: int) -> None:
+    """The commands of a query are written: its requests leave, all at once."""
+    query = st.jobs[job].query
+    here, last = st.queries[query].requests, NONE
+    while here >= 0:
+        following = st.jobs[here].next
+        answer = link(st, 0, 0, 0.0)
+        st.jobs[st.jobs[here].reply].answer = answer
+        if last >= 0:
+            st.links[last].next = answer
+        else:
+            st.queries[query].reading = answer
+        last = answer
+        send(st, station, st.jobs[here].place, here)
+        here = following
+
+
+@compiled
+def end_reply(st: State, station: int, job: int) -> None:
+    """A reply is read; it counts when all before it are, and with the last one the session's login goes on."""
+    query = st.jobs[job].query
+    st.links[st.jobs[job].answer].one = 1
+    here = st.queries[query].reading
+    while here >= 0 and st.links[here].one:
+        st.work[station, PARSE] += 1
+        here = unlink(st, here)
+    st.queries[query].reading = here
+    if here < 0:
+        session = st.queries[query].subject
+        free_query(st, query)
+        subscribed(st, session)
+
+
+@compiled
+def subscribed(st: State, session: int) -> None:
+    """The gateway hears what it must: it asks what the user has missed, or says welcome."""
+    row, asked = st.sessions[session], st.asked[0]
+    if row.gone or row.cut:
+        return
+    if not asked.keeps_missed:
+        welcome(st, session, 0, 0)
+        return
+    reply = new_job(st, J_SYNCED)
+    st.jobs[reply].session = session
+    job = new_job(st, J_SYNC)
+    sync = st.jobs[job]
+    sync.session, sync.gateway, sync.reply, sync.touch = session, row.gateway, reply, TOUCH_ONE
+    sync.cost_us, sync.luck = asked.sync_us, row.sync_luck
+    send(st, row.gateway, store_of_user(st, row.user), job)
+
+
+@compiled
+def end_sync(st: State, station: int, job: int) -> None:
+    """What a user has missed is read from the store."""
+    asked, now = st.asked[0], st.now[0]
+    session, gateway, reply = st.jobs[job].session, st.jobs[job].gateway, st.jobs[job].reply
+    first, here = now.missed, st.users[st.sessions[session].user].box_first
+    while here >= 0:
+        now.missed += 1
+        if now.missed > len(st.missed):
+            st.missed = grown(st.missed)
+        st.missed[now.missed - 1] = st.links[here].one
+        here = st.links[here].next
+    count = now.missed - first
+    st.jobs[reply].source, st.jobs[reply].count = first, count
+    st.jobs[reply].cost_us = asked.parse_us + asked.write_us * count
+    st.work[station, RECOVER] += 1
+    send(st, station, gateway, reply)
+
+
+@compiled
+def end_synced(st: State, station: int, job: int) -> None:
+    """The gateway has read what a user has missed."""
+    session, first, count = st.jobs[job].session, st.jobs[job].source, st.jobs[job].count
+    st.work[station, PARSE] += 1
+    if st.sessions[session].cut:
+        return
+    st.work[station, WRITE] += count
+    welcome(st, session, first, count)
+
+
+@compiled
+def welcome(st: State, session: int, first: int, count: int) -> None:
+    """The gateway says welcome; the missed messages travel in the same packet."""
+    row = st.sessions[session]
+    first_row, size_bytes = st.now[0].rows, 0
+    row.synced, row.synced_count, row.unread = first, count, count
+    for missed in range(first, first + count):
+        message = st.missed[missed]
+        note_row(st, message, session, st.now[0].time_s, 0)
+        size_bytes += st.messages[message].size_bytes
+        row.synced_max = max(row.synced_max, message)
+    send_to_session(st, session, float(size_bytes), E_WELCOMED, first_row)
+
+
+@compiled
+def welcomed(st: State, session: int, first_row: int) -> None:
+    """The welcome reaches the session: it is online, and sends what it held back."""
+    row = st.sessions[session]
+    if row.gone:
+        for place in range(first_row, first_row + row.unread):
+            lose_row(st, place, LEFT)
+        return
+    row.online, row.online_s, row.fate = 1, st.now[0].time_s, S_ONLINE
+    st.users[row.user].online += 1
+    for place in range(first_row, first_row + row.unread):
+        message = st.rows[place].message
+        st.rows[place].fate = DUPLICATE if is_among(st, row.live_first, message) else READ_LATER
+        received(st, place, message, session)
+    forget_live(st, session)
+    client = st.clients[row.client]
+    client.tries = 0
+    here = client.first
+    client.first = client.last = NONE
+    while here >= 0:
+        client.waiting -= 1
+        goes_on(st, st.links[here].one, session)
+        here = unlink(st, here)
+
+
+# ---------------------------------------------------------------------- the end of a session
+
+
+@compiled
+def leaves(st: State, session: int) -> None:
+    """The session goes away, whatever state it is in."""
+    row = st.sessions[session]
+    if row.gone:
+        return
+    gone(st, session, S_LEFT if row.online else S_ABANDONED)
+    if row.cut:
+        return
+    if not row.silent:
+        soon(st, E_GOODBYE, session, ONE_WAY, NONE)
+    elif st.asked[0].notice_s > 0.0:
+        soon(st, E_GOODBYE, session, SILENCE, NONE)
+
+
+@compiled
+def goodbye(st: State, session: int, how: int) -> None:
+    """After a while the gateway will notice that a session is gone."""
+    notice_s = 0.0
+    if how == ONE_WAY:
+        notice_s = st.sessions[session].link_s
+    elif how == SILENCE:
+        notice_s = st.asked[0].notice_s
+    at(st, st.now[0].time_s + notice_s, E_NOTICED, session, NONE, NONE)
+
+
+@compiled
+def noticed(st: State, session: int) -> None:
+    """The gateway notices that a session is gone."""
+    row = st.sessions[session]
+    does(st, row.gateway, J_CLOSE, CLOSE, st.asked[0].close_us, session, row.user)
+
+
+@compiled
+def end_close(st: State, station: int, job: int) -> None:
+    """The gateway takes a session off, and says so."""
+    session = st.jobs[job].session
+    row, asked = st.sessions[session], st.asked[0]
+    if not row.held:
+        return
+    row.held = 0
+    st.connections[station] -= 1
+    if not row.registered:
+        return
+    rest = part(st, session)
+    while rest >= 0:
+        first = rest
+        rest = group_by_node(st, first, station)
+        leaving = subscription(st, station, first, -1)
+        send(st, station, st.jobs[leaving].place, leaving)
+    if keeps_registry(asked.routing):
+        leaving = update(st, session, -1)
+        send(st, station, st.jobs[leaving].place, leaving)
+    if asked.keeps_presence:
+        sign_out(st, session)
+
+
+@compiled
+def times_out(st: State, session: int) -> None:
+    """A login has taken too long."""
+    row = st.sessions[session]
+    if not row.gone and not row.online:
+        gone(st, session, S_FAILED)
+        if not row.cut:
+            soon(st, E_GOODBYE, session, ONE_WAY, NONE)
+
+
+# ---------------------------------------------------------------------- sessions that the trace does not have
+
+
+@compiled
+def new_session(st: State, user: int, client: int, origin: int, attempt: int) -> int:
+    """A session that the trace does not have, of a client that is there, or of its own where that is -1."""
+    session: int = st.now[0].sessions
+    st.now[0].sessions += 1
+    luck = st.sessions[session].sync_luck
+    copy_rows(st.blank_session, 0, st.sessions, session, 1)
+    row = st.sessions[session]
+    row.user = user
+    row.client = client
+    row.origin = origin
+    row.attempt = attempt
+    row.start_s = st.now[0].time_s
+    row.sync_luck = luck
+    soon(st, E_LOGIN, session, NONE, NONE)
+    return session
+
+
+@compiled
+def tries(st: State, before: int) -> None:
+    """A client tries again to be connected."""
+    earlier = st.sessions[before]
+    client = st.clients[earlier.client]
+    session = new_session(st, earlier.user, earlier.client, before, client.tries)
+    row = st.sessions[session]
+    row.end_s, row.link_s, row.rate = client.end_s, earlier.link_s, earlier.rate
+    client.tries += 1
+    client.session = session
+
+
+@compiled
+def comes_back(st: State, number: int) -> None:
+    """A push brings its user back, if there is no session yet."""
+    user = st.pushed[number].user
+    person = st.users[user]
+    if person.held > 0:
+        return
+    session = new_session(st, user, NONE, NONE, 0)
+    row, client = st.sessions[session], st.clients[session]
+    row.client = session
+    row.end_s = st.now[0].time_s + st.asked[0].session_s
+    row.link_s = st.user_draws[DRAWS * person.again + LINK_AGAIN, user]
+    person.again += 1
+    client.end_s = row.end_s
+    st.pushed[number].fate, st.pushed[number].session = P_BROUGHT_BACK, session
+
+
+# ---------------------------------------------------------------------- the state at time 0
+
+
+@compiled
+def standing(st: State, session: int) -> None:
+    """A session that began before the run is online."""
+    row, asked = st.sessions[session], st.asked[0]
+    if not take_place(st, session):
+        gone(st, session, S_REFUSED)
+        return
+    row.online, row.online_s, row.fate = 1, row.start_s, S_ONLINE
+    st.users[row.user].online += 1
+    rest = join(st, session)
+    while rest >= 0:
+        here = rest
+        rest = group_by_node(st, here, row.gateway)
+        while here >= 0:
+            channel = st.links[here].one
+            change_subscription(st, node_to_hear(st, channel, row.gateway), channel, row.gateway, 1)
+            here = unlink(st, here)
+    if asked.keeps_presence:
+        stands(st, row.user)
+        soon(st, E_REFRESHES, session, NONE, NONE)
+    if keeps_registry(asked.routing):
+        register(st, row.user, row.gateway, 1)
+    at(st, max(0.0, row.end_s), E_LEAVE, session, NONE, NONE)

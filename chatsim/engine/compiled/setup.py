@@ -1,0 +1,295 @@
+"""From a scenario and a world to the tables of a compiled run."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from chatsim.engine.compiled.chat import AHEAD, DRAWS
+from chatsim.engine.compiled.kinds import (
+    DATABASE_TIER,
+    E_LOGIN,
+    E_MESSAGE,
+    GATEWAY_TIER,
+    IN_FLIGHT,
+    NODE_TIER,
+    S_CONNECTING,
+    STORE_NUMBERS,
+)
+from chatsim.engine.compiled.state import FIXED, GROWING, LONG, NEVER, NONE
+from chatsim.engine.luck import PUBLISH, PUSH, RECEIVE, STORE, SYNC, Luck
+from chatsim.engine.outcome import Work
+from chatsim.engine.rooms import Rooms
+from chatsim.rules.offline import MINUTE_S
+from chatsim.rules.placement import PLACEMENT_NUMBERS
+from chatsim.rules.reconnect import RECONNECT_NUMBERS
+from chatsim.rules.routing import ROUTING_NUMBERS, TOPOLOGY_NUMBERS
+from chatsim.scenario import Scenario
+from chatsim.scenario.models import StationCosts
+from chatsim.world.contacts import FriendLists
+from chatsim.world.draws import Purpose, exponential, normal, uniform
+from chatsim.world.tables import World
+
+Tables = dict[str, npt.NDArray[Any]]
+GATEWAY_COSTS = ("receive_us", "parse_us", "command_us", "write_us", "flush_us", "close_us")
+BROKER_COSTS = (
+    "publish_us", "push_us", "bus_send_us", "bus_receive_us", "subscribe_us", "lookup_us", "lookup_user_us",
+    "update_us", "presence_us", "history_max",
+)  # fmt: skip
+ROOM_AT_FIRST = 1024
+"""Rows that growing tables have at first."""
+
+
+def tables_for(scenario: Scenario, world: World, rooms: Rooms, lists: FriendLists | None) -> Tables:
+    """All tables at time 0, before anything has begun; ``lists`` where it matters which conversations open."""
+    luck = Luck(scenario, world)
+    tables: Tables = {name: np.zeros(ROOM_AT_FIRST, dtype) for name, dtype in GROWING.items()}
+    for keys in ("place_keys", "token_keys"):
+        tables[keys][:] = NONE
+    tables |= {name: np.zeros(1, dtype) for name, dtype in FIXED.items()}
+    _ask(tables["asked"][0], scenario, world)
+    now = tables["now"][0]
+    for name in ("free_link", "free_job", "free_parcel", "free_batch", "free_query", "free_seat"):
+        now[name] = NONE
+    now["admission_left"], now["minute"] = float(scenario.balancer.burst), -1.0
+    _blanks(tables, scenario)
+    _stations(tables, scenario, world)
+    _people(tables, scenario, world, rooms, luck)
+    _messages(tables, scenario, world, rooms, luck, lists)
+    for name, rows in _likely(world).items():
+        tables[name] = np.zeros(max(rows, ROOM_AT_FIRST), GROWING[name])
+    tables["trace"] = _trace(world)
+    tables["user_draws"] = draws_of_users(scenario, world, 2 * AHEAD if scenario.design.offline == "push" else 0)
+    return tables
+
+
+def _likely(world: World) -> dict[str, int]:
+    """About how many rows of the largest tables there will be: what is not used is never touched, and costs nothing."""
+    pairs = int(np.diff(world.rooms.start)[world.messages.room].sum())
+    return {"rows": pairs, "ticks": 8 * len(world.messages) + 8 * len(world.sessions)}
+
+
+def _ask(asked: Any, scenario: Scenario, world: World) -> None:
+    """Writes what handlers must know of the scenario."""
+    design, network, client = scenario.design, scenario.network, scenario.client
+    gateway, broker, database = scenario.gateway, scenario.broker, scenario.database
+    in_database = design.store_in == "database"
+    kept = scenario.presence.show_to != "none"
+    token_us = gateway.token_rs256_us if scenario.access.signature == "rs256" else gateway.token_us
+    found: dict[str, float] = {
+        **{name: getattr(gateway, name) for name in GATEWAY_COSTS},
+        **{name: getattr(broker, name) for name in BROKER_COSTS},
+        "gateways": design.gateways, "nodes": scenario.broker_nodes, "routing": ROUTING_NUMBERS[design.routing],
+        "topology": TOPOLOGY_NUMBERS[broker.topology], "placement": PLACEMENT_NUMBERS[design.placement],
+        "shortcut": design.local_shortcut, "keeps_missed": design.offline != "drop", "own_devices": design.own_devices,
+        "has_broker": scenario.has_broker, "mesh_directory": design.mesh_directory,
+        "store": STORE_NUMBERS[design.store],
+        "store_in_database": in_database, "connections_max": gateway.connections_max, "shed_above": gateway.shed_above,
+        "message_max_bytes": scenario.limits.message_max_bytes, "burst": scenario.limits.burst,
+        "messages_per_s": scenario.limits.messages_per_s, "buffer_max": client.buffer_max,
+        "tries_max": client.tries_max,
+        "reconnect": RECONNECT_NUMBERS[client.reconnect], "trips": network.handshake_trips,
+        "blocks": network.outbound_policy == "block", "closes": network.outbound_policy == "close",
+        "checks": network.outbound_policy in ("close", "drop_newest"),
+        "pulls": kept and scenario.presence.how == "pull",
+        "keeps_presence": kept, "pushes_kept": design.offline == "push", "total_rooms": len(world.rooms),
+        "users": world.users, "limited": bool(broker.subscriber_max_bytes or broker.subscriber_soft_bytes),
+        "stream_us": broker.stream_us if broker.delivery == "stream" else 0.0,
+        "quota_per_min": scenario.push.quota_per_min,
+        "command_places": gateway.flush_us > 0, "jitters": network.jitter_sigma > 0,
+        "seed_low": world.seed & 0xFFFFFFFF, "seed_high": world.seed >> 32, "replication": world.replication,
+        "admission_burst": scenario.balancer.burst, "resync": client.resync,
+        "remembers_early": design.offline != "drop" and design.store != "before",
+        "end_s": world.duration_s + scenario.workload.drain_s,
+        "login_us": gateway.tls_us + gateway.handshake_us + token_us,
+        "store_us": database.insert_us if in_database else broker.history_us,
+        "sync_us": database.read_us if in_database else broker.recover_us,
+        "broker_link_s": network.broker_rtt_ms * 1e-3 / 2, "database_link_s": network.database_rtt_ms * 1e-3 / 2,
+        "notice_s": network.notice_s, "outbound_max_bytes": network.outbound_max_bytes,
+        "connect_timeout_s": client.connect_timeout_s, "reconnect_s": client.reconnect_s,
+        "reconnect_max_s": client.reconnect_max_s, "connections_per_s": scenario.balancer.connections_per_s,
+        "key_life_s": scenario.presence.key_life_s, "refresh_s": scenario.presence.refresh_s,
+        "push_after_s": scenario.push.after_min * MINUTE_S, "push_retry_s": scenario.push.retry_s,
+        "return_share": scenario.push.return_share, "session_s": scenario.push.session_s,
+        "soft_bytes": broker.subscriber_soft_bytes, "max_bytes": broker.subscriber_max_bytes,
+        "soft_s": broker.subscriber_soft_s,
+    }  # fmt: skip
+    for name, value in found.items():
+        asked[name] = value
+
+
+def _blanks(tables: Tables, scenario: Scenario) -> None:
+    """Rows as they are when they are taken."""
+    job, parcel, session = (tables[f"blank_{name}"] for name in ("job", "parcel", "session"))
+    for name in ("message", "session", "user", "recipient", "reply", "query", "source"):
+        job[name] = NONE
+    for name in ("gateway", "node", "channel", "place"):
+        job[name] = NONE
+    for name in ("first", "last", "next"):
+        job[name] = parcel[name] = NONE
+    job["times"], job["luck"] = 1, 1.0
+    for name in ("client", "gateway", "live_first", "synced_max", "origin", "parcel"):
+        session[name] = NONE
+    for name in ("next_here", "seat_first", "seat_last"):
+        session[name] = NONE
+    for name in ("online_s", "left_s", "cut_s"):
+        session[name] = NEVER
+    session["fate"], session["rate"] = S_CONNECTING, scenario.network.downlink_bytes_per_s
+
+
+def _stations(tables: Tables, scenario: Scenario, world: World) -> None:
+    """Gateways, broker nodes, the database, their hosts, and who owes whom."""
+    gateways, nodes = scenario.design.gateways, scenario.broker_nodes
+    tiers: list[tuple[int, StationCosts]] = [(GATEWAY_TIER, scenario.gateway)] * gateways
+    tiers += [(NODE_TIER, scenario.broker)] * nodes + [(DATABASE_TIER, scenario.database)]
+    stations = tables["stations"] = np.zeros(len(tiers), FIXED["stations"])
+    for station, (tier, costs) in zip(stations, tiers, strict=True):
+        station["tier"], station["idle"], station["cores"] = tier, costs.cores, costs.cores
+        station["by_item"], station["batch_max"] = costs.flush == "item", costs.batch_max or 1 << 62
+        station["exponential"], station["slow"] = costs.service == "exponential", 1.0
+        for name in ("tick_us", "wake_us", "flush_us"):
+            station[name] = getattr(costs, name)
+        for name in ("host", "first", "last", "parcel", "parcel_last"):
+            station[name] = NONE
+    hosts = tables["hosts"] = np.zeros(max(1, len(scenario.hosts)), FIXED["hosts"])
+    names = list(scenario.stations)
+    for number, host in enumerate(scenario.hosts):
+        hosts[number] = (host.cores, NONE, NONE)
+        for name in scenario.stations_on(host):
+            stations[names.index(name)]["host"] = number
+    widest = int(np.diff(world.rooms.start).max(initial=0))
+    tables["parcel_of"] = np.full(len(tiers) ** 2, NONE, LONG)
+    tables["stamps"] = np.zeros(2 * gateways + nodes + widest + 8, LONG)
+    tables["connections"] = np.zeros(gateways, LONG)
+    tables["out"] = np.zeros(0, LONG)
+    tables["work"] = np.zeros((len(tiers), len(Work)), LONG)
+    tables["owed"] = np.zeros((max(1, nodes), gateways), LONG)
+    tables["soft_since_s"] = np.full((max(1, nodes), gateways), NEVER)
+    channels = 1 + 2 * world.users + len(world.rooms) + gateways
+    blocks = nodes if scenario.broker.topology == "cluster" else 1
+    tables["channel_first"] = np.full(channels * max(1, blocks), NONE, LONG)
+
+
+def _people(tables: Tables, scenario: Scenario, world: World, rooms: Rooms, luck: Luck) -> None:
+    """Users, their sessions and clients, and the rooms they are in."""
+    trace = world.sessions
+    count = len(trace)
+    users = tables["users"] = np.zeros(world.users, FIXED["users"])
+    for name in ("last_gateway", "first", "last", "registered", "box_first", "box_last"):
+        users[name] = NONE
+    users["came_s"] = users["waits_since_s"] = -math.inf
+    room = count + max(64, count // 8)
+    sessions = tables["sessions"] = np.repeat(tables["blank_session"], room)
+    for name in ("user", "start_s", "end_s"):
+        sessions[name][:count] = getattr(trace, name)
+    sessions["client"] = np.arange(room)
+    sessions["link_s"][:count] = luck.link_s
+    sessions["rate"][:count] = [luck.rate(number) for number in range(count)]
+    sessions["silent"][:count] = [luck.is_silent(number) for number in range(count)]
+    sessions["sync_luck"] = sync_luck(scenario, world, room)
+    tables["clients"] = clients_from(0, room)
+    tables["clients"]["end_s"][:count] = trace.end_s
+    tables["now"][0]["sessions"] = count
+    own = [rooms.of_user(user) for user in range(world.users)]
+    tables["own_start"] = np.cumsum([0, *map(len, own)], dtype=np.int64)
+    tables["own_room"], tables["own_place"] = (
+        np.array([pair[part] for pairs in own for pair in pairs], np.int64) for part in (0, 1)
+    )
+    tables["member"] = world.rooms.member.astype(np.int64)
+    table = tables["rooms"] = np.zeros(max(1, len(world.rooms)), FIXED["rooms"])
+    table["start"][: len(world.rooms)], table["end"][: len(world.rooms)] = world.rooms.start[:-1], world.rooms.start[1:]
+
+
+def clients_from(first: int, count: int) -> npt.NDArray[Any]:
+    """Clients that have the session of their own number and wait for nothing."""
+    clients = np.zeros(count, GROWING["clients"])
+    clients["session"] = np.arange(first, first + count)
+    clients["first"] = clients["last"] = NONE
+    return clients
+
+
+def _messages(
+    tables: Tables, scenario: Scenario, world: World, rooms: Rooms, luck: Luck, lists: FriendLists | None
+) -> None:
+    """The messages of the trace, the factors of their packets, and the luck of their items."""
+    trace = world.messages
+    count = len(trace)
+    table = tables["messages"] = np.zeros(count, FIXED["messages"])
+    for name in ("sender", "session", "size_bytes", "time_s"):
+        table[name] = getattr(trace, name)
+    table["room"], table["meant"] = rooms.room, rooms.meant
+    table["partner"] = [rooms.partner(message) for message in range(count)]
+    table["gateway"], table["fate"], table["uplink"] = NONE, IN_FLIGHT, luck.uplink
+    table["opening"] = 0 if lists is None else lists.opening
+    for name in ("received_s", "stored_s", "routed_s", "told_s", "done_s"):
+        table[name] = NEVER
+    sizes = np.diff(world.rooms.start)[trace.room] if count else np.zeros(0, np.int64)
+    table["offset"] = np.cumsum(sizes) - sizes
+    if scenario.network.jitter_sigma > 0:
+        tables["factors"] = luck.all_downlinks()
+    tables["early"] = np.zeros(int(sizes.sum()) or 1, np.uint8)
+    in_database = scenario.design.store_in == "database"
+    store: StationCosts = scenario.database if in_database else scenario.broker
+    for name, costs, purpose in (
+        ("receive_luck", scenario.gateway, RECEIVE), ("publish_luck", scenario.broker, PUBLISH),
+        ("store_luck", store, STORE),
+    ):  # fmt: skip
+        table[name] = _service(world, costs, purpose, count)
+    if scenario.gateway.service == "exponential":
+        gateways = range(scenario.design.gateways)
+        tables["push_luck"] = np.stack([_service(world, scenario.gateway, PUSH + number, count) for number in gateways])
+    else:
+        tables["push_luck"] = np.ones((1, 1))
+
+
+def _service(world: World, costs: StationCosts, purpose: int, count: int) -> npt.NDArray[np.float64]:
+    """The luck of the items of ``count`` messages or sessions at a tier."""
+    if costs.service != "exponential":
+        return np.ones(count)
+    return exponential(world.seed, world.replication, Purpose.SERVICE, np.arange(count), purpose)
+
+
+def sync_luck(scenario: Scenario, world: World, sessions: int) -> npt.NDArray[np.float64]:
+    """The luck of the syncs of so many sessions."""
+    in_database = scenario.design.store_in == "database"
+    return _service(world, scenario.database if in_database else scenario.broker, SYNC, sessions)
+
+
+def draws_of_users(scenario: Scenario, world: World, times: int) -> npt.NDArray[np.float64]:
+    """What is drawn for the first so many pushes of each user: rows of latency, luck of coming back, delay, link."""
+    asked, network = scenario.push, scenario.network
+    rows: list[npt.NDArray[np.float64]] = []
+    users = np.arange(world.users)
+
+    def spread(purpose: Purpose, number: int, median: float, sigma: float) -> npt.NDArray[np.float64]:
+        drawn = normal(world.seed, world.replication, purpose, users, number).tolist()
+        return np.array([median * math.exp(sigma * draw) for draw in drawn])
+
+    for number in range(times):
+        rows += [
+            spread(Purpose.PUSH_LATENCY, number, asked.latency_s_median, asked.latency_sigma),
+            uniform(world.seed, world.replication, Purpose.RETURN, users, number),
+            spread(Purpose.RETURN_DELAY, number, asked.return_s_median, asked.return_sigma),
+            spread(Purpose.LINK_AGAIN, number, network.client_ms_median * 1e-3, network.client_sigma),
+        ]
+    assert not rows or len(rows) == DRAWS * times
+    return np.stack(rows) if rows else np.zeros((0, 0))
+
+
+def _trace(world: World) -> npt.NDArray[Any]:
+    """Sessions that start, ties that end, messages and tries, in order of time, in this one at ties."""
+    starts_s = world.sessions.start_s
+    standing = int(np.searchsorted(starts_s, 0.0, side="right"))
+    parts = (
+        (E_LOGIN, starts_s[standing:], np.arange(standing, len(starts_s))),
+        (NONE, world.endings.time_s, np.arange(len(world.endings))),
+        (E_MESSAGE, world.messages.time_s, np.arange(len(world.messages))),
+    )
+    rows = np.zeros(sum(len(times_s) for _, times_s, _ in parts), FIXED["trace"])
+    rows["kind"] = np.repeat([kind for kind, _, _ in parts], [len(times_s) for _, times_s, _ in parts])
+    rows["time_s"] = np.concatenate([times_s for _, times_s, _ in parts])
+    rows["number"] = np.concatenate([numbers for _, _, numbers in parts])
+    return rows[np.argsort(rows["time_s"], kind="stable")]

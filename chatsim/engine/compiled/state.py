@@ -1,0 +1,127 @@
+"""The state of a compiled run: tables of records, most of which grow.
+
+Handlers take the state as ``st`` and read as plainly as arrays allow: ``st.sessions[session].online``. A record of a
+table that grows is never kept in a name across a call that may add to that table, since it may have moved by then.
+Those of sessions and clients may be, since these grow only between two events.
+"""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from chatsim.engine.compiled.code import is_interpreted
+
+State = Any
+NEVER = float("nan")
+NONE = -1
+
+
+def record(longs: str = "", floats: str = "") -> np.dtype[Any]:
+    """The type of a record of whole numbers and of real ones."""
+    return np.dtype([(name, np.int64) for name in longs.split()] + [(name, np.float64) for name in floats.split()])
+
+
+JOB = record(
+    "kind message session user recipient source gateway node channel change work times reply query place commands"
+    " pushed known asks cause answer first last count touch next",
+    "cost_us luck arrived_s",
+)
+PARCEL = record("place to_session first last count next")
+SESSION = record(
+    "user client gateway online gone closed cut registered held silent fate listed unread live live_first live_last"
+    " synced synced_count synced_max origin attempt parcel next_here seat_first seat_last stamp",
+    "link_s rate uplink_s downlink_s drained_s unsent_bytes start_s end_s online_s left_s cut_s sync_luck",
+)
+LONG, REAL, BYTE = (np.dtype(kind) for kind in (np.int64, np.float64, np.uint8))
+FIXED: dict[str, np.dtype[Any]] = {
+    "asked": record(
+        "gateways nodes routing topology placement shortcut keeps_missed own_devices has_broker mesh_directory store"
+        " store_in_database connections_max shed_above message_max_bytes burst buffer_max tries_max reconnect trips"
+        " blocks checks closes pulls pushes_kept total_rooms users history_max limited quota_per_min command_places"
+        " keeps_presence jitters seed_low seed_high replication admission_burst remembers_early resync",
+        "end_s receive_us parse_us command_us write_us flush_us login_us close_us publish_us push_us bus_send_us"
+        " bus_receive_us subscribe_us lookup_us lookup_user_us update_us presence_us store_us sync_us broker_link_s"
+        " database_link_s notice_s outbound_max_bytes connect_timeout_s reconnect_s reconnect_max_s messages_per_s"
+        " connections_per_s key_life_s refresh_s push_after_s push_retry_s return_share session_s soft_bytes max_bytes"
+        " soft_s stream_us",
+    ),
+    "now": record(
+        "number arrivals stamp taken overflowed most_pushes heap soon soon_first links jobs parcels batches queries"
+        " sessions seats places tokens rows ticks subscriptions shown pulls pushed trimmed unasked missed free_link"
+        " free_job free_parcel free_batch free_query free_seat",
+        "time_s admission_left admission_s minute",
+    ),
+    "stations": record(
+        "tier idle waits by_item batch_max cores ending host first last length parcel parcel_last exponential",
+        "tick_us wake_us flush_us slow item_us",
+    ),
+    "hosts": record("free first last"),
+    "users": record(
+        "held last_gateway online first last registered box_first box_last retries pushes again sessions shown",
+        "came_s waits_since_s shown_until_s",
+    ),
+    "messages": record(
+        "sender session size_bytes room meant partner offset gateway pushes discards reads under_way fate cause"
+        " received refused sends opening kept_next",
+        "time_s uplink received_s stored_s routed_s told_s done_s store_luck receive_luck publish_luck",
+    ),
+    "rooms": record("start end kept_first kept_last kept"),
+    "trace": record("kind number", "time_s"),
+    "member": LONG, "own_start": LONG, "own_room": LONG, "own_place": LONG, "channel_first": LONG,
+    "parcel_of": LONG, "stamps": LONG, "connections": LONG, "out": LONG, "early": BYTE, "factors": REAL,
+    "push_luck": REAL, "blank_job": JOB, "blank_parcel": PARCEL, "blank_session": SESSION, "work": LONG, "owed": LONG,
+    "soft_since_s": REAL,
+}  # fmt: skip
+"""Tables that stay as they are made; of whole numbers, real ones or records."""
+GROWING: dict[str, np.dtype[Any]] = {
+    "heap": record("number kind one two three", "time_s"),
+    "soon": record("number kind one two three", "time_s"),
+    "links": record("one two next", "value"),
+    "jobs": JOB, "parcels": PARCEL,
+    "batches": record("station first"),
+    "queries": record("story subject gateway requests reading"),
+    "sessions": SESSION,
+    "clients": record("session hopeless tries waiting first last", "end_s"),
+    "seats": record("session position next previous place room next_own"),
+    "places": record("first last count"),
+    "place_keys": LONG, "place_ids": LONG,
+    "tokens": record("", "left since_s"),
+    "token_keys": LONG, "token_ids": LONG,
+    "rows": record("message session fate cause", "written_s time_s"),
+    "ticks": record("station items waiting", "start_s end_s waited_s"),
+    "subscriptions": record("node change", "time_s"),
+    "shown": record("user change", "time_s"),
+    "pulls": record("user shown online", "time_s"),
+    "pushed": record("user message tries session fate", "due_s sent_s arrived_s"),
+    "trimmed": record("message user"), "unasked": record("message user"),
+    "missed": LONG, "user_draws": REAL,
+}  # fmt: skip
+"""Tables that grow. ``now`` counts the rows taken of each, and knows the first row given back of some."""
+TABLES = {**FIXED, **GROWING}
+TWO_DIMENSIONS = ("push_luck", "work", "owed", "soft_since_s", "user_draws")
+
+
+def as_handlers_take(table: Any) -> Any:
+    """A table as handlers take it: where they are not compiled, records with their fields as attributes."""
+    return table.view(np.recarray) if is_interpreted() and table.dtype.names else table
+
+
+def state_of(tables: dict[str, Any]) -> State:
+    """The state that handlers take, out of a table for each name of TABLES."""
+    if is_interpreted():
+        return SimpleNamespace(**{name: as_handlers_take(tables[name]) for name in TABLES})
+    from chatsim.engine.compiled.struct import build
+
+    return build(*(tuple(tables[name] for name in names) for names in (FIXED, GROWING)))
+
+
+def tables_of(st: State) -> dict[str, Any]:
+    """The tables of a state as they are now."""
+    if is_interpreted():
+        return {name: getattr(st, name) for name in TABLES}
+    from chatsim.engine.compiled.struct import fixed, growing
+
+    return dict(zip(TABLES, (*fixed(st), *growing(st)), strict=True))

@@ -1,0 +1,220 @@
+"""Stations: event loops with a queue, as in :mod:`chatsim.engine.station`, and hosts whose cores they share."""
+
+from __future__ import annotations
+
+from chatsim.engine.compiled.begin import begin
+from chatsim.engine.compiled.clients import transmit
+from chatsim.engine.compiled.code import compiled
+from chatsim.engine.compiled.events import at
+from chatsim.engine.compiled.kinds import (
+    E_ARRIVES,
+    E_ITEM_DONE,
+    E_TICK_DONE,
+    NO_TOUCH,
+    TOUCH_BROKER,
+    TOUCH_COMMANDS,
+    TOUCH_ONE,
+    TOUCH_SENDER,
+    TOUCH_SUBSCRIBERS,
+    TOUCH_TARGETS,
+)
+from chatsim.engine.compiled.places import link_s
+from chatsim.engine.compiled.pools import free_parcel, grown, link, new_batch, unlink
+from chatsim.engine.compiled.state import NONE, State
+from chatsim.engine.station import US
+
+
+@compiled
+def take(st: State, station: int, first: int, last: int, count: int) -> None:
+    """Jobs arrive together, in this order."""
+    home = st.stations[station]
+    now_s = st.now[0].time_s
+    job = first
+    for _ in range(count):
+        st.jobs[job].arrived_s = now_s
+        job = st.jobs[job].next
+    if home.length > 0:
+        st.jobs[home.last].next = first
+    else:
+        home.first = first
+    home.last = last
+    home.length += count
+    if home.idle:
+        wake(st, station)
+
+
+@compiled
+def take_one(st: State, station: int, job: int) -> None:
+    """A job arrives."""
+    st.jobs[job].next = NONE
+    take(st, station, job, job, 1)
+
+
+@compiled
+def wake(st: State, station: int) -> None:
+    """Idle workers turn to the queue, at once or when their host has a core free."""
+    home = st.stations[station]
+    while home.idle and home.length and not home.waits:
+        home.idle -= 1
+        ready(st, station, 1)
+
+
+@compiled
+def ready(st: State, station: int, slept: int) -> None:
+    """A worker turns to the queue, at once or as soon as its host has a core free; first come, first served."""
+    home = st.stations[station]
+    if home.host < 0:
+        tick(st, station, slept)
+        return
+    host = st.hosts[home.host]
+    if host.free:
+        host.free -= 1
+        tick(st, station, slept)
+        return
+    home.waits = 1
+    new = link(st, station, slept, 0.0)
+    if host.first >= 0:
+        st.links[host.last].next = new
+    else:
+        host.first = new
+    host.last = new
+
+
+@compiled
+def release(st: State, host_number: int) -> None:
+    """A host has a core free: the next station that waits for one has it."""
+    host = st.hosts[host_number]
+    if host.first < 0:
+        host.free += 1
+        return
+    station, slept = st.links[host.first].one, st.links[host.first].two
+    host.first = unlink(st, host.first)
+    st.stations[station].waits = 0
+    tick(st, station, slept)
+    wake(st, station)
+
+
+@compiled
+def touches(st: State, job: int, stamp: int) -> int:
+    """To how many connections a job writes that do not bear this stamp yet; it stamps them.
+
+    At a broker node and the database stamps stand for gateways and then other nodes, at a gateway for its broker, the
+    sender and commands; sessions bear their own.
+    """
+    row = st.jobs[job]
+    touch, here, count = row.touch, row.first, 0
+    if touch == TOUCH_ONE:
+        count = stamped(st, row.gateway, stamp)
+    elif touch == TOUCH_BROKER:
+        count = stamped(st, 0, stamp)
+    elif touch == TOUCH_SENDER:
+        count = stamped(st, 1, stamp)
+    elif touch == TOUCH_COMMANDS:
+        count = stamped_from(st, 2, row.commands, stamp)
+    elif touch == TOUCH_SUBSCRIBERS:
+        count = stamped_from(st, st.asked[0].gateways, row.commands, stamp)
+        while here >= 0:
+            count += stamped(st, st.links[here].one, stamp)
+            here = st.links[here].next
+    elif touch == TOUCH_TARGETS:
+        while here >= 0:
+            session = st.links[here].one
+            count += st.sessions[session].stamp != stamp
+            st.sessions[session].stamp = stamp
+            here = st.links[here].next
+    return count
+
+
+@compiled
+def stamped_from(st: State, first: int, places: int, stamp: int) -> int:
+    """Stamps places in a row; how many of them did not bear this stamp yet."""
+    count = 0
+    for place in range(first, first + places):
+        count += stamped(st, place, stamp)
+    return count
+
+
+@compiled
+def stamped(st: State, place: int, stamp: int) -> int:
+    """Stamps a place; 1 where it did not bear this stamp yet."""
+    if st.stamps[place] == stamp:
+        return 0
+    st.stamps[place] = stamp
+    return 1
+
+
+@compiled
+def tick(st: State, station: int, slept: int) -> None:
+    """A worker takes a batch, decides what it costs, and lets its results leave in time."""
+    home, start_s = st.stations[station], st.now[0].time_s
+    taken = min(home.length, home.batch_max)
+    slow, by_item = home.slow, home.by_item
+    spent_us = (home.tick_us + home.wake_us if slept else home.tick_us) * slow
+    flush_us = home.flush_us * slow
+    touched, waited_s, items_us, left_s = 0, 0.0, 0.0, start_s
+    st.now[0].stamp += 1
+    batch, job, last = new_batch(st, station, home.first), home.first, NONE
+    for place in range(taken):
+        following = st.jobs[job].next
+        home.first = following
+        home.length -= 1
+        waited_s += start_s - st.jobs[job].arrived_s
+        item_us = begin(st, station, job, start_s + spent_us * US) * slow
+        items_us += item_us
+        spent_us += item_us
+        if flush_us > 0.0 and st.jobs[job].touch != NO_TOUCH:
+            if by_item:
+                st.now[0].stamp += 1
+                spent_us += flush_us * touches(st, job, st.now[0].stamp)
+            else:
+                touched += touches(st, job, st.now[0].stamp)
+        if by_item and place:
+            at(st, left_s, E_ITEM_DONE, batch, NONE, NONE)
+        left_s = start_s + spent_us * US
+        last, job = job, following
+    if last >= 0:
+        st.jobs[last].next = NONE
+    spent_us += flush_us * touched
+    end_s = start_s + spent_us * US
+    at(st, end_s, E_TICK_DONE, batch, NONE, NONE)
+    home.item_us += items_us
+    note_tick(st, station, start_s, end_s, taken, waited_s)
+
+
+@compiled
+def note_tick(st: State, station: int, start_s: float, end_s: float, items: int, waited_s: float) -> None:
+    """Notes a tick."""
+    now = st.now[0]
+    now.ticks += 1
+    if now.ticks > len(st.ticks):
+        st.ticks = grown(st.ticks)
+    row = st.ticks[now.ticks - 1]
+    row.station, row.start_s, row.end_s, row.items, row.waited_s = station, start_s, end_s, items, waited_s
+    row.waiting = st.stations[station].length
+
+
+@compiled
+def flush(st: State, station: int) -> None:
+    """What was sent leaves, one packet for each place."""
+    home = st.stations[station]
+    parcel = home.parcel
+    home.parcel = home.parcel_last = NONE
+    while parcel >= 0:
+        following, place, first = st.parcels[parcel].next, st.parcels[parcel].place, st.parcels[parcel].first
+        if st.parcels[parcel].to_session:
+            st.sessions[place].parcel = NONE
+            transmit(st, place, first)
+            free_parcel(st, parcel)
+        else:
+            st.parcel_of[station * len(st.stations) + place] = NONE
+            at(st, st.now[0].time_s + link_s(st, station, place), E_ARRIVES, parcel, NONE, NONE)
+        parcel = following
+
+
+@compiled
+def arrive(st: State, parcel: int) -> None:
+    """A packet reaches a station."""
+    row = st.parcels[parcel]
+    place, first, last, count = row.place, row.first, row.last, row.count
+    free_parcel(st, parcel)
+    take(st, place, first, last, count)
