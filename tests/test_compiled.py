@@ -1,0 +1,212 @@
+"""The compiled engine against SimPy's: the same outcome, record for record and bit for bit, wherever it says it covers a run."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, seed, settings
+from hypothesis import strategies as st
+
+from chatsim.engine import Outcome, prepare, simulate
+from chatsim.engine.compiled.coverage import missing
+from chatsim.engine.compiled.state import TABLES
+from chatsim.scenario import InputError, Scenario, load_scenario, preset_names
+from chatsim.scenario.load import validate
+from chatsim.world import build_world
+from chatsim.world.tables import World, no_intrusions
+from tests.conftest import ROOT
+from tests.test_fault_laws import busy_worlds
+from tests.test_laws import scenarios, worlds
+from tests.worlds import ALWAYS, scenario, world
+
+COLUMNS = (
+    "messages", "deliveries", "sessions", "ticks", "subscriptions", "presence", "pulls", "pushes", "intrusions", "endings",
+    "faults", "breaks",
+)  # fmt: skip
+QUIET = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
+
+
+def differs(one: Outcome, other: Outcome) -> str:
+    """The first record in which two outcomes differ, or ''."""
+    tables = {name: (getattr(one, name), getattr(other, name)) for name in COLUMNS}
+    tables["stations"] = tuple({"work": each.work, "item_us": each.item_us} for each in (one, other))  # type: ignore[assignment]
+    for table, (left, right) in tables.items():
+        assert list(left) == list(right)
+        for name, column in left.items():
+            if column.dtype != right[name].dtype or column.shape != right[name].shape:
+                return f"{table}.{name}: {column.dtype} {column.shape}, {right[name].dtype} {right[name].shape}"
+            same = column == right[name]
+            if column.dtype.kind == "f":
+                same |= np.isnan(column) & np.isnan(right[name])
+            if not same.all():
+                row = tuple(np.argwhere(~same)[0].tolist())
+                return f"{table}.{name}, row {row}: {column[row]!r}, {right[name][row]!r} ({(~same).sum()} rows differ)"
+    return "" if one.end_s == other.end_s else f"end_s: {one.end_s}, {other.end_s}"
+
+
+def check_equal(chosen: Scenario, people: World, again: str) -> None:
+    """Both engines give the same outcome; ``again`` says how to see a difference again."""
+    found = differs(simulate(chosen, people, engine="simpy"), simulate(chosen, people, engine="compiled"))
+    assert not found, f"SimPy and compiled differ in {found}; again: {again}"
+
+
+@st.composite
+def covered(draw: st.DrawFn) -> Scenario:
+    """Any scenario of the laws that the compiled engine covers, with clients that come back as they like."""
+    table = draw(scenarios()).model_dump()
+    table["design"] |= {
+        "rooms": draw(st.sampled_from(["pair", "group"])), "rooms_created": "before", "membership": "memory", "receipts": False
+    }
+    table["access"] |= {"policy": "open", "signature": draw(st.sampled_from(["hs256", "rs256"]))}
+    table["friend_list"] |= {"policy": "none"}
+    has_broker = table["design"]["routing"] not in ("in_process", "mesh")
+    shows = draw(st.sampled_from(["none", "rooms", "friends", "all"])) if has_broker else "none"
+    table["presence"] |= {"show_to": shows, "how": "pull" if has_broker else "push"}
+    table["network"] |= {
+        "outbound_policy": draw(st.sampled_from(["close", "drop_newest", "block"])),
+        "slow_share": draw(st.sampled_from([0.0, 0.5])), "slow_bytes_per_s": 300.0,
+        "handshake_trips": draw(st.sampled_from([0, 1])),
+    }
+    table["client"] |= {
+        "reconnect": draw(st.sampled_from(["none", "fixed", "phoenix", "socketio", "full_jitter"])), "reconnect_s": 0.3,
+        "tries_max": draw(st.sampled_from([0, 0, 2])), "connect_timeout_s": draw(st.sampled_from([0.05, 0.5, 20.0])),
+        "buffer_max": draw(st.sampled_from([0, 1, 1000])), "resync": draw(st.booleans()),
+    }
+    table["balancer"] |= {"connections_per_s": draw(st.sampled_from([0.0, 0.0, 2.0])), "burst": 1}
+    table["gateway"] |= {"shed_above": draw(st.sampled_from([0, 0, 2]))}
+    table["push"] |= {"quota_per_min": draw(st.sampled_from([0, 1]))}
+    if has_broker:
+        stream = table["broker"]["topology"] != "cluster" and draw(st.booleans())
+        table["broker"] |= {"delivery": "stream" if stream else "pubsub", "history_max": draw(st.sampled_from([0, 1]))}
+    if draw(st.booleans()):
+        table["hosts"] = [{"name": "all", "cores": draw(st.integers(1, 2)), "stations": ["*"]}]
+    return validate(table)
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_presets_have_equal_outcomes(name: str) -> None:
+    chosen = load_scenario(name, ["workload.users=1500", "workload.duration_s=120", "push.after_min=0.3"])
+    check_equal(chosen, build_world(chosen), f"design {name}")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", preset_names())
+def test_presets_have_equal_outcomes_at_their_own_workload(name: str) -> None:
+    chosen = load_scenario(name)
+    check_equal(chosen, build_world(chosen), f"design {name}, as it is")
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=QUIET, print_blob=True)
+@given(covered(), st.one_of(worlds(), busy_worlds()))
+def test_random_scenarios_have_equal_outcomes(chosen: Scenario, people: World) -> None:
+    people = without_intrusions(people)
+    assert missing(chosen, people) == ()
+    check_equal(chosen, people, "the blob that hypothesis prints")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("number", range(10))
+def test_a_thousand_random_scenarios_have_equal_outcomes(number: int) -> None:
+    @seed(number)
+    @settings(max_examples=100, deadline=None, suppress_health_check=QUIET, database=None)
+    @given(covered(), st.one_of(worlds(), busy_worlds()))
+    def check(chosen: Scenario, people: World) -> None:
+        again = f"pytest -m long tests/test_compiled.py -k 'thousand and {number}'"
+        check_equal(chosen, without_intrusions(people), again)
+
+    check()
+
+
+def without_intrusions(people: World) -> World:
+    """A world in which nobody tries to get into rooms."""
+    return replace(people, intrusions=no_intrusions())
+
+
+def test_what_is_missing_is_named_and_refused_in_one_line() -> None:
+    people = world([(0, *ALWAYS), (1, *ALWAYS)], [[0, 1]], [(1.0, 0, 0)])
+    chosen = scenario(
+        design={"receipts": True, "rooms": "personal"}, access={"policy": "friends"},
+        faults=[{"kind": "gateway_crash", "at_s": 1.0, "stations": ["gateway-0"]}],
+    )
+    names = ("faults", "design.rooms = 'personal'", "design.receipts = true", "access.policy = 'friends'")
+    assert missing(chosen, people) == names
+    with pytest.raises(InputError, match=r"^engine = 'compiled': does not cover faults, design\.rooms") as said:
+        simulate(chosen, people, engine="compiled")
+    assert "\n" not in str(said.value)
+    outcome = simulate(chosen, people)
+    assert (outcome.engine, outcome.not_compiled) == ("simpy", names)
+
+
+def test_an_engine_that_there_is_not_is_refused() -> None:
+    people = world([(0, *ALWAYS), (1, *ALWAYS)], [[0, 1]], [(1.0, 0, 0)])
+    with pytest.raises(InputError, match=r"engine = 'compild': no such engine; did you mean 'compiled'\?"):
+        simulate(scenario(), people, engine="compild")
+
+
+def test_each_key_that_is_missing_keeps_a_run_from_being_compiled() -> None:
+    """Every choice that any other test calls missing is found; and nothing is, where nothing is asked for."""
+    people = world([(0, *ALWAYS), (1, *ALWAYS)], [[0, 1]], [(1.0, 0, 0)])
+    asked: list[dict[str, dict[str, object]]] = [
+        {"scaling": {"start": 1}}, {"client": {"guarantee": "at_least_once"}}, {"design": {"rooms_created": "first_message"}},
+        {"design": {"membership": "broker"}}, {"access": {"policy": "scopes"}}, {"friend_list": {"policy": "recent"}},
+        {"presence": {"show_to": "all", "how": "push"}}, {"network": {"outbound_policy": "drop_oldest"}},
+        {"design": {"gateways": 3000}},
+    ]  # fmt: skip
+    assert [len(missing(scenario(**parts), people)) for parts in asked] == [1] * len(asked)
+    assert missing(scenario(), people) == ()
+
+
+def test_what_shows_only_in_the_run_falls_to_simpy() -> None:
+    """A broker that cuts a gateway off: no table of a scenario says whether that will happen."""
+    people = world([(0, *ALWAYS), (1, *ALWAYS)], [[0, 1]], [(1.0 + 0.001 * n, 0, 0) for n in range(50)])
+    chosen = scenario(broker={"subscriber_max_bytes": 50.0})
+    with pytest.raises(InputError, match=r"does not cover broker\.subscriber_max_bytes"):
+        simulate(chosen, people, engine="compiled")
+    prepare()
+    outcome = simulate(chosen, people)
+    assert (outcome.engine, outcome.not_compiled) == ("simpy", ("broker.subscriber_max_bytes: a gateway that is cut off",))
+    assert simulate(scenario(), people).engine == "compiled"
+
+
+def test_tables_keep_what_stands_in_them_when_they_grow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chatsim.engine.compiled.setup.ROOM_AT_FIRST", 2)
+    monkeypatch.setattr("chatsim.engine.compiled.setup._likely", lambda people: {})
+    chosen = load_scenario("go-chat", ["workload.users=300", "workload.duration_s=120", "push.after_min=0.1"])
+    check_equal(chosen, build_world(chosen), "all tables begin with two rows")
+
+
+def test_a_state_has_its_tables_in_their_order() -> None:
+    from chatsim.engine.compiled.state import state_of, tables_of
+
+    two = ("push_luck", "work", "owed", "soft_since_s", "user_draws")
+    tables = {name: np.zeros((1, n + 1) if name in two else n + 1, dtype) for n, (name, dtype) in enumerate(TABLES.items())}
+    came_back = tables_of(state_of(tables))
+    assert {name: (table.shape, table.dtype) for name, table in came_back.items()} == {
+        name: (table.shape, table.dtype) for name, table in tables.items()
+    }
+
+
+def test_progress_is_told_in_hundredths() -> None:
+    chosen = load_scenario("hub", ["workload.users=50", "workload.duration_s=60"])
+    told: list[float] = []
+    simulate(chosen, build_world(chosen), told.append, engine="compiled")
+    assert told == [place / 100 for place in range(1, 100)]
+
+
+def test_handlers_say_the_same_where_they_are_not_compiled() -> None:
+    """A small part of the equality, with numba switched off: handlers are Python."""
+    code = (
+        "from chatsim.engine import simulate; from chatsim.scenario import load_scenario; from chatsim.world import build_world;"
+        "from tests.test_compiled import check_equal\n"
+        "for name in ('go-chat', 'directory'):\n"
+        "    chosen = load_scenario(name, ['workload.users=200', 'workload.duration_s=60', 'push.after_min=0.1'])\n"
+        "    check_equal(chosen, build_world(chosen), name)\n"
+    )
+    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
