@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
-from chatsim.engine import Outcome, simulate
+from chatsim.engine import TOO_SMALL, Outcome, prepare, simulate
 from chatsim.engine.compiled.coverage import missing
+from chatsim.engine.compiled.state import TABLES
 from chatsim.scenario import InputError, Scenario, load_scenario, preset_names
 from chatsim.scenario.load import validate
 from chatsim.world import build_world
 from chatsim.world.tables import World, no_intrusions
+from tests.conftest import ROOT
 from tests.test_fault_laws import busy_worlds
 from tests.test_laws import scenarios, worlds
+from tests.worlds import ALWAYS, scenario, world
 
 COLUMNS = (
     "messages", "deliveries", "sessions", "ticks", "subscriptions", "presence", "pulls", "pushes", "intrusions", "endings",
     "faults", "breaks",
-)
+)  # fmt: skip
 QUIET = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
 
 
@@ -36,15 +40,13 @@ def differs(one: Outcome, other: Outcome) -> str:
         for name, column in left.items():
             if column.dtype != right[name].dtype or column.shape != right[name].shape:
                 return f"{table}.{name}: {column.dtype} {column.shape}, {right[name].dtype} {right[name].shape}"
-            same = (column == right[name]) | (_nan(column) & _nan(right[name]))
+            same = column == right[name]
+            if column.dtype.kind == "f":
+                same |= np.isnan(column) & np.isnan(right[name])
             if not same.all():
                 row = tuple(np.argwhere(~same)[0].tolist())
                 return f"{table}.{name}, row {row}: {column[row]!r}, {right[name][row]!r} ({(~same).sum()} rows differ)"
     return "" if one.end_s == other.end_s else f"end_s: {one.end_s}, {other.end_s}"
-
-
-def _nan(column: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
-    return np.isnan(column) if column.dtype.kind == "f" else np.zeros(column.shape, bool)
 
 
 def check_equal(chosen: Scenario, people: World, again: str) -> None:
@@ -125,12 +127,88 @@ def without_intrusions(people: World) -> World:
     return replace(people, intrusions=no_intrusions())
 
 
-def test_what_is_not_covered_is_said() -> None:
-    chosen = load_scenario("room-channel", ["workload.users=50", "workload.duration_s=60", "design.receipts=true"])
-    people = build_world(chosen)
-    with pytest.raises(InputError, match=r"engine = .compiled.: does not cover design\.receipts = true"):
+def test_what_is_missing_is_named_and_refused_in_one_line() -> None:
+    people = world([(0, *ALWAYS), (1, *ALWAYS)], [[0, 1]], [(1.0, 0, 0)])
+    chosen = scenario(
+        design={"receipts": True, "rooms": "personal"}, access={"policy": "friends"},
+        faults=[{"kind": "gateway_crash", "at_s": 1.0, "stations": ["gateway-0"]}],
+    )
+    names = ("faults", "design.rooms = 'personal'", "design.receipts = true", "access.policy = 'friends'")
+    assert missing(chosen, people) == names
+    with pytest.raises(InputError, match=r"^engine = 'compiled': does not cover faults, design\.rooms") as said:
         simulate(chosen, people, engine="compiled")
-    by_itself = simulate(chosen, people, engine="auto")
-    assert (by_itself.engine, by_itself.not_compiled) == ("simpy", ("design.receipts = true",))
-    with pytest.raises(InputError, match="engine = 'compild': no such engine; did you mean 'compiled'"):
-        simulate(chosen, people, engine="compild")
+    assert "\n" not in str(said.value)
+    outcome = simulate(chosen, people)
+    assert (outcome.engine, outcome.not_compiled) == ("simpy", names)
+
+
+def test_an_engine_that_there_is_not_is_refused() -> None:
+    people = world([(0, *ALWAYS), (1, *ALWAYS)], [[0, 1]], [(1.0, 0, 0)])
+    with pytest.raises(InputError, match=r"engine = 'compild': no such engine; did you mean 'compiled'\?"):
+        simulate(scenario(), people, engine="compild")
+
+
+def test_each_key_that_is_missing_keeps_a_run_from_being_compiled() -> None:
+    """Every choice that any other test calls missing is found; and nothing is, where nothing is asked for."""
+    people = world([(0, *ALWAYS), (1, *ALWAYS)], [[0, 1]], [(1.0, 0, 0)])
+    asked: list[dict[str, dict[str, object]]] = [
+        {"scaling": {"start": 1}}, {"client": {"guarantee": "at_least_once"}}, {"design": {"rooms_created": "first_message"}},
+        {"design": {"membership": "broker"}}, {"access": {"policy": "scopes"}}, {"friend_list": {"policy": "recent"}},
+        {"presence": {"show_to": "all", "how": "push"}}, {"network": {"outbound_policy": "drop_oldest"}},
+        {"design": {"gateways": 3000}},
+    ]  # fmt: skip
+    assert [len(missing(scenario(**parts), people)) for parts in asked] == [1] * len(asked)
+    assert missing(scenario(), people) == ()
+
+
+def test_what_shows_only_in_the_run_falls_to_simpy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A broker that cuts a gateway off: no table of a scenario says whether that will happen."""
+    people = world([(0, *ALWAYS), (1, *ALWAYS)], [[0, 1]], [(1.0 + 0.001 * n, 0, 0) for n in range(50)])
+    chosen = scenario(broker={"subscriber_max_bytes": 50.0})
+    with pytest.raises(InputError, match=r"does not cover broker\.subscriber_max_bytes"):
+        simulate(chosen, people, engine="compiled")
+    assert simulate(chosen, people).not_compiled == (TOO_SMALL,)
+    prepare()
+    monkeypatch.setattr("chatsim.engine.SMALL", 0)
+    outcome = simulate(chosen, people)
+    assert (outcome.engine, outcome.not_compiled) == ("simpy", ("broker.subscriber_max_bytes: a gateway that is cut off",))
+    assert simulate(scenario(), people).engine == "compiled"
+
+
+def test_tables_keep_what_stands_in_them_when_they_grow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chatsim.engine.compiled.setup.ROOM_AT_FIRST", 2)
+    monkeypatch.setattr("chatsim.engine.compiled.setup._likely", lambda people: {})
+    chosen = load_scenario("go-chat", ["workload.users=300", "workload.duration_s=120", "push.after_min=0.1"])
+    check_equal(chosen, build_world(chosen), "all tables begin with two rows")
+
+
+def test_a_state_has_its_tables_in_their_order() -> None:
+    from chatsim.engine.compiled.state import state_of, tables_of
+
+    two = ("push_luck", "work", "owed", "soft_since_s", "user_draws")
+    tables = {name: np.zeros((1, n + 1) if name in two else n + 1, dtype) for n, (name, dtype) in enumerate(TABLES.items())}
+    came_back = tables_of(state_of(tables))
+    assert {name: (table.shape, table.dtype) for name, table in came_back.items()} == {
+        name: (table.shape, table.dtype) for name, table in tables.items()
+    }
+
+
+def test_progress_is_told_in_hundredths() -> None:
+    chosen = load_scenario("hub", ["workload.users=50", "workload.duration_s=60"])
+    told: list[float] = []
+    simulate(chosen, build_world(chosen), told.append, engine="compiled")
+    assert told == [place / 100 for place in range(1, 100)]
+
+
+def test_handlers_say_the_same_where_they_are_not_compiled() -> None:
+    """A small part of the equality, with numba switched off: handlers are Python."""
+    code = (
+        "from chatsim.engine import simulate; from chatsim.scenario import load_scenario; from chatsim.world import build_world;"
+        "from tests.test_compiled import check_equal\n"
+        "for name in ('go-chat', 'directory'):\n"
+        "    chosen = load_scenario(name, ['workload.users=200', 'workload.duration_s=60', 'push.after_min=0.1'])\n"
+        "    check_equal(chosen, build_world(chosen), name)\n"
+    )
+    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

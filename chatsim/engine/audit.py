@@ -38,19 +38,22 @@ def settle(scenario: Scenario, world: World, notes: Notes, inbox: dict[int, dict
     row_key = _key(world, row_message, sessions.user[row_session])
     pair_key = _key(world, pair_message, pair_user)
 
-    beyond = ~np.isin(row_key, pair_key)
+    row_place = _places(pair_key, row_key)
+    beyond = row_place < 0
     row_fate[beyond] = _beyond(row_fate, sessions.user[row_session] == messages["sender"][row_message])[beyond]
     has_it = np.isin(row_fate, (Fate.DELIVERED, Fate.READ_LATER))
     in_store = _inbox_keys(world, inbox)
-    elsewhere = np.isin(row_key, np.concatenate([row_key[has_it], in_store]))
-    row_fate[(row_fate == Fate.LOST) & elsewhere] = Fate.MISSED
+    lost = np.flatnonzero(row_fate == Fate.LOST)
+    elsewhere = _places(np.sort(np.concatenate([row_key[has_it], in_store])), row_key[lost]) >= 0
+    row_fate[lost[elsewhere]] = Fate.MISSED
     if scenario.design.offline != "drop":
         still_coming = np.isnan(messages["done_s"].astype(np.float64))[row_message]
         row_fate[(row_fate == Fate.LOST) & still_coming] = Fate.MISSED
 
     ended = ~np.isin(row_fate, NO_ENDS)
     ended &= ~((row_fate == Fate.IN_FLIGHT) & np.isin(row_key, in_store))
-    open_pair = ~np.isin(pair_key, row_key[ended])
+    open_pair = np.ones(len(pair_key), bool)
+    open_pair[row_place[ended & (row_place >= 0)]] = False
     row_fate[(row_fate == Fate.IN_FLIGHT) & np.isin(row_key, in_store)] = Fate.MISSED
     open_message, open_user = pair_message[open_pair], pair_user[open_pair]
     fate, cause = _explain(messages, open_message, np.isin(pair_key[open_pair], in_store))
@@ -221,6 +224,14 @@ def _key(world: World, message: npt.NDArray[np.generic], user: npt.NDArray[np.ge
     return message.astype(np.int64) * world.users + user.astype(np.int64)
 
 
+def _places(ascending: Longs, keys: Longs) -> Longs:
+    """Where each of some keys stands among ascending ones, or -1."""
+    if not len(ascending):
+        return np.full(len(keys), -1, np.int64)
+    place = np.minimum(np.searchsorted(ascending, keys), len(ascending) - 1)
+    return np.where(ascending[place] == keys, place, -1)
+
+
 def _inbox_keys(world: World, inbox: dict[int, dict[int, None]]) -> Longs:
     keys = [message * world.users + user for user, box in inbox.items() for message in box]
     return np.array(keys, np.int64)
@@ -265,18 +276,18 @@ def _had_session(
 def _check_every_pair_ends(world: World, deliveries: Columns, meant: Longs) -> None:
     pair_message, pair_user = pairs_of(world, meant)
     ended = ~np.isin(deliveries["fate"], NO_ENDS)
-    has_end = np.unique(_key(world, deliveries["message"][ended], deliveries["recipient"][ended]))
+    has_end = _key(world, deliveries["message"][ended], deliveries["recipient"][ended])
     wanted = _key(world, pair_message, pair_user)
+    place = _places(wanted, has_end)
+    ends = np.bincount(place[place >= 0], minlength=len(wanted))
     for what, keys in (
-        ("no end", np.setdiff1d(wanted, has_end)),
-        ("an end, but was not meant", np.setdiff1d(has_end, wanted)),
+        ("no end", wanted[ends == 0]),
+        ("an end, but was not meant", np.unique(has_end[place < 0])),
     ):
         if len(keys):
             message, user = divmod(int(keys[0]), world.users)
             raise AuditError(f"message {message} to user {user} has {what} ({len(keys)} such)")
-    alone = deliveries["session"] < 0
-    keys = _key(world, deliveries["message"], deliveries["recipient"])
-    if len(np.intersect1d(keys[alone], keys[ended & ~alone])) or len(np.unique(keys[alone])) < alone.sum():
+    if (ends[place[deliveries["session"][ended] < 0]] > 1).any():
         raise AuditError("a message to one recipient has two ends")
 
 
@@ -295,11 +306,11 @@ def _check_expected_sessions(world: World, notes: Notes, messages: Columns, deli
     breaks = notes.breaks.table()
     sessions = len(table)
     live = deliveries["session"] >= 0
-    rows = np.unique(deliveries["message"][live].astype(np.int64) * sessions + deliveries["session"][live])
+    rows = np.sort(deliveries["message"][live].astype(np.int64) * sessions + deliveries["session"][live])
     for device in _devices(table):
         session = _session_at(table, device, pair_user, received_s)
         expected = (session >= 0) & (online_s[session] < received_s) & (left_s[session] > done_s)
-        missing = ~np.isin(pair_message[expected] * sessions + session[expected], rows)
+        missing = _places(rows, pair_message[expected] * sessions + session[expected]) < 0
         if len(breaks["message"]) and missing.any():
             missing &= _break_of(breaks, pair_message[expected], gateway[session[expected]]) < 0
         if missing.any():
@@ -318,8 +329,8 @@ def _ends_s(noted_s: array[float]) -> npt.NDArray[np.float64]:
 def _check_once(deliveries: Columns) -> None:
     got = np.isin(deliveries["fate"], (Fate.DELIVERED, Fate.READ_LATER, *NOT_MEANT))
     session = deliveries["session"].astype(np.int64)
-    keys = deliveries["message"][got] * (session.max(initial=0) + 1) + session[got]
-    if len(np.unique(keys)) < len(keys):
+    keys = np.sort(deliveries["message"][got] * (session.max(initial=0) + 1) + session[got])
+    if (keys[1:] == keys[:-1]).any():
         raise AuditError("a session got a message twice and kept both")
 
 

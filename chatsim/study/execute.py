@@ -16,6 +16,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from chatsim.engine import prepare
 from chatsim.scenario import InputError
 from chatsim.scenario.errors import nearest
 from chatsim.scenario.files import data_folder
@@ -30,6 +31,8 @@ from chatsim.study.worker import WORLDS_KEPT, Done, Task, work
 from chatsim.world import World, build_world
 
 STUDIES = "studies"
+MANY = 50
+"""Runs from which on it is worth to have the engine compiled first."""
 Cell = tuple[int, int]  # replication, point: runs are done in this order
 
 
@@ -64,6 +67,8 @@ def carry_out(
     versions = archive.accept(plan.study.name, model)
     with archive.open():
         ledger = Ledger(plan, archive, model, versions)
+        if len(ledger.queue) >= MANY and cluster is None:
+            _prepare(ledger, progress)
         with pool(work, jobs, _most(ledger), cluster) if ledger.queue else nullcontext() as place:
             _begin(ledger, command)
             begun_s = time.monotonic()
@@ -82,6 +87,13 @@ def carry_out(
     failures = tuple(ledger.failures.values())
     mixed = tuple(f"{name} {one}" for name, one in ledger.versions().items() if "," in one)
     return Carried(plan, archive, tables, ledger.computed, ledger.found, failures, mixed)
+
+
+def _prepare(ledger: Ledger, progress: Progress | None) -> None:
+    """Has the engine compiled here, once, so that no process has to."""
+    if progress is not None:
+        progress(ledger.done, ledger.all, "compiling the engine, once")
+    prepare()
 
 
 @dataclass

@@ -35,8 +35,9 @@ def model_version() -> str:
     12
     """
     package = Path(__file__).resolve().parent.parent
-    found = [path for floor in FLOORS for path in (package / floor).rglob("*") if path.is_file()]
-    sources = sorted([path for path in found if path.suffix not in BUILT], key=lambda path: path.as_posix())
+    there = [path for floor in FLOORS for path in (package / floor).rglob("*") if "__pycache__" not in path.parts]
+    found = [path for path in there if path.is_file() and path.suffix not in BUILT]
+    sources = sorted(found, key=lambda path: path.as_posix())
     digest = hashlib.sha256()
     for path in (*sources, *(package / name for name in MODULES)):
         digest.update(f"{path.relative_to(package).as_posix()}\0{path.stat().st_size}\0".encode())

@@ -243,7 +243,7 @@ def push_begins(st: State, user: int, message: int) -> None:
 @compiled
 def push_is_due(st: State, user: int, message: int, stored: int) -> None:
     """The user is notified, unless a session has started first."""
-    stored_s = st.links[stored].real
+    stored_s = st.links[stored].value
     unlink(st, stored)
     row, now = st.users[user], st.now[0]
     if row.waits_since_s == stored_s:

@@ -187,7 +187,7 @@ def transmit(st: State, session: int, first: int) -> None:
     while here >= 0:
         size_bytes += st.messages[st.rows[st.links[here].one].message].size_bytes
         here = st.links[here].next
-    arrives_s = arrival_s(st, session, st.now[0].time_s, float(size_bytes), st.links[first].real)
+    arrives_s = arrival_s(st, session, st.now[0].time_s, float(size_bytes), st.links[first].value)
     at(st, arrives_s, E_PACKET, session, first, NONE)
 
 

@@ -1,16 +1,18 @@
 """How handlers are compiled, and where the code is kept.
 
 numba looks only at a function's own file to tell whether kept code is old, though all that it calls is in it too. So
-the code is kept in a folder named after all sources it can come from: beside them, in the user's cache, or nowhere.
+code is kept in a folder named after all sources that it can come from: beside these, in the user's cache, or nowhere.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import platform
 import shutil
 from collections.abc import Callable
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -98,14 +100,15 @@ def code_folder() -> Path | None:
 
 
 def is_kept() -> bool:
-    """Whether the code for these sources has been compiled and kept."""
+    """Whether the engine of these sources has been compiled, and its code kept."""
     folder = code_folder()
-    return folder is not None and next(folder.rglob("*.nbc"), None) is not None
+    return folder is not None and next(folder.rglob("loop.go_on*.nbc"), None) is not None
 
 
 def _version() -> str:
     package = Path(__file__).resolve().parent.parent.parent
-    digest = hashlib.sha256(os.environ.get("NUMBA_BOUNDSCHECK", "").encode())
+    made_by = (version("numba"), version("numpy"), os.environ.get("NUMBA_BOUNDSCHECK", ""), platform.machine())
+    digest = hashlib.sha256(repr(made_by).encode())
     for name in SOURCES:
         for path in sorted((package / name).rglob("*.py")) if (package / name).is_dir() else [package / name]:
             digest.update(path.read_bytes())

@@ -7,14 +7,16 @@ a ring that is emptied before the heap is looked at.
 from __future__ import annotations
 
 from chatsim.engine.compiled.code import compiled
-from chatsim.engine.compiled.pools import grown
+from chatsim.engine.compiled.pools import copy_rows, grown
 from chatsim.engine.compiled.state import State
 
 
 @compiled
 def at(st: State, time_s: float, kind: int, one: int, two: int, three: int) -> None:
-    """An event of a kind at ``time_s``."""
+    """An event of a kind at ``time_s``; one that the run does not come to is not even remembered."""
     now = st.now[0]
+    if time_s >= st.asked[0].end_s:
+        return
     place: int = now.heap
     now.heap += 1
     now.number += 1
@@ -25,7 +27,7 @@ def at(st: State, time_s: float, kind: int, one: int, two: int, three: int) -> N
         above = (place - 1) >> 2
         if heap[above].time_s <= time_s:  # what was scheduled before is first at one time
             break
-        heap[place] = heap[above]
+        copy_rows(heap, above, heap, place, 1)
         place = above
     event = heap[place]
     event.time_s, event.number, event.kind = time_s, now.number, kind
@@ -52,9 +54,9 @@ def drop_first(st: State) -> None:
                 least = other
         if time_s < heap[least].time_s or (time_s == heap[least].time_s and number < heap[least].number):
             break
-        heap[place] = heap[least]
+        copy_rows(heap, least, heap, place, 1)
         place = least
-    heap[place] = heap[count]
+    copy_rows(heap, count, heap, place, 1)
 
 
 @compiled

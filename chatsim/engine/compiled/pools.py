@@ -12,6 +12,11 @@ from chatsim.engine.compiled.state import NONE, State
 EMPTY = -1
 
 
+def copy_rows(source: Any, first: int, target: Any, place: int, rows: int) -> None:
+    """Copies rows of a table to another one, or to another place."""
+    target[place : place + rows] = source[first : first + rows]
+
+
 def repeated(table: Any) -> Any:
     """As :func:`twice`, of the kind of array that handlers take where they are not compiled."""
     return np.concatenate((table, table))
@@ -19,21 +24,22 @@ def repeated(table: Any) -> Any:
 
 @compiled
 def twice(table: Any) -> Any:
-    """The table twice, one after the other. A loop: numba takes long to compile copies of whole tables of records."""
+    """The table twice, one after the other."""
     count = len(table)
     larger = np.empty(2 * count, table.dtype)
-    for place in range(count):
-        larger[place] = table[place]
-        larger[count + place] = table[place]
+    copy_rows(table, 0, larger, 0, count)
+    copy_rows(table, 0, larger, count, count)
     return larger
 
 
 grown: Any = repeated if is_interpreted() else twice
 """Room for as many rows again."""
+if not is_interpreted():
+    from chatsim.engine.compiled.struct import copy_rows
 
 
 @compiled
-def link(st: State, one: int, two: int, real: float) -> int:
+def link(st: State, one: int, two: int, value: float) -> int:
     """A new link, the last of its list."""
     now = st.now[0]
     row: int = now.free_link
@@ -47,7 +53,7 @@ def link(st: State, one: int, two: int, real: float) -> int:
     new = st.links[row]
     new.one = one
     new.two = two
-    new.real = real
+    new.value = value
     new.next = NONE
     return row
 
@@ -80,7 +86,7 @@ def new_job(st: State, kind: int) -> int:
         now.jobs += 1
         if now.jobs > len(st.jobs):
             st.jobs = grown(st.jobs)
-    st.jobs[row] = st.blank_job[0]
+    copy_rows(st.blank_job, 0, st.jobs, row, 1)
     st.jobs[row].kind = kind
     return row
 
@@ -105,7 +111,7 @@ def new_parcel(st: State, place: int, to_session: int) -> int:
         now.parcels += 1
         if now.parcels > len(st.parcels):
             st.parcels = grown(st.parcels)
-    st.parcels[row] = st.blank_parcel[0]
+    copy_rows(st.blank_parcel, 0, st.parcels, row, 1)
     st.parcels[row].place = place
     st.parcels[row].to_session = to_session
     return row

@@ -19,6 +19,7 @@ from chatsim.engine.finishing import outcome_of
 from chatsim.engine.outcome import Outcome
 from chatsim.engine.rooms import Rooms
 from chatsim.scenario import Scenario
+from chatsim.world import build_world
 from chatsim.world.contacts import FriendLists, friend_lists
 from chatsim.world.tables import World
 
@@ -49,6 +50,12 @@ def run_compiled(scenario: Scenario, world: World, progress: Callable[[float], N
     tables = tables_of(st)
     notes = Written(world, tables, lists)
     return replace(outcome_of(scenario, world, notes, inbox_of(st), np.array(rooms.meant, np.int64)), engine="compiled")
+
+
+def compile_all() -> None:
+    """Compiles the engine by running a world in which next to nothing happens."""
+    scenario = Scenario.model_validate({"workload": {"users": 2, "duration_s": 1.0}})
+    run_compiled(scenario, build_world(scenario))
 
 
 def _lists(scenario: Scenario, world: World) -> FriendLists | None:

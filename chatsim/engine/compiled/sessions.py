@@ -62,7 +62,7 @@ from chatsim.engine.compiled.places import (
     register,
     store_of_user,
 )
-from chatsim.engine.compiled.pools import free_query, grown, link, new_job, new_query, unlink
+from chatsim.engine.compiled.pools import copy_rows, free_query, grown, link, new_job, new_query, unlink
 from chatsim.engine.compiled.rules import keeps_registry, place, tokens_now, user_channel
 from chatsim.engine.compiled.state import NONE, State
 from chatsim.engine.compiled.stations import take_one
@@ -447,7 +447,7 @@ def new_session(st: State, user: int, client: int, origin: int, attempt: int) ->
     session: int = st.now[0].sessions
     st.now[0].sessions += 1
     luck = st.sessions[session].sync_luck
-    st.sessions[session] = st.blank_session[0]
+    copy_rows(st.blank_session, 0, st.sessions, session, 1)
     row = st.sessions[session]
     row.user = user
     row.client = client

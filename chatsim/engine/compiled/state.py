@@ -1,8 +1,8 @@
 """The state of a compiled run: tables of records, most of which grow.
 
 Handlers take the state as ``st`` and read as plainly as arrays allow: ``st.sessions[session].online``. A record of a
-table that grows is never kept in a name across a call that may add to that table, since the table may have moved by
-then; those of sessions and clients may, since these grow only between two events.
+table that grows is never kept in a name across a call that may add to that table, since it may have moved by then.
+Those of sessions and clients may be, since these grow only between two events.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ FIXED: dict[str, np.dtype[Any]] = {
 GROWING: dict[str, np.dtype[Any]] = {
     "heap": record("number kind one two three", "time_s"),
     "soon": record("number kind one two three", "time_s"),
-    "links": record("one two next", "real"),
+    "links": record("one two next", "value"),
     "jobs": JOB, "parcels": PARCEL,
     "batches": record("station first"),
     "queries": record("story subject gateway requests reading"),

@@ -8,7 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 from numba import from_dtype, types
+from numba.core.datamodel import default_manager, models
 from numba.experimental import structref
+from numba.extending import intrinsic, lower_getattr
 
 from chatsim.engine.compiled.code import compiled, entry
 from chatsim.engine.compiled.state import TABLES, TWO_DIMENSIONS, State
@@ -32,9 +34,63 @@ class Struct(structref.StructRefProxy):
 
 
 structref.define_boxing(StructType, Struct)
+
+
+class Lent(models.StructRefModel):  # the struct itself is not counted either: Python has it until the run is over
+    """How a state lies in memory: as any struct, but nobody counts who refers to it."""
+
+    def traverse(self, builder: Any) -> list[Any]:
+        """No part of it is counted."""
+        return []
+
+
+default_manager.register(StructType, Lent)
+
+
+def _lent(name: str) -> Any:
+    """How a handler gets at a table: it borrows it, without counting who refers to it.
+
+    The struct keeps its tables for as long as a run goes on, and counting, as numba does it by default, would take as
+    long as all the rest. What Python gets of a state is a copy (:func:`fixed`, :func:`growing`).
+    """
+
+    def lend(context: Any, builder: Any, kind: Any, struct: Any) -> Any:
+        table = getattr(structref._Utils(context, builder, kind).get_data_struct(struct), name)
+        array = context.make_array(kind.field_dict[name])(context, builder, value=table)
+        array.meminfo = array.meminfo.type(None)
+        return array._getvalue()
+
+    return lend
+
+
+for _name in TABLES:
+    lower_getattr(StructType, _name)(_lent(_name))
 STRUCT = StructType([
     (name, types.Array(from_dtype(dtype), 2 if name in TWO_DIMENSIONS else 1, "C")) for name, dtype in TABLES.items()
 ])  # fmt: skip
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def copy_rows(typing: Any, source: Any, first: Any, target: Any, place: Any, rows: Any) -> Any:
+    """Copies ``rows`` rows of a table from ``first`` on to another one, or another ``place``, all bytes at once.
+
+    What numba makes of ``target[place] = source[first]`` goes byte by byte, and takes long to compile.
+    """
+
+    def copy(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        from numba.core import cgutils
+
+        kinds, (source_value, at, target_value, to, count) = signature.args, values
+        tables = [
+            context.make_array(kind)(context, builder, value=value)
+            for kind, value in ((kinds[0], source_value), (kinds[2], target_value))
+        ]
+        where = [builder.gep(table.data, [row]) for table, row in zip(tables, (at, to), strict=True)]
+        size = context.get_abi_sizeof(tables[0].data.type.pointee)
+        cgutils.raw_memcpy(builder, where[1], where[0], count, context.get_constant(types.intp, size))
+        return context.get_dummy_value()
+
+    return types.void(source, types.int64, target, types.int64, types.int64), copy
 
 
 @entry
@@ -110,10 +166,12 @@ def _take_growing(st: State, tables: Any) -> None:
 def fixed(st: State) -> Any:
     """The tables that stay as they are made."""
     return (
-        st.asked, st.now, st.stations, st.hosts, st.users, st.messages, st.rooms, st.trace, st.member,
-        st.own_start, st.own_room, st.own_place, st.channel_first, st.parcel_of, st.stamps, st.connections,
-        st.out, st.early, st.factors, st.push_luck, st.blank_job, st.blank_parcel, st.blank_session, st.work,
-        st.owed, st.soft_since_s,
+        st.asked.copy(), st.now.copy(), st.stations.copy(), st.hosts.copy(), st.users.copy(), st.messages.copy(),
+        st.rooms.copy(), st.trace.copy(), st.member.copy(), st.own_start.copy(), st.own_room.copy(),
+        st.own_place.copy(), st.channel_first.copy(), st.parcel_of.copy(), st.stamps.copy(),
+        st.connections.copy(), st.out.copy(), st.early.copy(), st.factors.copy(), st.push_luck.copy(),
+        st.blank_job.copy(), st.blank_parcel.copy(), st.blank_session.copy(), st.work.copy(), st.owed.copy(),
+        st.soft_since_s.copy(),
     )
 
 
@@ -121,8 +179,9 @@ def fixed(st: State) -> Any:
 def growing(st: State) -> Any:
     """The tables that grow, as they are now."""
     return (
-        st.heap, st.soon, st.links, st.jobs, st.parcels, st.batches, st.queries, st.sessions, st.clients,
-        st.seats, st.places, st.place_keys, st.place_ids, st.tokens, st.token_keys, st.token_ids, st.rows,
-        st.ticks, st.subscriptions, st.shown, st.pulls, st.pushed, st.trimmed, st.unasked, st.missed,
-        st.user_draws,
+        st.heap.copy(), st.soon.copy(), st.links.copy(), st.jobs.copy(), st.parcels.copy(), st.batches.copy(),
+        st.queries.copy(), st.sessions.copy(), st.clients.copy(), st.seats.copy(), st.places.copy(),
+        st.place_keys.copy(), st.place_ids.copy(), st.tokens.copy(), st.token_keys.copy(), st.token_ids.copy(),
+        st.rows.copy(), st.ticks.copy(), st.subscriptions.copy(), st.shown.copy(), st.pulls.copy(),
+        st.pushed.copy(), st.trimmed.copy(), st.unasked.copy(), st.missed.copy(), st.user_draws.copy(),
     )
