@@ -271,7 +271,8 @@ def heeds_ctrl_c() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("heeds_ctrl_c")
-def test_ctrl_c_ends_workers_too_in_one_line(tmp_path: Path) -> None:
+@pytest.mark.parametrize("after_s", [0.5, 2.5])  # while workers are started; and when both are at work, for a minute
+def test_ctrl_c_ends_workers_too_in_one_line(tmp_path: Path, after_s: float) -> None:
     long = ["compare", "go-chat", "room-channel", "--workload", "day", "--jobs", "2", "--out", "out"]
     running = subprocess.Popen(
         [sys.executable, "-m", "chatsim", *long],
@@ -285,7 +286,7 @@ def test_ctrl_c_ends_workers_too_in_one_line(tmp_path: Path) -> None:
     deadline = time.monotonic() + 60
     while not listing(tmp_path) and time.monotonic() < deadline:
         time.sleep(0.05)
-    time.sleep(2.5)  # by now both workers are at work, for a minute
+    time.sleep(after_s)
     os.killpg(running.pid, signal.SIGINT)
     out, err = running.communicate(timeout=60)
     assert (running.returncode, out, err) == (130, "", "chatsim: interrupted\n")

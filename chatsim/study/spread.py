@@ -191,11 +191,16 @@ class Processes(Generic[Task, Done]):
         from concurrent.futures.process import BrokenProcessPool
 
         try:
-            future = self._executor().submit(self.work, task)
+            future = self._handed(task)
         except BrokenProcessPool:
             self.executor = None
-            future = self._executor().submit(self.work, task)
+            future = self._handed(task)
         self.pending[future] = task
+
+    def _handed(self, task: Task) -> Any:
+        executor = self._executor()
+        with _ctrl_c_put_off():
+            return executor.submit(self.work, task)
 
     def wait(self) -> list[Came[Task, Done]]:
         """What is over by now."""
@@ -240,6 +245,22 @@ class Processes(Generic[Task, Done]):
                 self.processes, timeout=IDLE_S, initializer=_serve, initargs=(os.getpid(),), env=ONE_THREAD
             )
         return self.executor
+
+
+@contextmanager
+def _ctrl_c_put_off() -> Iterator[None]:
+    """Processes that are started here do not hear ctrl-C, not even before they come to :func:`_serve`."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    from multiprocessing.resource_tracker import ensure_running
+
+    ensure_running()  # begun later, it would end the block
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _name(error: BaseException) -> str:
