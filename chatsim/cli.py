@@ -15,6 +15,7 @@ import typer
 from chatsim import __version__, decide_cli, live_cli, report_cli, study_cli, trace_cli, validate_cli
 from chatsim.options import (
     AsJson,
+    Engine,
     Faults,
     Force,
     Jobs,
@@ -93,6 +94,7 @@ def run(
     replications: Replications = 1,
     jobs: Jobs = 0,
     faults: Faults = None,
+    engine: Engine = "auto",
 ) -> None:
     """Simulate one design."""
     asked = load(scenario, sets, seed, workload, faults)
@@ -102,7 +104,7 @@ def run(
 
     with _results(out, force) as files:
         with terminal.progress("run") as progress:
-            result = study.run(asked, replications, jobs, progress, files.note if files else None)
+            result = study.run(asked, replications, jobs, progress, files.note if files else None, engine)
         if files:
             files.finish_runs(result)
     if as_json:
@@ -129,6 +131,7 @@ def compare(
     saturation: Curves = None,
     faults: Faults = None,
     vary: Vary = None,
+    engine: Engine = "auto",
 ) -> None:
     """Simulate several designs on the same trace."""
     asked = load_all(scenarios, vary, sets, seed, workload, faults)
@@ -140,7 +143,7 @@ def compare(
     curves: pd.DataFrame | None = None
     with _results(out, force) as files:
         with terminal.progress("compare") as progress:
-            comparison = study.compare(asked, replications, jobs, progress, files.note if files else None)
+            comparison = study.compare(asked, replications, jobs, progress, files.note if files else None, None, engine)
         if saturation or (saturation is None and files):
             with terminal.progress("saturation") as progress:
                 curves = study.saturation(asked, jobs=jobs, progress=progress)

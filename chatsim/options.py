@@ -48,6 +48,15 @@ Replications = Annotated[
 Jobs = Annotated[
     int, typer.Option("--jobs", metavar="N", help="Processes; 0 is one per core. Results do not depend on it.")
 ]
+Engine = Annotated[
+    str,
+    typer.Option(
+        "--engine",
+        metavar="NAME",
+        help="simpy, compiled, or auto: compiled where the run is large enough and it covers the scenario. "
+        "Results do not depend on it.",
+    ),
+]
 Vary = Annotated[
     str | None,
     typer.Option("--vary", metavar="KEY=V1,V2", help="Simulate each design once for each of these values of a key."),

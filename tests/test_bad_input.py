@@ -85,6 +85,7 @@ COMMANDS: dict[str, tuple[list[str], str]] = {
     "unknown design": (["run", "go-caht"], "'go-caht': neither a file nor a shipped design; did you mean 'go-chat'?"),
     "unknown design, estimated": (["estimate", "gochat"], "did you mean 'go-chat'?"),
     "no such file": (["run", "gone.toml"], "gone.toml: no such file"),
+    "no such engine": (["run", "go-chat", "--engine", "compild"], "engine = 'compild': no such engine; did you mean 'compiled'?"),
     "a folder": (["run", "."], ".: is a folder: a file is needed"),
     "a device": (["run", "/dev/null"], "/dev/null: is not a plain file"),
     "a name too long": (["run", "x" * 5000], "File name too long"),

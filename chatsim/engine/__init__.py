@@ -31,6 +31,7 @@ __all__ = [
     "SessionFate",
     "Work",
     "finish",
+    "known",
     "prepare",
     "simulate",
     "will_compile",
@@ -66,9 +67,7 @@ def simulate(
     >>> len(outcome.messages["time_s"]) == len(outcome.world.messages)
     True
     """
-    if engine not in ENGINES:
-        raise InputError(f"engine = '{engine}': no such engine{nearest(engine, ENGINES)}")
-    if engine == "simpy" or recorder is not None:
+    if known(engine) == "simpy" or recorder is not None:
         return _by_simpy(scenario, world, progress, (), recorder)
     from chatsim.engine.compiled.coverage import Uncovered, missing
 
@@ -87,12 +86,20 @@ def simulate(
     return _by_simpy(scenario, world, progress, reasons, None)
 
 
-def will_compile(scenario: Scenario, world: World) -> bool:
+def known(engine: str) -> str:
+    """The name of an engine; InputError where there is none such."""
+    if engine not in ENGINES:
+        raise InputError(f"engine = '{engine}': no such engine{nearest(engine, ENGINES)}")
+    return engine
+
+
+def will_compile(scenario: Scenario, world: World, engine: str = "auto") -> bool:
     """Whether the next run of a scenario will first have the engine compiled, which takes most of a minute, once."""
     from chatsim.engine.compiled.code import is_kept
     from chatsim.engine.compiled.coverage import missing
 
-    return not is_kept() and not missing(scenario, world) and _is_worth_it(world)
+    wanted = engine == "compiled" or (engine == "auto" and _is_worth_it(world))
+    return wanted and not is_kept() and not missing(scenario, world)
 
 
 def prepare() -> None:

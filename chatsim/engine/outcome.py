@@ -210,5 +210,6 @@ class Outcome:
             *((f"deliveries {Fate(fate).name}", f"{count:,}") for fate, count in sorted(fates.items())),
             *((f"sessions {SessionFate(fate).name}", f"{count:,}") for fate, count in sorted(ends.items())),
             ("stations", ", ".join(self.stations)),
+            ("engine", self.engine),
         ]
         return rows_html(f"{self.scenario.name}: outcome", "An audited run; chatsim.analysis makes tables of it.", said)

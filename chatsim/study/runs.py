@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from chatsim.analysis import chat, fates, latency, overload, paired, summary, tiers
-from chatsim.engine import simulate, will_compile
+from chatsim.engine import known, simulate, will_compile
 from chatsim.engine.outcome import Outcome
 from chatsim.scenario import InputError, Scenario
 from chatsim.study.results import Comparison, Result, Runs, summarised
@@ -25,21 +25,27 @@ class Point:
 
     scenario: Scenario
     world: World
+    engine: str = "auto"
 
 
 def run(
-    scenario: Scenario, replications: int = 1, jobs: int = 1, progress: Progress | None = None, note: Note | None = None
+    scenario: Scenario,
+    replications: int = 1,
+    jobs: int = 1,
+    progress: Progress | None = None,
+    note: Note | None = None,
+    engine: str = "auto",
 ) -> Result:
     """Simulates one design. ``jobs`` processes give the same result as one; 0 takes one per core.
 
-    ``note`` is shown every outcome, in order of replication. Raises InputError, and AuditError where a run broke a law
-    of conservation.
+    ``note`` is shown every outcome, in order of replication. ``engine`` is that of :func:`chatsim.engine.simulate`.
+    Raises InputError, and AuditError where a run broke a law of conservation.
 
     >>> scenario = Scenario.model_validate({"workload": {"users": 100, "duration_s": 60.0}})
     >>> run(scenario).summary["overloaded"].tolist()
     [False]
     """
-    return Result(**_all_runs((scenario,), replications, jobs, progress, note)[0])
+    return Result(**_all_runs((scenario,), replications, jobs, progress, note, engine)[0])
 
 
 def compare(
@@ -49,6 +55,7 @@ def compare(
     progress: Progress | None = None,
     note: Note | None = None,
     workload_from: Scenario | None = None,
+    engine: str = "auto",
 ) -> Comparison:
     """Simulates several designs on the same traces, which the first design's workload and seed give.
 
@@ -56,7 +63,7 @@ def compare(
     take for all. ``note`` is shown every outcome: by replication, then in the order of the designs.
     """
     designs = same_trace(scenarios, workload_from)
-    common, pairs = _all_runs(designs, replications, jobs, progress, note)
+    common, pairs = _all_runs(designs, replications, jobs, progress, note, engine)
     return Comparison(**common, paired=pairs)
 
 
@@ -99,14 +106,21 @@ def _first_difference(a: dict[str, Any], b: dict[str, Any], path: str = "") -> s
 
 
 def _all_runs(
-    scenarios: tuple[Scenario, ...], replications: int, jobs: int, progress: Progress | None, note: Note | None
+    scenarios: tuple[Scenario, ...],
+    replications: int,
+    jobs: int,
+    progress: Progress | None,
+    note: Note | None,
+    engine: str,
 ) -> tuple[dict[str, Any], pd.DataFrame]:
     """What :class:`Runs` consists of, and the paired differences from the first design."""
     if replications < 1:
         raise InputError(f"--replications {replications}: at least 1 is needed")
+    known(engine)
     total = len(scenarios) * replications
     gathered = _Gathered()
-    for done, outcome in enumerate(_outcomes(scenarios, replications, workers(jobs, total), progress), start=1):
+    outcomes = _outcomes(scenarios, replications, workers(jobs, total), progress, engine)
+    for done, outcome in enumerate(outcomes, start=1):
         gathered.add(outcome)
         if note is not None:
             note(outcome)
@@ -116,7 +130,7 @@ def _all_runs(
 
 
 def _outcomes(
-    scenarios: tuple[Scenario, ...], replications: int, processes: int, progress: Progress | None
+    scenarios: tuple[Scenario, ...], replications: int, processes: int, progress: Progress | None, engine: str
 ) -> Iterator[Outcome]:
     """Outcomes by replication, then by design. A replication's world is built once and let go with its last design."""
     worlds: dict[int, World] = {}
@@ -125,7 +139,7 @@ def _outcomes(
         for replication in range(replications):
             worlds[replication] = build_world(scenarios[0], replication)
             for scenario in scenarios:
-                yield Point(scenario, worlds[replication])
+                yield Point(scenario, worlds[replication], engine)
 
     if processes == 1 and progress is not None:
         work: Callable[[Point], dict[str, Any]] = _with_progress(progress, len(scenarios) * replications)
@@ -140,7 +154,7 @@ def _outcomes(
 
 def simulated(point: Point) -> dict[str, Any]:
     """An outcome without what the caller has already: the world is not sent back from a worker."""
-    return _without_inputs(simulate(point.scenario, point.world))
+    return _without_inputs(simulate(point.scenario, point.world, engine=point.engine))
 
 
 def _with_progress(progress: Progress, total: int) -> Callable[[Point], dict[str, Any]]:
@@ -149,10 +163,13 @@ def _with_progress(progress: Progress, total: int) -> Callable[[Point], dict[str
     def work(point: Point) -> dict[str, Any]:
         nonlocal done
         before = done
-        if will_compile(point.scenario, point.world):
+        if will_compile(point.scenario, point.world, point.engine):
             progress(before, total, "compiling the engine, once")
         outcome = simulate(
-            point.scenario, point.world, lambda share: progress(before + share, total, point.scenario.name)
+            point.scenario,
+            point.world,
+            lambda share: progress(before + share, total, point.scenario.name),
+            engine=point.engine,
         )
         done += 1
         return _without_inputs(outcome)
