@@ -26,10 +26,14 @@ def compiled(function: Handler) -> Handler:
 
     Left to itself numba would compile it anew for each constant that it is called with, which takes ten times as long.
     """
+    if is_interpreted():
+        return function
     from numba import njit
 
-    handler: Any = njit(no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
-    if is_interpreted() or not set(function.__annotations__.values()) <= DECLARED:
+    from chatsim.engine.compiled.whole import HandlerCompiler
+
+    handler: Any = njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, pipeline_class=HandlerCompiler)(function)
+    if not set(function.__annotations__.values()) <= DECLARED:
         return cast(Handler, handler)
     template = handler.get_call_template
 
