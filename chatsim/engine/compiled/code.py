@@ -50,9 +50,9 @@ def compiled(function: Handler) -> Handler:
 def _declared(function: Callable[..., Any]) -> tuple[Any, ...]:
     from numba import types
 
-    from chatsim.engine.compiled.struct import STRUCT
+    from chatsim.engine.compiled.memory import STATE
 
-    kinds = {"State": STRUCT, "int": types.int64, "float": types.float64, "bool": types.boolean}
+    kinds = {"State": STATE, "int": types.int64, "float": types.float64, "bool": types.boolean}
     return tuple(kinds[kind] for name, kind in function.__annotations__.items() if name != "return")
 
 

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
 from chatsim.engine.compiled.chat import AHEAD, DRAWS
-from chatsim.engine.compiled.code import entry
 from chatsim.engine.compiled.coverage import Uncovered
 from chatsim.engine.compiled.loop import DONE, NEEDS_DRAWS, NEEDS_SESSIONS, UNCOVERED, go_on, start
 from chatsim.engine.compiled.result import Written, inbox_of
 from chatsim.engine.compiled.setup import clients_from, draws_of_users, sync_luck, tables_for
-from chatsim.engine.compiled.state import State, as_handlers_take, state_of, tables_of
+from chatsim.engine.compiled.state import State, put_table, state_of, tables_of
 from chatsim.engine.finishing import outcome_of
 from chatsim.engine.outcome import Outcome
 from chatsim.engine.rooms import Rooms
@@ -44,8 +42,8 @@ def run_compiled(scenario: Scenario, world: World, progress: Callable[[float], N
             _more_sessions(st, scenario, world)
         elif reason == NEEDS_DRAWS:
             times = len(tables_of(st)["user_draws"]) // DRAWS
-            set_draws(st, draws_of_users(scenario, world, max(2 * AHEAD, 2 * times)))
-        told = _tell(progress, told, now_s(st) / end_s)
+            put_table(st, "user_draws", draws_of_users(scenario, world, max(2 * AHEAD, 2 * times)))
+        told = _tell(progress, told, float(tables_of(st)["now"][0]["time_s"]) / end_s)
     _tell(progress, told, 0.99)
     tables = tables_of(st)
     notes = Written(world, tables, lists)
@@ -80,24 +78,5 @@ def _more_sessions(st: State, scenario: Scenario, world: World) -> None:
     count = len(tables["sessions"])
     sessions = np.concatenate([tables["sessions"], np.repeat(tables["blank_session"], count)])
     sessions["sync_luck"] = sync_luck(scenario, world, 2 * count)
-    clients = np.concatenate([tables["clients"], clients_from(count, count)])
-    set_people(st, as_handlers_take(sessions), as_handlers_take(clients))
-
-
-@entry
-def now_s(st: State) -> float:
-    """The time of a run."""
-    return float(st.now[0].time_s)
-
-
-@entry
-def set_people(st: State, sessions: Any, clients: Any) -> None:
-    """Puts larger tables in the place of those of sessions and clients."""
-    st.sessions = sessions
-    st.clients = clients
-
-
-@entry
-def set_draws(st: State, draws: Any) -> None:
-    """Puts a larger table in the place of that of draws."""
-    st.user_draws = draws
+    put_table(st, "sessions", sessions)
+    put_table(st, "clients", np.concatenate([tables["clients"], clients_from(count, count)]))

@@ -31,7 +31,7 @@ class NoMachineCode:
         """Handlers use nothing of Python."""
 
 
-class HandlerCode(JITCodeLibrary):  # type: ignore[misc]
+class HandlerCode(JITCodeLibrary):
     """The code of a handler, and what else it calls."""
 
     _shared_module: Any
@@ -81,7 +81,7 @@ class HandlerCode(JITCodeLibrary):  # type: ignore[misc]
                     library._gather(needed)
 
 
-class HandlerFlags(Flags):  # type: ignore[misc]
+class HandlerFlags(Flags):
     """The options of all handlers: one object, since numba compares them for each operator that it looks up."""
 
     __slots__ = ("_hash",)
@@ -102,7 +102,7 @@ class HandlerFlags(Flags):  # type: ignore[misc]
         return self is other or super().__eq__(other)
 
 
-class HandlerTyping(typing.Context):  # type: ignore[misc]
+class HandlerTyping(typing.Context):
     """What numba knows of types, and what it has found out of calls, which it would look up again."""
 
     def __init__(self, context: typing.Context) -> None:
@@ -119,7 +119,7 @@ class HandlerTyping(typing.Context):  # type: ignore[misc]
         return self.found[key]
 
 
-class HandlerCompiler(CompilerBase):  # type: ignore[misc]
+class HandlerCompiler(CompilerBase):
     """numba's compiler for handlers."""
 
     flags: HandlerFlags | None = None
