@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from chatsim.analysis import chat, fates, latency, overload, paired, summary, tiers
-from chatsim.engine import simulate, will_compile
+from chatsim.engine import prepare, simulate, will_compile
 from chatsim.engine.outcome import Outcome
 from chatsim.scenario import InputError, Scenario
 from chatsim.study.results import Comparison, Result, Runs, summarised
@@ -150,7 +150,7 @@ def _with_progress(progress: Progress, total: int) -> Callable[[Point], dict[str
         nonlocal done
         before = done
         if will_compile(point.scenario, point.world):
-            progress(before, total, "compiling the engine, once")
+            prepare(lambda share: progress(before, total, f"compiling the engine, once: {share:.0%}"))
         outcome = simulate(
             point.scenario, point.world, lambda share: progress(before + share, total, point.scenario.name)
         )
