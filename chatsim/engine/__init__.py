@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -41,7 +42,7 @@ ENGINES = ("auto", "simpy", "compiled")
 """The compiled engine where it covers the scenario and SimPy where not; or the one, or the other."""
 SMALL = 20_000
 """Messages x members and sessions from which on a run is worth the time that it takes to load the compiled engine."""
-LARGE = 1_000_000
+LARGE = 500_000
 """The same, where the engine must first be compiled, once."""
 TOO_SMALL = "nothing, but this run is too small to load it for"
 
@@ -77,6 +78,7 @@ def simulate(
     if not reasons:
         from chatsim.engine.compiled.run import run_compiled
 
+        prepare()
         try:
             return run_compiled(scenario, world, progress)
         except Uncovered as uncovered:
@@ -94,7 +96,7 @@ def known(engine: str) -> str:
 
 
 def will_compile(scenario: Scenario, world: World, engine: str = "auto") -> bool:
-    """Whether the next run of a scenario will first have the engine compiled, which takes most of a minute, once."""
+    """Whether the next run of a scenario will first have the engine compiled, which takes some 20 s, once."""
     from chatsim.engine.compiled.code import is_kept
     from chatsim.engine.compiled.coverage import missing
 
@@ -102,13 +104,22 @@ def will_compile(scenario: Scenario, world: World, engine: str = "auto") -> bool
     return wanted and not is_kept() and not missing(scenario, world)
 
 
-def prepare() -> None:
-    """Compiles the engine, unless that was done: before many runs, or before processes that would each do it."""
-    from chatsim.engine.compiled.code import is_kept
-    from chatsim.engine.compiled.run import compile_all
+def prepare(progress: Callable[[float], None] | None = None) -> None:
+    """Compiles the engine, unless that was done: before many runs, or before processes that would each do it.
 
-    if not is_kept():
-        compile_all()
+    Progress is told which share is done; without it the log says what takes so long.
+    """
+    from chatsim.engine.compiled.code import is_kept
+
+    if is_kept():
+        return
+    from chatsim.engine.compiled.run import compile_all, is_compiled
+
+    if is_compiled():
+        return
+    if progress is None:
+        logging.getLogger(__name__).warning("chatsim compiles its engine, which takes some 20 s, once")
+    compile_all(progress)
 
 
 def _is_worth_it(world: World) -> bool:

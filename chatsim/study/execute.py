@@ -91,9 +91,8 @@ def carry_out(
 
 def _prepare(ledger: Ledger, progress: Progress | None) -> None:
     """Has the engine compiled here, once, so that no process has to."""
-    if progress is not None:
-        progress(ledger.done, ledger.all, "compiling the engine, once")
-    prepare()
+    tell = progress
+    prepare(tell and (lambda share: tell(ledger.done, ledger.all, f"compiling the engine, once: {share:.0%}")))
 
 
 @dataclass

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from chatsim.analysis import chat, fates, latency, overload, paired, summary, tiers
-from chatsim.engine import known, simulate, will_compile
+from chatsim.engine import known, prepare, simulate, will_compile
 from chatsim.engine.outcome import Outcome
 from chatsim.scenario import InputError, Scenario
 from chatsim.study.results import Comparison, Result, Runs, summarised
@@ -164,7 +164,7 @@ def _with_progress(progress: Progress, total: int) -> Callable[[Point], dict[str
         nonlocal done
         before = done
         if will_compile(point.scenario, point.world, point.engine):
-            progress(before, total, "compiling the engine, once")
+            prepare(lambda share: progress(before, total, f"compiling the engine, once: {share:.0%}"))
         outcome = simulate(
             point.scenario,
             point.world,

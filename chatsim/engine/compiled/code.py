@@ -19,6 +19,8 @@ from typing import Any, TypeVar, cast
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 DECLARED = {"State", "int", "float", "bool", "None"}
 SOURCES = ("engine", "rules", "world/draws.py")
+HANDLERS: list[Any] = []
+"""All that :func:`compiled` has been given."""
 
 
 def compiled(function: Handler) -> Handler:
@@ -26,29 +28,45 @@ def compiled(function: Handler) -> Handler:
 
     Left to itself numba would compile it anew for each constant that it is called with, which takes ten times as long.
     """
+    if is_interpreted():
+        return function
     from numba import njit
 
-    handler: Any = njit(no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
-    if is_interpreted() or not set(function.__annotations__.values()) <= DECLARED:
+    from chatsim.engine.compiled.whole import HandlerCompiler
+
+    handler: Any = njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, pipeline_class=HandlerCompiler)(function)
+    if not set(function.__annotations__.values()) <= DECLARED:
         return cast(Handler, handler)
+    HANDLERS.append(handler)
     template = handler.get_call_template
 
     def for_declared_types(args: Any, kws: Any) -> Any:
-        if not handler.signatures:
-            handler.compile(_declared(function))
-            handler.disable_compile()
+        _compile(handler)
         return template(args, kws)
 
     handler.get_call_template = for_declared_types
     return cast(Handler, handler)
 
 
+def compile_handlers(progress: Callable[[float], None]) -> None:
+    """Compiles all handlers, and tells after each what share of them is done."""
+    for number, handler in enumerate(HANDLERS, 1):
+        _compile(handler)
+        progress(number / len(HANDLERS))
+
+
+def _compile(handler: Any) -> None:
+    if not handler.signatures:
+        handler.compile(_declared(handler.py_func))
+        handler.disable_compile()
+
+
 def _declared(function: Callable[..., Any]) -> tuple[Any, ...]:
     from numba import types
 
-    from chatsim.engine.compiled.struct import STRUCT
+    from chatsim.engine.compiled.memory import STATE
 
-    kinds = {"State": STRUCT, "int": types.int64, "float": types.float64, "bool": types.boolean}
+    kinds = {"State": STATE, "int": types.int64, "float": types.float64, "bool": types.boolean}
     return tuple(kinds[kind] for name, kind in function.__annotations__.items() if name != "return")
 
 

@@ -64,9 +64,8 @@ def soon(st: State, kind: int, one: int, two: int, three: int) -> None:
     """An event of a kind now, before all that is on the heap, and after those that are soon already."""
     now = st.now[0]
     if now.soon == len(st.soon):
-        first = now.soon_first
         st.soon = grown(st.soon)
-        now.soon_first = first  # the ring stands twice in the larger one: the second copy goes on where the first ends
+        copy_rows(st.soon, 0, st.soon, now.soon, now.soon)  # the ring goes on behind its end with what stands before
     event = st.soon[(now.soon_first + now.soon) % len(st.soon)]
     now.soon += 1
     event.kind, event.one, event.two, event.three = kind, one, two, three

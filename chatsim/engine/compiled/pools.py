@@ -12,30 +12,17 @@ from chatsim.engine.compiled.state import NONE, State
 EMPTY = -1
 
 
-def copy_rows(source: Any, first: int, target: Any, place: int, rows: int) -> None:
-    """Copies rows of a table to another one, or to another place."""
-    target[place : place + rows] = source[first : first + rows]
+if is_interpreted():
 
+    def copy_rows(source: Any, first: int, target: Any, place: int, rows: int) -> None:
+        """Copies rows of a table to another one, or to another place."""
+        target[place : place + rows] = source[first : first + rows]
 
-def repeated(table: Any) -> Any:
-    """As :func:`twice`, of the kind of array that handlers take where they are not compiled."""
-    return np.concatenate((table, table))
-
-
-@compiled
-def twice(table: Any) -> Any:
-    """The table twice, one after the other."""
-    count = len(table)
-    larger = np.empty(2 * count, table.dtype)
-    copy_rows(table, 0, larger, 0, count)
-    copy_rows(table, 0, larger, count, count)
-    return larger
-
-
-grown: Any = repeated if is_interpreted() else twice
-"""Room for as many rows again."""
-if not is_interpreted():
-    from chatsim.engine.compiled.struct import copy_rows
+    def grown(table: Any) -> Any:
+        """The table with room for as many rows again."""
+        return np.concatenate((table, np.empty_like(table)))
+else:
+    from chatsim.engine.compiled.memory import copy_rows, grown
 
 
 @compiled

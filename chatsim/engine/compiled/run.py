@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from chatsim.engine.compiled.chat import AHEAD, DRAWS
-from chatsim.engine.compiled.code import entry
+from chatsim.engine.compiled.code import compile_handlers, is_interpreted
 from chatsim.engine.compiled.coverage import Uncovered
 from chatsim.engine.compiled.loop import DONE, NEEDS_DRAWS, NEEDS_SESSIONS, UNCOVERED, go_on, start
 from chatsim.engine.compiled.result import Written, inbox_of
 from chatsim.engine.compiled.setup import clients_from, draws_of_users, sync_luck, tables_for
-from chatsim.engine.compiled.state import State, as_handlers_take, state_of, tables_of
+from chatsim.engine.compiled.state import State, put_table, state_of, tables_of
 from chatsim.engine.finishing import outcome_of
 from chatsim.engine.outcome import Outcome
 from chatsim.engine.rooms import Rooms
@@ -25,6 +25,8 @@ from chatsim.world.tables import World
 
 STEPS = 200_000
 """Events between two looks at progress, and at ctrl-C."""
+HANDLERS_SHARE = 0.6
+"""Of the time that compiling takes: the rest goes into making machine code of the whole."""
 
 
 def run_compiled(scenario: Scenario, world: World, progress: Callable[[float], None] | None = None) -> Outcome:
@@ -44,18 +46,29 @@ def run_compiled(scenario: Scenario, world: World, progress: Callable[[float], N
             _more_sessions(st, scenario, world)
         elif reason == NEEDS_DRAWS:
             times = len(tables_of(st)["user_draws"]) // DRAWS
-            set_draws(st, draws_of_users(scenario, world, max(2 * AHEAD, 2 * times)))
-        told = _tell(progress, told, now_s(st) / end_s)
+            put_table(st, "user_draws", draws_of_users(scenario, world, max(2 * AHEAD, 2 * times)))
+        told = _tell(progress, told, float(tables_of(st)["now"][0]["time_s"]) / end_s)
     _tell(progress, told, 0.99)
     tables = tables_of(st)
     notes = Written(world, tables, lists)
     return replace(outcome_of(scenario, world, notes, inbox_of(st), np.array(rooms.meant, np.int64)), engine="compiled")
 
 
-def compile_all() -> None:
-    """Compiles the engine by running a world in which next to nothing happens."""
+def compile_all(progress: Callable[[float], None] | None = None) -> None:
+    """Compiles the engine: each handler, and then the whole by running a world in which next to nothing happens.
+
+    Progress is told the share that is done, by how long that takes.
+    """
+    tell = progress or (lambda share: None)
+    compile_handlers(lambda share: tell(HANDLERS_SHARE * share))
     scenario = Scenario.model_validate({"workload": {"users": 2, "duration_s": 1.0}})
     run_compiled(scenario, build_world(scenario))
+    tell(1.0)
+
+
+def is_compiled() -> bool:
+    """Whether the engine has been compiled, or loaded, in this process."""
+    return is_interpreted() or bool(cast(Any, go_on).signatures)
 
 
 def _lists(scenario: Scenario, world: World) -> FriendLists | None:
@@ -80,24 +93,5 @@ def _more_sessions(st: State, scenario: Scenario, world: World) -> None:
     count = len(tables["sessions"])
     sessions = np.concatenate([tables["sessions"], np.repeat(tables["blank_session"], count)])
     sessions["sync_luck"] = sync_luck(scenario, world, 2 * count)
-    clients = np.concatenate([tables["clients"], clients_from(count, count)])
-    set_people(st, as_handlers_take(sessions), as_handlers_take(clients))
-
-
-@entry
-def now_s(st: State) -> float:
-    """The time of a run."""
-    return float(st.now[0].time_s)
-
-
-@entry
-def set_people(st: State, sessions: Any, clients: Any) -> None:
-    """Puts larger tables in the place of those of sessions and clients."""
-    st.sessions = sessions
-    st.clients = clients
-
-
-@entry
-def set_draws(st: State, draws: Any) -> None:
-    """Puts a larger table in the place of that of draws."""
-    st.user_draws = draws
+    put_table(st, "sessions", sessions)
+    put_table(st, "clients", np.concatenate([tables["clients"], clients_from(count, count)]))

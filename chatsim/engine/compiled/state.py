@@ -104,24 +104,26 @@ TABLES = {**FIXED, **GROWING}
 TWO_DIMENSIONS = ("push_luck", "work", "owed", "soft_since_s", "user_draws")
 
 
-def as_handlers_take(table: Any) -> Any:
-    """A table as handlers take it: where they are not compiled, records with their fields as attributes."""
-    return table.view(np.recarray) if is_interpreted() and table.dtype.names else table
-
-
 def state_of(tables: dict[str, Any]) -> State:
     """The state that handlers take, out of a table for each name of TABLES."""
     if is_interpreted():
-        return SimpleNamespace(**{name: as_handlers_take(tables[name]) for name in TABLES})
-    from chatsim.engine.compiled.struct import build
+        st = SimpleNamespace()
+        for name in TABLES:
+            put_table(st, name, tables[name])
+        return st
+    from chatsim.engine.compiled.memory import Memory
 
-    return build(*(tuple(tables[name] for name in names) for names in (FIXED, GROWING)))
+    return Memory(tables)
 
 
 def tables_of(st: State) -> dict[str, Any]:
     """The tables of a state as they are now."""
-    if is_interpreted():
-        return {name: getattr(st, name) for name in TABLES}
-    from chatsim.engine.compiled.struct import fixed, growing
+    return {name: getattr(st, name) for name in TABLES} if is_interpreted() else st.tables()
 
-    return dict(zip(TABLES, (*fixed(st), *growing(st)), strict=True))
+
+def put_table(st: State, name: str, table: Any) -> None:
+    """Puts another table in the place of one; where handlers are not compiled fields of records are attributes."""
+    if is_interpreted():
+        setattr(st, name, table.view(np.recarray) if table.dtype.names else table)
+    else:
+        st.put(name, table)
