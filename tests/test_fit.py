@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from chatsim.analysis.marginals import (
@@ -24,9 +25,12 @@ from chatsim.analysis.marginals import (
     since_last_of_pair,
     top_share,
 )
+from chatsim.report.svg import inline_svg
+from chatsim.report.trust import behaviour_fit
 from chatsim.scenario import InputError, Scenario, load_scenario
 from chatsim.scenario.load import validate
 from chatsim.study import fit as fitting
+from chatsim.study.behaviour import behaviour
 from chatsim.world import World, build_world
 from chatsim.world.contacts import private_messages
 from tests import worlds
@@ -240,6 +244,31 @@ def test_college_has_the_figures_of_the_log_within_a_fifth() -> None:
     wanted, found = marginals(real), marginals(model, clock_step_s(real))
     off = {name: found[name] / wanted[name] - 1 for name in REPRODUCED}
     assert {name: share for name, share in off.items() if abs(share) > 0.2} == {}
+
+
+def test_what_is_kept_of_the_log_is_the_log_s() -> None:
+    """A report says how the model behaves beside the log without reading that, which not every installation has."""
+    log = build_world(load_scenario("go-chat", workload="collegemsg"))
+    real = {**marginals(log), **fitting.hits_at_openings(log)}
+    table = behaviour().set_index("figure")
+    assert set(table.index) == set(real)
+    for figure, value in real.items():
+        assert table["real"][figure] == pytest.approx(value, rel=5e-6)
+    model = marginals(build_world(load_scenario("go-chat", workload="college")), clock_step_s(log))
+    assert table["model"][list(model)].to_dict() == model
+
+
+def test_the_report_says_how_near_the_model_is() -> None:
+    rows = [("messages", "messages", "messages", 100.0, 110.0, 10.0, True), ("bouts", "bouts", "bouts", 50.0, 20.0, -60.0, True),
+            ("hit@15", "opening: partner on a list of 15", "share", 0.5, 0.53, 3.0, False)]  # fmt: skip
+    found = behaviour_fit(pd.DataFrame(rows, columns=["figure", "meaning", "unit", "real", "model", "difference", "fitted"]))
+    assert found.conclusion == (
+        "Fitted to CollegeMsg, the behaviour model's users meet 1 of 2 figures of that log within 15 % (farthest: bouts, 20 for 50), "
+        "and foretell to 3 points how often a friend list holds the partner."
+    )
+    assert found.figure is not None
+    drawn = inline_svg(found.figure, "fit", "says")
+    assert "<title>foretold; model / real (green: within 15 %): 1.06; opening: partner on a list of 15</title>" in drawn
 
 
 # --------------------------------------------------------------------------- the command line

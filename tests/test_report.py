@@ -225,6 +225,7 @@ def test_it_says_the_decision_and_why_to_believe_it(folder: Path) -> None:
     review = read_review(folder)
     text = (folder / REPORT).read_text(encoding="utf-8")
     assert "All 4 checks agree with theory" in text
+    assert "Fitted to CollegeMsg, the behaviour model" in text
     assert "all its figures are those stored" in text
     assert "18 runs passed" in text
     for heading in ("Objectives", "Logic", "Data", "Experimentation", "Implementation", "Code access"):

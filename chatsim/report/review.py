@@ -140,11 +140,14 @@ def _same(one: dict[str, Any], other: dict[str, Any]) -> bool:
 def _trust(
     archive: Archive, tables: Tables, plan: Plan, decision: Decision, told: _Told, simulate: bool
 ) -> list[Exhibit]:
+    from chatsim.study.behaviour import behaviour
     from chatsim.study.laws import checks
     from chatsim.study.published import at_once
 
+    if not simulate:
+        return trust_exhibits(archive, tables, plan, decision, (), at_once(), None)
     told("theory checks")
-    return trust_exhibits(archive, tables, plan, decision, checks() if simulate else (), at_once())
+    return trust_exhibits(archive, tables, plan, decision, checks(), at_once(), behaviour())
 
 
 def history_of(archive: Archive) -> pd.DataFrame:

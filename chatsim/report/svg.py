@@ -21,6 +21,7 @@ FONTS = "'DejaVu Sans', Verdana, sans-serif"
 """Verdana has the widths of DejaVu, so that labels fit where DejaVu is not installed."""
 UNTITLED = "_"           # begins the labels that matplotlib makes itself
 HOVERS_MOST = 2000
+HALF_A_ROW = 0.45        # bars of a name may stand beside each other
 
 
 def inline_svg(figure: Figure, key: str, says: str) -> str:
@@ -87,15 +88,15 @@ def _said(axes: Axes, label: str, x: float, y: float) -> str:
 
 def _category(axis: Axis, value: float) -> str:
     """What stands at a value on an axis of names, or nothing on one of numbers."""
-    from matplotlib.ticker import FixedFormatter
+    from matplotlib.ticker import FixedLocator
 
-    formatter = axis.get_major_formatter()
-    if not isinstance(formatter, FixedFormatter):
+    if not isinstance(axis.get_major_locator(), FixedLocator):
         return ""
-    for at, text in zip(axis.get_majorticklocs(), formatter.seq, strict=False):
-        if abs(float(at) - value) < 0.45:
-            return " ".join(str(text).split())
-    return ""
+    places = [float(at) for at in axis.get_majorticklocs()]
+    names = [" ".join(text.split()) for text in axis.get_major_formatter().format_ticks(places)]
+    if all(name in ("", number(at)) for at, name in zip(places, names, strict=True)):
+        return ""
+    return next((name for at, name in zip(places, names, strict=True) if abs(at - value) < HALF_A_ROW), "")
 
 
 def _say_values(root: Xml.Element, texts: dict[str, list[str]]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from chatsim.report.decision_charts import said
 from chatsim.report.exhibit import Exhibit
 from chatsim.report.style import INK, legend, mark, new_figure, styled, time_axis, wrapped
 from chatsim.report.terminal import number
+from chatsim.study.behaviour import LOG
 from chatsim.study.decision import Decision, figure_of_charts
 from chatsim.study.laws import Z_MOST, Check
 from chatsim.study.published import Published
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from chatsim.study.points import Plan
     from chatsim.study.tables import Tables
 
+NEAR = 0.15              # of a figure of behaviour, in share of it
+HITS = tuple(f"hit@{length}" for length in (1, 5, 15, 50, "all"))
 WINDOW = 5               # steps on each side, of the moving average
 
 
@@ -38,6 +42,7 @@ def trust_exhibits(
     decision: Decision,
     checked: Sequence[Check],
     known: Sequence[Published],
+    behaves: pd.DataFrame | None,
 ) -> list[Exhibit]:
     """What there is to say of a study's figures, and of the simulator where it was checked."""
     found: list[Exhibit | None] = []
@@ -45,6 +50,7 @@ def trust_exhibits(
         found += [precision(tables, plan, decision), warm_up(archive, tables, plan, decision)]
     found += [theory(checked)] if checked else []
     found += [literature(known)]
+    found += [behaviour_fit(behaves)] if behaves is not None else []
     if decision.named is not None:
         found.append(weak_costs(plan.scenario(decision.named)))
     return [exhibit for exhibit in found if exhibit is not None]
@@ -211,6 +217,44 @@ def literature(known: Sequence[Published]) -> Exhibit:
     far = max(abs(ratio - 1) for ratio in table["ratio"])
     conclusion = f"The shipped costs reproduce {len(known)} published figures to within {number(100 * far)} %."
     return Exhibit("published", "Published figures", conclusion, None, table)
+
+
+def behaviour_fit(table: pd.DataFrame) -> Exhibit:
+    """The users of the behaviour model beside those of a real log."""
+    shown = table[(table["fitted"] | table["figure"].isin(HITS)) & (table["real"] > 0) & (table["model"] > 0)]
+    fitted, foretold = shown[shown["fitted"]], shown[~shown["fitted"]]
+    ratio = shown["model"] / shown["real"]
+    far = shown.loc[max(ratio.index, key=lambda row: abs(math.log(ratio[row])))]
+    near = int((ratio[fitted.index].sub(1).abs() <= NEAR).sum())
+    conclusion = (
+        f"Fitted to {LOG}, the behaviour model's users meet {near} of {len(fitted)} figures of that log within "
+        f"{100 * NEAR:g} % (farthest: {far['meaning']}, {number(float(far['model']))} for "
+        f"{number(float(far['real']))}), and foretell to {number(float(foretold['difference'].abs().max()))} points "
+        "how often a friend list holds the partner."
+    )
+    return Exhibit("behaviour", "Behaviour fit", conclusion, _behaviour_chart(shown, ratio), table)
+
+
+def _behaviour_chart(shown: pd.DataFrame, ratio: pd.Series) -> Figure:
+    with styled():
+        drawn = new_figure(1.4 + 0.25 * len(shown))
+        axes = drawn.add_subplot()
+        axes.axvspan(1 - NEAR, 1 + NEAR, color="#009E73", alpha=0.12, linewidth=0)
+        axes.axvline(1.0, color=INK, linewidth=0.8)
+        places = np.arange(len(shown))
+        handles = []
+        for look, (name, chosen) in enumerate({"fitted": shown["fitted"], "foretold": ~shown["fitted"]}.items()):
+            own = mark(look)
+            handles += axes.plot(
+                ratio[chosen], places[chosen], marker=own.marker, color=own.color, linestyle="none", label=name
+            )
+        axes.set_yticks(places, [str(meaning) for meaning in shown["meaning"]])
+        axes.set_ylim(len(shown) - 0.4, -0.6)
+        axes.grid(visible=False, axis="y")
+        axes.set_xlabel(f"model / real (green: within {100 * NEAR:g} %)")
+        axes.set_title(f"Model beside {LOG}")
+        legend(drawn, handles, ["fitted to the log", "not fitted"])
+        return drawn
 
 
 def weak_costs(scenario: Scenario) -> Exhibit:

@@ -148,7 +148,7 @@ def fit(scenario: Scenario, progress: Progress | None = None) -> Fitted:
     workload = search.workload(search.run(_starting_point(trace, real)))
     fitted = _scenario(workload, seed)
     model = build_world(fitted)
-    table = _compared(real, marginals(model, clock_step_s(trace)), hits_at_openings(trace), hits_at_openings(model))
+    table = compared(real, marginals(model, clock_step_s(trace)), hits_at_openings(trace), hits_at_openings(model))
     lines = trace.report.lines if trace.report else ()
     return Fitted(source, workload, table, fitted, search.worlds + 1, lines)
 
@@ -411,16 +411,17 @@ def hits_at_openings(world: World) -> dict[str, float]:
     }
 
 
-def _compared(
+def compared(
     real: Mapping[str, float], model: Mapping[str, float], real_hits: Mapping[str, float], hits: Mapping[str, float]
 ) -> pd.DataFrame:
+    """Marginals of a log and of a world of the model, then hits at openings, as the ``table`` of :class:`Fitted`."""
     rows = [
         (name, FIGURES[name].meaning, FIGURES[name].unit, real[name], model[name], name in TOLERANCES)
         for name in FIGURES
     ]
     rows += [
         (name, f"opening: partner on a list of {name[4:]}", "share", real_hits[name], hits[name], False)
-        for name in real_hits
+        for name in hits
     ]
     table = pd.DataFrame(rows, columns=["figure", "meaning", "unit", "real", "model", "fitted"])
     apart = table["model"] - table["real"]
