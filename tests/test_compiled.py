@@ -60,7 +60,7 @@ def covered(draw: st.DrawFn) -> Scenario:
     """Any scenario of the laws that the compiled engine covers, with clients that come back as they like."""
     table = draw(scenarios()).model_dump()
     table["design"] |= {
-        "rooms": draw(st.sampled_from(["pair", "group"])), "rooms_created": "before", "membership": "memory", "receipts": False
+        "rooms": draw(st.sampled_from(["pair", "group"])), "rooms_created": "before", "membership": "memory"
     }
     table["access"] |= {"policy": "open", "signature": draw(st.sampled_from(["hs256", "rs256"]))}
     table["friend_list"] |= {"policy": "none"}
@@ -130,10 +130,10 @@ def without_intrusions(people: World) -> World:
 def test_what_is_missing_is_named_and_refused_in_one_line() -> None:
     people = world([(0, *ALWAYS), (1, *ALWAYS)], [[0, 1]], [(1.0, 0, 0)])
     chosen = scenario(
-        design={"receipts": True, "rooms": "personal"}, access={"policy": "friends"},
+        design={"rooms": "personal", "membership": "memory"}, access={"policy": "friends"},
         faults=[{"kind": "gateway_crash", "at_s": 1.0, "stations": ["gateway-0"]}],
     )
-    names = ("faults", "design.rooms = 'personal'", "design.receipts = true", "access.policy = 'friends'")
+    names = ("faults", "design.rooms = 'personal'", "access.policy = 'friends'")
     assert missing(chosen, people) == names
     with pytest.raises(InputError, match=r"^engine = 'compiled': does not cover faults, design\.rooms") as said:
         simulate(chosen, people, engine="compiled")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chatsim.engine.compiled import chat, messages, sessions
+from chatsim.engine.compiled import chat, logic, messages, sessions
 from chatsim.engine.compiled.chat import AHEAD, DRAWS
 from chatsim.engine.compiled.clients import arrives, packet_arrives
 from chatsim.engine.compiled.code import compiled, entry
@@ -27,6 +27,7 @@ from chatsim.engine.compiled.kinds import (
     E_PUSH_ARRIVES,
     E_PUSH_DUE,
     E_PUSHES,
+    E_RECEIPT,
     E_REFRESH,
     E_REFRESHES,
     E_SHED,
@@ -46,6 +47,7 @@ from chatsim.engine.compiled.kinds import (
     J_NOTIFY,
     J_PUBLISH,
     J_QUERY,
+    J_RECEIPT,
     J_RECEIVE,
     J_REFRESH,
     J_REPLY,
@@ -132,6 +134,8 @@ def happens(st: State, kind: int, one: int, two: int, three: int) -> None:
         flush(st, one)
     elif kind in (E_TRACE, E_MESSAGE, E_UPLINK, E_TOLD):
         message_happens(st, kind, one, two)
+    elif kind >= E_RECEIPT:
+        logic.happens(st, kind, one, two, three)
     elif kind <= E_TRIES:
         session_happens(st, kind, one, two)
     else:
@@ -299,8 +303,10 @@ def end_for_session(st: State, kind: int, station: int, job: int) -> None:
 
 @compiled
 def end_for_chat(st: State, kind: int, station: int, job: int) -> None:
-    """A job of presence or of a push leaves its station."""
-    if kind == J_REFRESH:
+    """A job of presence, of a push, or of the rest of the chat logic leaves its station."""
+    if kind >= J_RECEIPT:
+        logic.end(st, kind, station, job)
+    elif kind == J_REFRESH:
         chat.end_refresh(st, station, job)
     elif kind == J_WRITE_KEY:
         chat.end_write_key(st, station, job)

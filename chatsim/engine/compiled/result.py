@@ -22,6 +22,7 @@ class Written(Notes):
         super().__init__(world, len(tables["stations"]))
         taken = tables["now"][0]
         self._rows, self._ticks = tables["rows"][: taken["rows"]], tables["ticks"][: taken["ticks"]]
+        self._receipts = tables["receipts"][: taken["receipts"]]
         columns: dict[str, Any] = {
             name: tables["messages"][name]
             for name in (
@@ -58,7 +59,9 @@ class Written(Notes):
 
     def rows(self) -> Columns:
         """What was written to sessions."""
-        rows = self._rows
+        rows, receipts = self._rows, self._receipts
+        receipt_s = np.full(len(rows), NEVER)
+        np.fmin.at(receipt_s, receipts["row"], receipts["time_s"])
         live = np.where(np.isnan(rows["time_s"]), Fate.IN_FLIGHT, Fate.DELIVERED)
         return {
             "message": rows["message"].astype(np.int32),
@@ -67,7 +70,7 @@ class Written(Notes):
             "time_s": rows["time_s"].copy(),
             "fate": np.where(rows["fate"] < 0, live, rows["fate"]).astype(np.int8),
             "cause": rows["cause"].astype(np.int8),
-            "receipt_s": np.full(len(rows), NEVER),
+            "receipt_s": receipt_s,
         }
 
     def ticks(self) -> Columns:

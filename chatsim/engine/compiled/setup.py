@@ -96,7 +96,8 @@ def _ask(asked: Any, scenario: Scenario, world: World) -> None:
         "checks": network.outbound_policy in ("close", "drop_newest"),
         "pulls": kept and scenario.presence.how == "pull",
         "keeps_presence": kept, "pushes_kept": design.offline == "push", "total_rooms": len(world.rooms),
-        "users": world.users, "limited": bool(broker.subscriber_max_bytes or broker.subscriber_soft_bytes),
+        "users": world.users, "receipts": design.receipts,
+        "limited": bool(broker.subscriber_max_bytes or broker.subscriber_soft_bytes),
         "stream_us": broker.stream_us if broker.delivery == "stream" else 0.0,
         "quota_per_min": scenario.push.quota_per_min,
         "command_places": gateway.flush_us > 0, "jitters": network.jitter_sigma > 0,
@@ -124,7 +125,7 @@ def _ask(asked: Any, scenario: Scenario, world: World) -> None:
 def _blanks(tables: Tables, scenario: Scenario) -> None:
     """Rows as they are when they are taken."""
     job, parcel, session = (tables[f"blank_{name}"] for name in ("job", "parcel", "session"))
-    for name in ("message", "session", "user", "recipient", "reply", "query", "source"):
+    for name in ("message", "session", "user", "recipient", "reply", "query", "source", "row"):
         job[name] = NONE
     for name in ("gateway", "node", "channel", "place"):
         job[name] = NONE
