@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from chatsim.engine.compiled.clients import has_room_s, write
+from chatsim.engine.compiled.clients import has_room_s, send, write
 from chatsim.engine.compiled.code import compiled
 from chatsim.engine.compiled.kinds import (
+    COMMAND,
     DISCARD,
     J_ANNOUNCE,
+    J_ANSWERED,
     J_FAN_OUT,
     J_PUBLISH,
     J_RECEIVE,
@@ -21,14 +23,15 @@ from chatsim.engine.compiled.kinds import (
     TOUCH_SUBSCRIBERS,
     TOUCH_TARGETS,
 )
-from chatsim.engine.compiled.places import position_of, row_of_channel
-from chatsim.engine.compiled.pools import add_link, place_of, tokens_of
-from chatsim.engine.compiled.rules import bus_copies, tokens_now, verdict
+from chatsim.engine.compiled.places import into, is_founding, is_in, position_of, row_of_channel
+from chatsim.engine.compiled.pools import add_link, link, new_job, place_of, tokens_of
+from chatsim.engine.compiled.requests import subscription
+from chatsim.engine.compiled.rules import bus_copies, room_channel, tokens_now, verdict
 from chatsim.engine.compiled.state import NONE, State
 from chatsim.engine.station import US
 from chatsim.rules.limits import ACCEPTED
 from chatsim.rules.limits import TOO_MANY as MANY
-from chatsim.rules.routing import GLOBAL_PER_RECIPIENT, USER
+from chatsim.rules.routing import GLOBAL_PER_RECIPIENT, ROOM, USER
 
 
 @compiled
@@ -157,7 +160,10 @@ def begin_fan_out(st: State, station: int, job: int, at_s: float) -> float:
     if asked.routing == GLOBAL_PER_RECIPIENT and pushed and not st.jobs[job].known:
         st.jobs[job].asks, st.jobs[job].touch = 1, TOUCH_BROKER
         return float((parse_us + asked.command_us) * luck)
+    commands_us = 0.0
     if not (pushed and asked.shortcut and st.jobs[job].source == station):
+        if recipient < 0 and is_founding(st, message):
+            commands_us = asked.command_us * invite(st, st.messages[message].room, station)
         if recipient >= 0:
             nobody = find_sessions(st, station, job, message, recipient)
         else:
@@ -168,11 +174,41 @@ def begin_fan_out(st: State, station: int, job: int, at_s: float) -> float:
     st.jobs[job].touch = TOUCH_TARGETS if asked.flush_us > 0.0 else NO_TOUCH
     blocked_us = 0.0
     if st.stations[station].by_item:
-        blocked_us = write_targets(st, station, job, at_s, parse_us * luck, luck)
+        blocked_us = write_targets(st, station, job, at_s, (parse_us + commands_us) * luck, luck)
     elif asked.blocks:
         blocked_us = block_targets(st, station, job, at_s)
-    commands_us = 0.0  # of invitations into a new room: none in what is covered
     return float((parse_us + commands_us + asked.write_us * st.jobs[job].count) * luck + blocked_us)
+
+
+@compiled
+def invite(st: State, room: int, gateway: int) -> int:
+    """The first message of a new room brings its members here into the room; commands that this takes."""
+    needs, start = False, st.rooms[room].start
+    for place in range(start, st.rooms[room].end):
+        session = st.users[st.member[place]].first
+        while session >= 0:
+            if st.sessions[session].gateway == gateway and not is_in(st, session, room):
+                needs |= into(st, session, room, place - start, own_rank(st, st.member[place], room))
+            session = st.sessions[session].next_here
+    if not needs or st.asked[0].routing != ROOM:
+        return 0
+    st.rooms[room].waits += 1
+    st.work[gateway, COMMAND] += 1
+    job = subscription(st, gateway, link(st, room_channel(room), 0, 0.0), 1)
+    reply = new_job(st, J_ANSWERED)
+    st.jobs[reply].cost_us = st.asked[0].parse_us
+    st.jobs[job].reply, st.jobs[job].recipient = reply, room
+    send(st, gateway, st.jobs[job].place, job)
+    return 1
+
+
+@compiled
+def own_rank(st: State, user: int, room: int) -> int:
+    """The rank of a seat in one of a user's own rooms."""
+    own = st.own_start[user]
+    while st.own_room[own] != room:
+        own += 1
+    return int(own)
 
 
 @compiled

@@ -24,7 +24,7 @@ from chatsim.engine.compiled.kinds import (
     S_CLOSED,
     S_LEFT,
 )
-from chatsim.engine.compiled.places import out_of_box, position_of
+from chatsim.engine.compiled.places import hears_all, is_founding, out_of_box, position_of
 from chatsim.engine.compiled.pools import free_job, grown, link, new_parcel, unlink, unlink_all
 from chatsim.engine.compiled.rules import pause_s, reconnect_draw
 from chatsim.engine.compiled.state import NEVER, NONE, State
@@ -40,6 +40,8 @@ def carried(st: State, message: int) -> None:
     row.under_way -= 1
     if row.under_way == 0:
         row.done_s = st.now[0].time_s
+        if is_founding(st, message):
+            hears_all(st, row.room)
 
 
 @compiled

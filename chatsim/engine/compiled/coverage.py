@@ -24,15 +24,11 @@ def missing(scenario: Scenario, world: World) -> tuple[str, ...]:
     """
     design, presence = scenario.design, scenario.presence
     pushes_presence = presence.show_to != "none" and presence.how == "push"
-    creates_rooms = design.rooms_created == "first_message" and design.rooms != "personal"
     stations = design.gateways + scenario.broker_nodes
     cases = {
         "faults": bool(scenario.faults),
         f"scaling.start = {scenario.scaling.start}": scenario.scaling.start > 0,
         "client.guarantee = 'at_least_once'": scenario.client.guarantee == "at_least_once",
-        "design.rooms = 'personal'": design.rooms == "personal",
-        "design.rooms_created = 'first_message'": creates_rooms,
-        "design.membership = 'broker'": design.membership == "broker",
         f"access.policy = '{scenario.access.policy}'": scenario.access.policy != "open",
         f"friend_list.policy = '{scenario.friend_list.policy}'": scenario.friend_list.policy != "none",
         f"presence.show_to = '{presence.show_to}' with presence.how = 'push'": pushes_presence,

@@ -174,6 +174,7 @@ def new_query(st: State, story: int, subject: int, gateway: int) -> int:
             st.queries = grown(st.queries)
     query = st.queries[row]
     query.story, query.subject, query.gateway, query.requests, query.reading = story, subject, gateway, NONE, NONE
+    query.session, query.count = NONE, 0
     return row
 
 

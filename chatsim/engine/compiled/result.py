@@ -53,6 +53,8 @@ class Written(Notes):
         nothing = np.zeros(len(shown))
         counts = dict.fromkeys(("meant", "pushes", "notices", "told_sum_s"), nothing)
         self.presence.extend({**_columns(shown), **counts, "told_last_s": np.full(len(shown), NEVER)})
+        ready_s = tables["rooms"]["ready_s"]
+        self.room_ready_s = {room: ready_s[room] for room in np.flatnonzero(~np.isnan(ready_s)).tolist()}
         for name in ("trimmed", "unasked"):
             rows = tables[name][: taken[name]]
             setattr(self, name, list(zip(rows["message"].tolist(), rows["user"].tolist(), strict=True)))
