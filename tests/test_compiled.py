@@ -59,9 +59,6 @@ def check_equal(chosen: Scenario, people: World, again: str) -> None:
 def covered(draw: st.DrawFn) -> Scenario:
     """Any scenario of the laws that the compiled engine covers, with clients that come back as they like."""
     table = draw(scenarios()).model_dump()
-    table["design"] |= {
-        "rooms": draw(st.sampled_from(["pair", "group"])), "rooms_created": "before", "membership": "memory", "receipts": False
-    }
     table["access"] |= {"policy": "open", "signature": draw(st.sampled_from(["hs256", "rs256"]))}
     table["friend_list"] |= {"policy": "none"}
     has_broker = table["design"]["routing"] not in ("in_process", "mesh")
@@ -88,6 +85,44 @@ def covered(draw: st.DrawFn) -> Scenario:
     return validate(table)
 
 
+@st.composite
+def crowds(draw: st.DrawFn) -> World:
+    """Four people who all write with each other, in pairs and in a group, most of them connected throughout."""
+    pairs = [[user, other] for user in range(4) for other in range(user)]
+    sessions = []
+    for user in range(4):
+        if draw(st.integers(0, 3)):
+            sessions.append((user, -1.0, draw(st.sampled_from([4.0, 9.0, 1000.0]))))
+        start_ms = draw(st.integers(0, 6000))
+        sessions.append((user, start_ms / 1000, (start_ms + draw(st.integers(500, 5000))) / 1000))
+    messages = []
+    for time_ms, number in draw(st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 1000)), min_size=5, max_size=25)):
+        there = sorted({user for user, start_s, end_s in sessions if start_s <= time_ms / 1000 <= end_s})
+        if there:
+            user = there[number % len(there)]
+            own = [room for room, members in enumerate([*pairs, [0, 1, 2, 3]]) if user in members]
+            messages.append((time_ms / 1000, user, own[number // 7 % len(own)]))
+    times = st.integers(0, 10_000).map(lambda ms: ms / 1000)
+    two = st.sampled_from([(user, other) for user in range(4) for other in range(4) if user != other])
+    tries = draw(st.lists(st.tuples(times, two), max_size=4))
+    endings = draw(st.lists(st.tuples(times, two, st.booleans()), max_size=3))
+    return world(
+        sorted(sessions, key=lambda session: (session[1], session[0])),
+        [*pairs, [0, 1, 2, 3]],
+        sorted(messages),
+        new_rooms=draw(st.sampled_from([(), (0, 2, 4), (0, 1, 2, 3, 4, 5)])),
+        contacts=draw(st.sampled_from([{}, {0: [1], 1: [0]}, {0: [2, 1, 3], 1: [0], 2: [0], 3: [0]}])),
+        friends=draw(st.lists(two.map(sorted).map(tuple), max_size=4, unique=True)),  # type: ignore[arg-type]
+        endings=sorted((time_s, user, other, blocks) for time_s, (user, other), blocks in endings),
+        intrusions=sorted(
+            (time_s, user, victim)
+            for time_s, (user, victim) in tries
+            if any(own == user and start_s <= time_s <= end_s for own, start_s, end_s in sessions)
+        ),
+        spam=draw(st.sampled_from([(), (0, 3)])),
+    )
+
+
 @pytest.mark.parametrize("name", preset_names())
 def test_presets_have_equal_outcomes(name: str) -> None:
     chosen = load_scenario(name, ["workload.users=1500", "workload.duration_s=120", "push.after_min=0.3"])
@@ -102,7 +137,7 @@ def test_presets_have_equal_outcomes_at_their_own_workload(name: str) -> None:
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=QUIET, print_blob=True)
-@given(covered(), st.one_of(worlds(), busy_worlds()))
+@given(covered(), st.one_of(worlds(), busy_worlds(), crowds()))
 def test_random_scenarios_have_equal_outcomes(chosen: Scenario, people: World) -> None:
     people = without_intrusions(people)
     assert missing(chosen, people) == ()
@@ -114,7 +149,7 @@ def test_random_scenarios_have_equal_outcomes(chosen: Scenario, people: World) -
 def test_a_thousand_random_scenarios_have_equal_outcomes(number: int) -> None:
     @seed(number)
     @settings(max_examples=100, deadline=None, suppress_health_check=QUIET, database=None)
-    @given(covered(), st.one_of(worlds(), busy_worlds()))
+    @given(covered(), st.one_of(worlds(), busy_worlds(), crowds()))
     def check(chosen: Scenario, people: World) -> None:
         again = f"pytest -m long tests/test_compiled.py -k 'thousand and {number}'"
         check_equal(chosen, without_intrusions(people), again)
@@ -130,12 +165,12 @@ def without_intrusions(people: World) -> World:
 def test_what_is_missing_is_named_and_refused_in_one_line() -> None:
     people = world([(0, *ALWAYS), (1, *ALWAYS)], [[0, 1]], [(1.0, 0, 0)])
     chosen = scenario(
-        design={"receipts": True, "rooms": "personal"}, access={"policy": "friends"},
+        network={"outbound_policy": "drop_oldest"}, access={"policy": "friends"},
         faults=[{"kind": "gateway_crash", "at_s": 1.0, "stations": ["gateway-0"]}],
     )
-    names = ("faults", "design.rooms = 'personal'", "design.receipts = true", "access.policy = 'friends'")
+    names = ("faults", "access.policy = 'friends'", "network.outbound_policy = 'drop_oldest'")
     assert missing(chosen, people) == names
-    with pytest.raises(InputError, match=r"^engine = 'compiled': does not cover faults, design\.rooms") as said:
+    with pytest.raises(InputError, match=r"^engine = 'compiled': does not cover faults, access\.policy") as said:
         simulate(chosen, people, engine="compiled")
     assert "\n" not in str(said.value)
     outcome = simulate(chosen, people)
@@ -152,8 +187,8 @@ def test_each_key_that_is_missing_keeps_a_run_from_being_compiled() -> None:
     """Every choice that any other test calls missing is found; and nothing is, where nothing is asked for."""
     people = world([(0, *ALWAYS), (1, *ALWAYS)], [[0, 1]], [(1.0, 0, 0)])
     asked: list[dict[str, dict[str, object]]] = [
-        {"scaling": {"start": 1}}, {"client": {"guarantee": "at_least_once"}}, {"design": {"rooms_created": "first_message"}},
-        {"design": {"membership": "broker"}}, {"access": {"policy": "scopes"}}, {"friend_list": {"policy": "recent"}},
+        {"scaling": {"start": 1}}, {"client": {"guarantee": "at_least_once"}}, {"access": {"policy": "scopes"}},
+        {"friend_list": {"policy": "recent"}},
         {"presence": {"show_to": "all", "how": "push"}}, {"network": {"outbound_policy": "drop_oldest"}},
         {"design": {"gateways": 3000}},
     ]  # fmt: skip

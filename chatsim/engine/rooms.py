@@ -43,10 +43,14 @@ class Rooms:
 
     def of_user(self, user: int) -> list[tuple[int, int]]:
         """The rooms that a user's sessions are in from their login on, with the user's place in each."""
+        return [(room, place) for room, place in self.ever_of_user(user) if self.exists[room]]
+
+    def ever_of_user(self, user: int) -> list[tuple[int, int]]:
+        """As :meth:`of_user`, with the rooms that no message has created yet."""
         own = self._rooms_of[self._rooms_start[user] : self._rooms_start[user + 1]]
         if self.kind == PERSONAL_ROOMS:
             own = [*own, (personal_room(user, self._total), 0)]
-        return [(room, place) for room, place in own if self.exists[room]]
+        return own
 
     def members(self, room: int) -> list[int]:
         """The members of a room, ascending."""

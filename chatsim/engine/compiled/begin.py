@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from chatsim.engine.compiled.clients import has_room_s, write
+from chatsim.engine.compiled.clients import has_room_s, send, write
 from chatsim.engine.compiled.code import compiled
 from chatsim.engine.compiled.kinds import (
+    COMMAND,
     DISCARD,
+    J_ANNOUNCE,
+    J_ANSWERED,
     J_FAN_OUT,
     J_PUBLISH,
     J_RECEIVE,
+    J_TELL,
     NO_CAUSE,
     NO_TOUCH,
     TOO_LARGE,
@@ -19,14 +23,15 @@ from chatsim.engine.compiled.kinds import (
     TOUCH_SUBSCRIBERS,
     TOUCH_TARGETS,
 )
-from chatsim.engine.compiled.places import position_of, row_of_channel
-from chatsim.engine.compiled.pools import link, place_of, tokens_of
-from chatsim.engine.compiled.rules import bus_copies, tokens_now, verdict
+from chatsim.engine.compiled.places import into, is_founding, is_in, position_of, row_of_channel
+from chatsim.engine.compiled.pools import add_link, link, new_job, place_of, tokens_of
+from chatsim.engine.compiled.requests import subscription
+from chatsim.engine.compiled.rules import bus_copies, room_channel, tokens_now, verdict
 from chatsim.engine.compiled.state import NONE, State
 from chatsim.engine.station import US
 from chatsim.rules.limits import ACCEPTED
 from chatsim.rules.limits import TOO_MANY as MANY
-from chatsim.rules.routing import GLOBAL_PER_RECIPIENT
+from chatsim.rules.routing import GLOBAL_PER_RECIPIENT, ROOM, USER
 
 
 @compiled
@@ -39,6 +44,10 @@ def begin(st: State, station: int, job: int, at_s: float) -> float:
         return begin_publish(st, station, job)
     if kind == J_RECEIVE:
         return begin_receive(st, station, job, at_s)
+    if kind == J_ANNOUNCE:
+        return begin_announce(st, station, job)
+    if kind == J_TELL:
+        return begin_tell(st, station, job)
     return float(st.jobs[job].cost_us * st.jobs[job].luck)
 
 
@@ -77,23 +86,67 @@ def begin_receive(st: State, station: int, job: int, at_s: float) -> float:
 def begin_publish(st: State, station: int, job: int) -> float:
     """A PUBLISH, or what another node has sent on: to those who subscribe now."""
     asked = st.asked[0]
-    here = st.channel_first[row_of_channel(st, st.jobs[job].channel, station)]
-    pushes, first, last = 0, NONE, NONE
-    while here >= 0:
-        new = link(st, st.links[here].one, 0, 0.0)
-        if last >= 0:
-            st.links[last].next = new
-        else:
-            first = new
-        last = new
-        pushes += 1
-        here = st.links[here].next
+    pushes = find_subscribers(st, station, job)
     row = st.jobs[job]
     copies = 0 if row.pushed else bus_copies(asked.topology, asked.nodes)
-    row.first, row.count, row.commands, row.touch = first, pushes, copies, TOUCH_SUBSCRIBERS
+    row.commands, row.touch = copies, TOUCH_SUBSCRIBERS
     own_us = asked.bus_receive_us if row.pushed else asked.publish_us
     own_us += asked.stream_us
     return float((own_us + asked.push_us * pushes + asked.bus_send_us * copies) * st.messages[row.message].publish_luck)
+
+
+@compiled
+def find_subscribers(st: State, station: int, job: int) -> int:
+    """The gateways that subscribe now to a job's channel at a node; how many."""
+    here = st.channel_first[row_of_channel(st, st.jobs[job].channel, station)]
+    while here >= 0:
+        add_link(st, job, st.links[here].one, 0)
+        here = st.links[here].next
+    return int(st.jobs[job].count)
+
+
+@compiled
+def begin_announce(st: State, station: int, job: int) -> float:
+    """A notice is published, or taken from another node: it goes to those who subscribe now."""
+    asked = st.asked[0]
+    pushes = find_subscribers(st, station, job)
+    row = st.jobs[job]
+    copies = 0 if row.pushed else bus_copies(asked.topology, asked.nodes)
+    row.commands, row.touch = copies, TOUCH_SUBSCRIBERS
+    own_us = asked.bus_receive_us if row.pushed else asked.publish_us
+    return float(own_us + asked.push_us * pushes + asked.bus_send_us * copies)
+
+
+@compiled
+def begin_tell(st: State, station: int, job: int) -> float:
+    """A gateway turns to a notice for its sessions."""
+    asked = st.asked[0]
+    find_concerned(st, station, job)
+    row = st.jobs[job]
+    row.touch = TOUCH_TARGETS if asked.flush_us > 0.0 else NO_TOUCH
+    parse_us = asked.parse_us if row.pushed else 0.0
+    return float(parse_us + asked.write_us * row.count)
+
+
+@compiled
+def find_concerned(st: State, station: int, job: int) -> None:
+    """Sessions of a message's sender, and others of its reader."""
+    reader, scope = st.jobs[job].session, st.jobs[job].recipient
+    if st.asked[0].routing == USER:
+        find_local(st, station, job, scope, reader)
+        return
+    find_local(st, station, job, st.messages[st.jobs[job].message].sender, reader)
+    find_local(st, station, job, st.sessions[reader].user, reader)
+
+
+@compiled
+def find_local(st: State, station: int, job: int, user: int, but: int) -> None:
+    """The sessions of a user at a gateway, ``but`` one."""
+    session = st.users[user].first
+    while session >= 0:
+        if st.sessions[session].gateway == station and session != but:
+            add_link(st, job, session, 0)
+        session = st.sessions[session].next_here
 
 
 @compiled
@@ -107,7 +160,10 @@ def begin_fan_out(st: State, station: int, job: int, at_s: float) -> float:
     if asked.routing == GLOBAL_PER_RECIPIENT and pushed and not st.jobs[job].known:
         st.jobs[job].asks, st.jobs[job].touch = 1, TOUCH_BROKER
         return float((parse_us + asked.command_us) * luck)
+    commands_us = 0.0
     if not (pushed and asked.shortcut and st.jobs[job].source == station):
+        if recipient < 0 and is_founding(st, message):
+            commands_us = asked.command_us * invite(st, st.messages[message].room, station)
         if recipient >= 0:
             nobody = find_sessions(st, station, job, message, recipient)
         else:
@@ -118,11 +174,41 @@ def begin_fan_out(st: State, station: int, job: int, at_s: float) -> float:
     st.jobs[job].touch = TOUCH_TARGETS if asked.flush_us > 0.0 else NO_TOUCH
     blocked_us = 0.0
     if st.stations[station].by_item:
-        blocked_us = write_targets(st, station, job, at_s, parse_us * luck, luck)
+        blocked_us = write_targets(st, station, job, at_s, (parse_us + commands_us) * luck, luck)
     elif asked.blocks:
         blocked_us = block_targets(st, station, job, at_s)
-    commands_us = 0.0  # of invitations into a new room: none in what is covered
     return float((parse_us + commands_us + asked.write_us * st.jobs[job].count) * luck + blocked_us)
+
+
+@compiled
+def invite(st: State, room: int, gateway: int) -> int:
+    """The first message of a new room brings its members here into the room; commands that this takes."""
+    needs, start = False, st.rooms[room].start
+    for place in range(start, st.rooms[room].end):
+        session = st.users[st.member[place]].first
+        while session >= 0:
+            if st.sessions[session].gateway == gateway and not is_in(st, session, room):
+                needs |= into(st, session, room, place - start, own_rank(st, st.member[place], room))
+            session = st.sessions[session].next_here
+    if not needs or st.asked[0].routing != ROOM:
+        return 0
+    st.rooms[room].waits += 1
+    st.work[gateway, COMMAND] += 1
+    job = subscription(st, gateway, link(st, room_channel(room), 0, 0.0), 1)
+    reply = new_job(st, J_ANSWERED)
+    st.jobs[reply].cost_us = st.asked[0].parse_us
+    st.jobs[job].reply, st.jobs[job].recipient = reply, room
+    send(st, gateway, st.jobs[job].place, job)
+    return 1
+
+
+@compiled
+def own_rank(st: State, user: int, room: int) -> int:
+    """The rank of a seat in one of a user's own rooms."""
+    own = st.own_start[user]
+    while st.own_room[own] != room:
+        own += 1
+    return int(own)
 
 
 @compiled
@@ -132,19 +218,6 @@ def read_push(st: State, job: int, gateway: int) -> None:
     if row.node >= 0:
         st.owed[row.node - st.asked[0].gateways, gateway] -= st.messages[row.message].size_bytes
         row.node = NONE
-
-
-@compiled
-def add_target(st: State, job: int, session: int, position: int) -> None:
-    """One session more that a message is written to, with its user's place in the room, or -1."""
-    new = link(st, session, position, 0.0)
-    row = st.jobs[job]
-    if row.last >= 0:
-        st.links[row.last].next = new
-    else:
-        row.first = new
-    row.last = new
-    row.count += 1
 
 
 @compiled
@@ -164,7 +237,7 @@ def find_sessions(st: State, station: int, job: int, message: int, recipient: in
         if st.sessions[session].gateway == station:
             nobody = False
             if not (asked.own_devices and session == own):
-                add_target(st, job, session, position)
+                add_link(st, job, session, position)
         session = st.sessions[session].next_here
     return nobody
 
@@ -182,7 +255,7 @@ def find_members(st: State, station: int, job: int, message: int) -> bool:
         session, position = st.seats[seat].session, st.seats[seat].position
         user = st.sessions[session].user
         if user != row.sender:
-            add_target(st, job, session, position if row.room == row.meant else position_of(st, message, user))
+            add_link(st, job, session, position if row.room == row.meant else position_of(st, message, user))
         seat = st.seats[seat].next
     if not asked.own_devices:
         return False
@@ -191,7 +264,7 @@ def find_members(st: State, station: int, job: int, message: int) -> bool:
     while seat >= 0:
         session = st.seats[seat].session
         if st.sessions[session].user == row.sender and session != own:
-            add_target(st, job, session, own_position)
+            add_link(st, job, session, own_position)
         seat = st.seats[seat].next
     return False
 

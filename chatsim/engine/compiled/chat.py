@@ -30,10 +30,10 @@ from chatsim.engine.compiled.kinds import (
     P_WASTED,
     PRESENCE,
     STATE_READ,
-    TOUCH_ONE,
 )
 from chatsim.engine.compiled.places import node_of
 from chatsim.engine.compiled.pools import grown, link, new_job, unlink
+from chatsim.engine.compiled.requests import request
 from chatsim.engine.compiled.rules import expires_s, is_due, is_taken, retry_after_s, user_channel
 from chatsim.engine.compiled.state import NEVER, NONE, State
 from chatsim.engine.compiled.stations import take_one
@@ -53,15 +53,6 @@ def does(st: State, gateway: int, kind: int, work: int, cost_us: float, session:
     st.jobs[job].cost_us, st.jobs[job].session, st.jobs[job].user = cost_us, session, user
     st.work[gateway, work] += 1
     take_one(st, gateway, job)
-
-
-@compiled
-def request(st: State, kind: int, gateway: int, user: int, work: int, cost_us: float) -> int:
-    """A request of a gateway to a broker node about a user, with no reply so far."""
-    job = new_job(st, kind)
-    row = st.jobs[job]
-    row.gateway, row.user, row.work, row.cost_us, row.touch = gateway, user, work, cost_us, TOUCH_ONE
-    return job
 
 
 @compiled

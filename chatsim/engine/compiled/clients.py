@@ -13,6 +13,7 @@ from chatsim.engine.compiled.kinds import (
     E_GOODBYE,
     E_LEAVES_NOW,
     E_PACKET,
+    E_RECEIPT,
     E_TRIES,
     LEFT,
     LOST,
@@ -23,7 +24,7 @@ from chatsim.engine.compiled.kinds import (
     S_CLOSED,
     S_LEFT,
 )
-from chatsim.engine.compiled.places import out_of_box, position_of
+from chatsim.engine.compiled.places import hears_all, is_founding, out_of_box, position_of
 from chatsim.engine.compiled.pools import free_job, grown, link, new_parcel, unlink, unlink_all
 from chatsim.engine.compiled.rules import pause_s, reconnect_draw
 from chatsim.engine.compiled.state import NEVER, NONE, State
@@ -39,6 +40,8 @@ def carried(st: State, message: int) -> None:
     row.under_way -= 1
     if row.under_way == 0:
         row.done_s = st.now[0].time_s
+        if is_founding(st, message):
+            hears_all(st, row.room)
 
 
 @compiled
@@ -293,11 +296,13 @@ def packet_arrives(st: State, session: int, first: int) -> None:
 
 @compiled
 def received(st: State, row: int, message: int, session: int) -> None:
-    """A session has a message; its user need not read it later."""
+    """A session has a message: its sender may be told, and its user need not read it later."""
+    asked, user = st.asked[0], st.sessions[session].user
     st.rows[row].time_s = st.now[0].time_s
-    if not st.asked[0].keeps_missed:
+    if asked.receipts and user != st.messages[message].sender and position_of(st, message, user) >= 0:
+        soon(st, E_RECEIPT, message, session, row)
+    if not asked.keeps_missed:
         return
-    user = st.sessions[session].user
     if not out_of_box(st, user, message) and math.isnan(st.messages[message].stored_s):
         position = position_of(st, message, user)
         if position >= 0:

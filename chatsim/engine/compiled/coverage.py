@@ -18,22 +18,17 @@ def missing(scenario: Scenario, world: World) -> tuple[str, ...]:
 
     >>> from chatsim.scenario import load_scenario
     >>> from chatsim.world import build_world
-    >>> scenario = load_scenario("hub", ["workload.users=50", "workload.duration_s=60", "design.receipts=true"])
+    >>> scenario = load_scenario("hub", ["workload.users=50", "workload.duration_s=60", "scaling.start=1"])
     >>> missing(scenario, build_world(scenario))
-    ('design.receipts = true',)
+    ('scaling.start = 1',)
     """
     design, presence = scenario.design, scenario.presence
     pushes_presence = presence.show_to != "none" and presence.how == "push"
-    creates_rooms = design.rooms_created == "first_message" and design.rooms != "personal"
     stations = design.gateways + scenario.broker_nodes
     cases = {
         "faults": bool(scenario.faults),
         f"scaling.start = {scenario.scaling.start}": scenario.scaling.start > 0,
         "client.guarantee = 'at_least_once'": scenario.client.guarantee == "at_least_once",
-        "design.rooms = 'personal'": design.rooms == "personal",
-        "design.rooms_created = 'first_message'": creates_rooms,
-        "design.membership = 'broker'": design.membership == "broker",
-        "design.receipts = true": design.receipts,
         f"access.policy = '{scenario.access.policy}'": scenario.access.policy != "open",
         f"friend_list.policy = '{scenario.friend_list.policy}'": scenario.friend_list.policy != "none",
         f"presence.show_to = '{presence.show_to}' with presence.how = 'push'": pushes_presence,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chatsim.engine.compiled import chat, messages, sessions
+from chatsim.engine.compiled import chat, logic, messages, queries, sessions
 from chatsim.engine.compiled.chat import AHEAD, DRAWS
 from chatsim.engine.compiled.clients import arrives, packet_arrives
 from chatsim.engine.compiled.code import compiled, entry
@@ -27,6 +27,7 @@ from chatsim.engine.compiled.kinds import (
     E_PUSH_ARRIVES,
     E_PUSH_DUE,
     E_PUSHES,
+    E_RECEIPT,
     E_REFRESH,
     E_REFRESHES,
     E_SHED,
@@ -46,6 +47,7 @@ from chatsim.engine.compiled.kinds import (
     J_NOTIFY,
     J_PUBLISH,
     J_QUERY,
+    J_RECEIPT,
     J_RECEIVE,
     J_REFRESH,
     J_REPLY,
@@ -62,9 +64,8 @@ from chatsim.engine.compiled.kinds import (
     J_WRITE_KEY,
     PARSE,
 )
-from chatsim.engine.compiled.places import change_subscription, node_to_hear
+from chatsim.engine.compiled.places import change_subscription, channel_at_start, node_to_hear
 from chatsim.engine.compiled.pools import free_batch, free_job
-from chatsim.engine.compiled.rules import standing_channel
 from chatsim.engine.compiled.state import NONE, State
 from chatsim.engine.compiled.stations import arrive, flush, ready, release, wake
 
@@ -79,7 +80,7 @@ def start(st: State, standing: int) -> None:
     asked = st.asked[0]
     if asked.has_broker:
         for gateway in range(asked.gateways):
-            channel = standing_channel(asked.routing, gateway)
+            channel = channel_at_start(st, gateway)
             if channel >= 0:
                 change_subscription(st, node_to_hear(st, channel, gateway), channel, gateway, 1)
     for session in range(standing):
@@ -132,6 +133,8 @@ def happens(st: State, kind: int, one: int, two: int, three: int) -> None:
         flush(st, one)
     elif kind in (E_TRACE, E_MESSAGE, E_UPLINK, E_TOLD):
         message_happens(st, kind, one, two)
+    elif kind >= E_RECEIPT:
+        logic.happens(st, kind, one, two, three)
     elif kind <= E_TRIES:
         session_happens(st, kind, one, two)
     else:
@@ -258,7 +261,7 @@ def end(st: State, station: int, job: int) -> None:
     elif kind == J_PUBLISH:
         messages.end_publish(st, station, job)
     elif kind == J_RECEIVE:
-        messages.end_receive(st, station, job)
+        logic.passes(st, messages.end_receive(st, station, job), job)
     elif kind == J_STORE:
         messages.end_store(st, station, job)
     elif kind == J_STORED:
@@ -284,9 +287,9 @@ def end_for_session(st: State, kind: int, station: int, job: int) -> None:
     elif kind == J_CLOSE:
         sessions.end_close(st, station, job)
     elif kind == J_QUERY:
-        sessions.end_query(st, station, job)
+        queries.end_query(st, station, job)
     elif kind == J_REPLY:
-        sessions.end_reply(st, station, job)
+        logic.answered(st, queries.end_reply(st, station, job))
     elif kind == J_SYNC:
         sessions.end_sync(st, station, job)
     elif kind == J_SYNCED:
@@ -299,8 +302,10 @@ def end_for_session(st: State, kind: int, station: int, job: int) -> None:
 
 @compiled
 def end_for_chat(st: State, kind: int, station: int, job: int) -> None:
-    """A job of presence or of a push leaves its station."""
-    if kind == J_REFRESH:
+    """A job of presence, of a push, or of the rest of the chat logic leaves its station."""
+    if kind >= J_RECEIPT:
+        logic.end(st, kind, station, job)
+    elif kind == J_REFRESH:
         chat.end_refresh(st, station, job)
     elif kind == J_WRITE_KEY:
         chat.end_write_key(st, station, job)

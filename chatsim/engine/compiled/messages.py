@@ -42,14 +42,16 @@ from chatsim.engine.compiled.kinds import (
     WRITE,
 )
 from chatsim.engine.compiled.places import (
+    has_members,
     hearers,
     into_box,
+    is_founding,
     members_here,
     node_of,
     out_of_box,
     store_of_room,
 )
-from chatsim.engine.compiled.pools import grown, link, new_job
+from chatsim.engine.compiled.pools import add_link, grown, link, new_job
 from chatsim.engine.compiled.rules import (
     bus_copies,
     passes_broker,
@@ -61,7 +63,7 @@ from chatsim.engine.compiled.rules import (
 )
 from chatsim.engine.compiled.state import NONE, State
 from chatsim.engine.compiled.stations import take_one
-from chatsim.rules.routing import DIRECTORY, GLOBAL, IN_PROCESS, MESH, ROOM, USER
+from chatsim.rules.routing import DIRECTORY, GLOBAL_CHANNEL, IN_PROCESS, MESH, ROOM, USER
 
 # ---------------------------------------------------------------------- from the sender's hand to its gateway
 
@@ -120,8 +122,8 @@ def comes_up(st: State, message: int, session: int) -> None:
 
 
 @compiled
-def end_receive(st: State, station: int, job: int) -> None:
-    """The gateway has read and checked a message: it carries it on, or refuses it."""
+def end_receive(st: State, station: int, job: int) -> bool:
+    """The gateway has read and checked a message: it carries it on, or refuses it; True where more must be asked."""
     message, session = st.jobs[job].message, st.jobs[job].session
     cause, commands = st.jobs[job].cause, st.jobs[job].commands
     row = st.messages[message]
@@ -135,16 +137,25 @@ def end_receive(st: State, station: int, job: int) -> None:
         st.work[station, REFUSAL] += 1
         send_to_session(st, session, 0.0, E_TOLD, message)
         carried(st, message)
-        return
+        return False
     st.work[station, COMMAND] += commands
+    if st.asked[0].asks_more:
+        return True
+    carry(st, message, station)
+    return False
+
+
+@compiled
+def carry(st: State, message: int, gateway: int) -> None:
+    """A message that was taken goes to the store and on to its audience."""
+    row, store = st.messages[message], st.asked[0].store
     row.fate, row.cause = DELIVERED, NO_CAUSE
-    store = st.asked[0].store
     if store == STORE_BEFORE:
-        ask_store(st, message, station, True)
+        ask_store(st, message, gateway, True)
         return
     if store == STORE_BESIDE:
-        ask_store(st, message, station, False)
-    route(st, message, station)
+        ask_store(st, message, gateway, False)
+    route(st, message, gateway)
 
 
 # ---------------------------------------------------------------------- store
@@ -276,7 +287,11 @@ def is_peer(st: State, message: int, gateway: int, peer: int) -> bool:
     """Whether a gateway of a mesh sends a message to another one."""
     if peer == gateway:
         return False
-    return not st.asked[0].mesh_directory or members_here(st, st.messages[message].room, peer) > 0
+    if not st.asked[0].mesh_directory:
+        return True
+    if is_founding(st, message):
+        return has_members(st, st.messages[message].room, peer)
+    return members_here(st, st.messages[message].room, peer) > 0
 
 
 @compiled
@@ -323,7 +338,8 @@ def route(st: State, message: int, gateway: int) -> None:
     elif publishes_per_recipient(asked.routing):
         publish_to_each(st, message, gateway)
     elif passes_broker(asked.routing):
-        channel = room_channel(st.messages[message].room) if asked.routing == ROOM else standing_channel(GLOBAL, 0)
+        by_room = asked.routing == ROOM and not is_founding(st, message)
+        channel = room_channel(st.messages[message].room) if by_room else GLOBAL_CHANNEL
         publish(st, message, gateway, channel, -1)
     is_routed(st, message, gateway)
 
@@ -332,9 +348,14 @@ def route(st: State, message: int, gateway: int) -> None:
 def publish_to_each(st: State, message: int, gateway: int) -> None:
     """One PUBLISH for each who hears a message, ascending; last its sender, for other devices."""
     row, routing = st.messages[message], st.asked[0].routing
-    room = st.rooms[row.room]
-    for place in range(room.start, room.end):
-        user = st.member[place]
+    place, end, here = st.rooms[row.room].start, st.rooms[row.room].end, st.rooms[row.room].entered
+    while place < end or here >= 0:
+        if here < 0 or (place < end and st.member[place] < st.links[here].one):
+            user = st.member[place]
+            place += 1
+        else:
+            user = st.links[here].one
+            here = st.links[here].next
         if user != row.sender:
             publish(st, message, gateway, user_channel(user) if routing == USER else standing_channel(routing, 0), user)
     if st.asked[0].own_devices:
@@ -347,16 +368,25 @@ def ask_directory(st: State, message: int, gateway: int) -> None:
     """The directory says which gateways hold the recipients; each of them gets one PUBLISH."""
     reply = new_job(st, J_LOOKED_UP)
     st.jobs[reply].message = message
-    look_up(st, message, -1, gateway, reply, hearers(st, message), node_of(st, room_channel(st.messages[message].room)))
+    room = st.messages[message].room
+    users = hearers(st, message)
+    if is_founding(st, message):
+        users = st.rooms[room].end - st.rooms[room].start
+    look_up(st, message, -1, gateway, reply, users, node_of(st, room_channel(room)))
 
 
 @compiled
 def look_up(st: State, message: int, recipient: int, gateway: int, reply: int, users: int, node: int) -> None:
-    """A gateway asks a broker node where users have sessions."""
+    """A gateway asks a broker node where users have sessions: one, or those who hear a message now."""
     asked, job = st.asked[0], new_job(st, J_LOOK_UP)
     row = st.jobs[job]
     row.message, row.recipient, row.gateway, row.reply = message, recipient, gateway, reply
     row.cost_us, row.touch = asked.lookup_us + asked.lookup_user_us * users, TOUCH_ONE
+    here = NONE if recipient >= 0 or is_founding(st, message) else st.rooms[st.messages[message].room].entered
+    while here >= 0:
+        if st.links[here].one != st.messages[message].sender:
+            add_link(st, job, st.links[here].one, 0)
+        here = st.links[here].next
     send(st, gateway, node, job)
 
 
@@ -364,28 +394,43 @@ def look_up(st: State, message: int, recipient: int, gateway: int, reply: int, u
 def end_look_up(st: State, station: int, job: int) -> None:
     """A node answers where users have sessions."""
     asked = st.asked[0]
-    message, gateway, reply = st.jobs[job].message, st.jobs[job].gateway, st.jobs[job].reply
+    gateway, reply = st.jobs[job].gateway, st.jobs[job].reply
     if st.jobs[job].recipient < 0:
-        count = find_holders(st, message, gateway, reply)
+        count = find_holders(st, job, reply)
         st.jobs[reply].cost_us = asked.parse_us + asked.command_us * count
     st.work[station, LOOKUP] += 1
     send(st, station, gateway, reply)
 
 
 @compiled
-def find_holders(st: State, message: int, gateway: int, reply: int) -> int:
-    """Lists in the reply the gateways that hold those who hear a message, ascending; how many."""
-    asked, row = st.asked[0], st.messages[message]
+def stamp_holders(st: State, user: int, stamp: int) -> None:
+    """Stamps the gateways that hold a user."""
+    here = st.users[user].registered
+    while here >= 0:
+        st.stamps[st.links[here].one] = stamp
+        here = st.links[here].next
+
+
+@compiled
+def find_holders(st: State, job: int, reply: int) -> int:
+    """Lists in the reply the gateways that hold those who hear a message, ascending; how many.
+
+    A message that creates its room goes to those that hold its sender too: they have to join it.
+    """
+    asked, message, gateway = st.asked[0], st.jobs[job].message, st.jobs[job].gateway
+    row = st.messages[message]
     room = st.rooms[row.room]
     st.now[0].stamp += 1
-    stamp = st.now[0].stamp
+    stamp, creates = st.now[0].stamp, is_founding(st, message)
     for place in range(room.start, room.end):
-        user = st.member[place]
-        if user != row.sender or asked.own_devices:
-            here = st.users[user].registered
-            while here >= 0:
-                st.stamps[st.links[here].one] = stamp
-                here = st.links[here].next
+        if creates or st.member[place] != row.sender:
+            stamp_holders(st, st.member[place], stamp)
+    here = st.jobs[job].first
+    while here >= 0:
+        stamp_holders(st, st.links[here].one, stamp)
+        here = st.links[here].next
+    if asked.own_devices:
+        stamp_holders(st, row.sender, stamp)
     if asked.shortcut:
         st.stamps[gateway] = 0
     count = 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from chatsim.engine.compiled.code import compiled
 from chatsim.engine.compiled.kinds import DATABASE_TIER, NODE_TIER
 from chatsim.engine.compiled.pools import grown, link, place_made, place_of, unlink
@@ -9,11 +11,12 @@ from chatsim.engine.compiled.rules import (
     publish_node,
     publishes_per_recipient,
     room_channel,
+    standing_channel,
     subscribe_node,
     user_channel,
 )
 from chatsim.engine.compiled.state import NONE, State
-from chatsim.rules.routing import CLUSTER, PRESENCE_CHANNELS, ROOM, USER
+from chatsim.rules.routing import CLUSTER, GLOBAL_CHANNEL, PRESENCE_CHANNELS, ROOM, USER
 
 
 @compiled
@@ -101,7 +104,17 @@ def change_subscription(st: State, node: int, channel: int, gateway: int, change
     st.subscriptions[note].node, st.subscriptions[note].change = node, change
 
 
+@compiled
+def channel_at_start(st: State, gateway: int) -> int:
+    """The channel to which a gateway subscribes when it starts, or -1."""
+    asked = st.asked[0]
+    return GLOBAL_CHANNEL if asked.routing == ROOM and asked.creates_rooms else standing_channel(asked.routing, gateway)
+
+
 # ---------------------------------------------------------------------- rooms
+
+ENTERED = 1 << 40
+"""The rank of a seat in a room of which a user is no member, behind those of rooms of its own."""
 
 
 @compiled
@@ -112,8 +125,11 @@ def members_here(st: State, room: int, gateway: int) -> int:
 
 
 @compiled
-def into(st: State, session: int, room: int, position: int) -> bool:
-    """A session comes into a room at its gateway, behind those who are there; whether it is the first one."""
+def into(st: State, session: int, room: int, position: int, rank: int) -> bool:
+    """A session comes into a room at its gateway, behind those who are there; whether it is the first one.
+
+    Its own seats stand in the order of their ``rank``, and of time.
+    """
     place = place_made(st, room, st.sessions[session].gateway)
     first = st.places[place].count == 0
     now = st.now[0]
@@ -127,7 +143,7 @@ def into(st: State, session: int, room: int, position: int) -> bool:
             st.seats = grown(st.seats)
     last = st.places[place].last
     seat = st.seats[row]
-    seat.session, seat.position, seat.room, seat.place, seat.next_own = session, position, room, place, NONE
+    seat.session, seat.position, seat.room, seat.place, seat.rank = session, position, room, place, rank
     seat.previous, seat.next = last, NONE
     if last >= 0:
         st.seats[last].next = row
@@ -135,12 +151,52 @@ def into(st: State, session: int, room: int, position: int) -> bool:
         st.places[place].first = row
     st.places[place].last = row
     st.places[place].count += 1
-    if st.sessions[session].seat_last >= 0:
-        st.seats[st.sessions[session].seat_last].next_own = row
-    else:
-        st.sessions[session].seat_first = row
-    st.sessions[session].seat_last = row
+    add_own(st, session, row, rank)
     return bool(first)
+
+
+@compiled
+def add_own(st: State, session: int, row: int, rank: int) -> None:
+    """A seat is a session's own, behind those of its rank and of lower ones."""
+    person = st.sessions[session]
+    before, following = person.seat_last, NONE
+    if before >= 0 and st.seats[before].rank > rank:
+        before, following = NONE, person.seat_first
+        while st.seats[following].rank <= rank:
+            before, following = following, st.seats[following].next_own
+    st.seats[row].next_own = following
+    if before >= 0:
+        st.seats[before].next_own = row
+    else:
+        person.seat_first = row
+    if following < 0:
+        person.seat_last = row
+
+
+@compiled
+def drop_seat(st: State, session: int, room: int) -> bool:
+    """A session leaves one room; whether it was the last one there at its gateway."""
+    person = st.sessions[session]
+    before, row = NONE, person.seat_first
+    while st.seats[row].room != room:
+        before, row = row, st.seats[row].next_own
+    following = st.seats[row].next_own
+    if before >= 0:
+        st.seats[before].next_own = following
+    else:
+        person.seat_first = following
+    if following < 0:
+        person.seat_last = before
+    return out_of(st, row)
+
+
+@compiled
+def is_in(st: State, session: int, room: int) -> bool:
+    """Whether a session is in a room at its gateway."""
+    seat = st.sessions[session].seat_first
+    while seat >= 0 and st.seats[seat].room != room:
+        seat = st.seats[seat].next_own
+    return bool(seat >= 0)
 
 
 @compiled
@@ -193,8 +249,9 @@ def join(st: State, session: int) -> int:
         first = last = link(st, user_channel(user), 0, 0.0)
     if not publishes_per_recipient(routing):
         for own in range(st.own_start[user], st.own_start[user + 1]):
-            if into(st, session, st.own_room[own], st.own_place[own]) and routing == ROOM:
-                new = link(st, room_channel(st.own_room[own]), 0, 0.0)
+            room = st.own_room[own]
+            if st.rooms[room].exists and into(st, session, room, st.own_place[own], own) and routing == ROOM:
+                new = link(st, room_channel(room), 0, 0.0)
                 if last >= 0:
                     st.links[last].next = new
                 else:
@@ -254,8 +311,64 @@ def position_of(st: State, message: int, user: int) -> int:
 @compiled
 def hearers(st: State, message: int) -> int:
     """How many users are in the room in which a message is broadcast, the sender where its devices get copies."""
-    room = st.rooms[st.messages[message].room]
-    return int(room.end - room.start - 1 + st.asked[0].own_devices)
+    asked, row = st.asked[0], st.messages[message]
+    room = st.rooms[row.room]
+    count, here = room.end - room.start - (row.room < asked.total_rooms), room.entered
+    while here >= 0:
+        count += st.links[here].one != row.sender
+        here = st.links[here].next
+    return int(count + asked.own_devices)
+
+
+@compiled
+def counted_in(st: State, user: int, room: int, change: int) -> None:
+    """One session more or less of a user that is no member is in a room; those who are stand in ascending order."""
+    before, here = NONE, st.rooms[room].entered
+    while here >= 0 and st.links[here].one < user:
+        before, here = here, st.links[here].next
+    if here >= 0 and st.links[here].one == user:
+        st.links[here].two += change
+        following = here if st.links[here].two else unlink(st, here)
+    else:
+        following = link(st, user, change, 0.0)
+        st.links[following].next = here
+    if before >= 0:
+        st.links[before].next = following
+    else:
+        st.rooms[room].entered = following
+
+
+# ---------------------------------------------------------------------- rooms that messages create
+
+
+@compiled
+def is_founding(st: State, message: int) -> bool:
+    """Whether a message is the first one of its room, which it creates."""
+    return bool(st.asked[0].creates_rooms and st.rooms[st.messages[message].room].founding == message)
+
+
+@compiled
+def has_members(st: State, room: int, gateway: int) -> bool:
+    """Whether a gateway holds a member of a room, in it or not."""
+    for place in range(st.rooms[room].start, st.rooms[room].end):
+        if sessions_here(st, st.member[place], gateway):
+            return True
+    return False
+
+
+@compiled
+def hears_all(st: State, room: int) -> None:
+    """All gateways that were asked to join a new room have subscribed by now, unless one has not."""
+    row = st.rooms[room]
+    if row.waits == 0 and not math.isnan(st.messages[row.founding].done_s):
+        row.ready_s = st.now[0].time_s
+
+
+@compiled
+def one_more_hears(st: State, room: int) -> None:
+    """One gateway more has subscribed to a new room."""
+    st.rooms[room].waits -= 1
+    hears_all(st, room)
 
 
 # ---------------------------------------------------------------------- registry

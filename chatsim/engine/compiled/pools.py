@@ -87,6 +87,19 @@ def free_job(st: State, row: int) -> None:
 
 
 @compiled
+def add_link(st: State, job: int, one: int, two: int) -> None:
+    """One link more at the end of a job's list, which counts them."""
+    new = link(st, one, two, 0.0)
+    row = st.jobs[job]
+    if row.last >= 0:
+        st.links[row.last].next = new
+    else:
+        row.first = new
+    row.last = new
+    row.count += 1
+
+
+@compiled
 def new_parcel(st: State, place: int, to_session: int) -> int:
     """An empty parcel for a station or a session."""
     now = st.now[0]
@@ -148,6 +161,7 @@ def new_query(st: State, story: int, subject: int, gateway: int) -> int:
             st.queries = grown(st.queries)
     query = st.queries[row]
     query.story, query.subject, query.gateway, query.requests, query.reading = story, subject, gateway, NONE, NONE
+    query.session, query.count = NONE, 0
     return row
 
 

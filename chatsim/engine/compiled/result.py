@@ -22,6 +22,7 @@ class Written(Notes):
         super().__init__(world, len(tables["stations"]))
         taken = tables["now"][0]
         self._rows, self._ticks = tables["rows"][: taken["rows"]], tables["ticks"][: taken["ticks"]]
+        self._receipts = tables["receipts"][: taken["receipts"]]
         columns: dict[str, Any] = {
             name: tables["messages"][name]
             for name in (
@@ -52,13 +53,17 @@ class Written(Notes):
         nothing = np.zeros(len(shown))
         counts = dict.fromkeys(("meant", "pushes", "notices", "told_sum_s"), nothing)
         self.presence.extend({**_columns(shown), **counts, "told_last_s": np.full(len(shown), NEVER)})
+        ready_s = tables["rooms"]["ready_s"]
+        self.room_ready_s = {room: ready_s[room] for room in np.flatnonzero(~np.isnan(ready_s)).tolist()}
         for name in ("trimmed", "unasked"):
             rows = tables[name][: taken[name]]
             setattr(self, name, list(zip(rows["message"].tolist(), rows["user"].tolist(), strict=True)))
 
     def rows(self) -> Columns:
         """What was written to sessions."""
-        rows = self._rows
+        rows, receipts = self._rows, self._receipts
+        receipt_s = np.full(len(rows), NEVER)
+        np.fmin.at(receipt_s, receipts["row"], receipts["time_s"])
         live = np.where(np.isnan(rows["time_s"]), Fate.IN_FLIGHT, Fate.DELIVERED)
         return {
             "message": rows["message"].astype(np.int32),
@@ -67,7 +72,7 @@ class Written(Notes):
             "time_s": rows["time_s"].copy(),
             "fate": np.where(rows["fate"] < 0, live, rows["fate"]).astype(np.int8),
             "cause": rows["cause"].astype(np.int8),
-            "receipt_s": np.full(len(rows), NEVER),
+            "receipt_s": receipt_s,
         }
 
     def ticks(self) -> Columns:

@@ -6,7 +6,7 @@ import numpy as np
 
 from chatsim.engine.compiled.code import compiled, rule
 from chatsim.engine.compiled.state import State
-from chatsim.rules import hashing, limits, offline, placement, presence, reconnect, routing
+from chatsim.rules import hashing, limits, offline, placement, presence, reconnect, rooms, routing
 from chatsim.world.draws import ROUNDS, WEYL, Purpose
 
 spread = rule(hashing.spread)
@@ -18,6 +18,7 @@ retry_after_s = rule(offline.retry_after_s)
 place = rule(placement.place)
 expires_s = rule(presence.expires_s)
 pause_s = rule(reconnect.pause_s)
+leaves_when_idle = rule(rooms.leaves_when_idle)
 user_channel = rule(routing.user_channel)
 room_channel = rule(routing.room_channel)
 server_channel = rule(routing.server_channel)

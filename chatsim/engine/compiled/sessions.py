@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chatsim.engine.compiled.chat import DRAWS, LINK_AGAIN, does, end_request, request, sign_in, sign_out, stands
+from chatsim.engine.compiled.chat import DRAWS, LINK_AGAIN, does, end_request, sign_in, sign_out, stands
 from chatsim.engine.compiled.clients import (
     forget_live,
     gone,
@@ -14,10 +14,10 @@ from chatsim.engine.compiled.clients import (
     send_to_session,
 )
 from chatsim.engine.compiled.code import compiled
+from chatsim.engine.compiled.entering import leaves_all
 from chatsim.engine.compiled.events import at, soon
 from chatsim.engine.compiled.kinds import (
     CLOSE,
-    COMMAND,
     DUPLICATE,
     E_CONNECTED,
     E_GOODBYE,
@@ -30,16 +30,17 @@ from chatsim.engine.compiled.kinds import (
     E_WELCOMED,
     J_CLOSE,
     J_LOGIN,
-    J_QUERY,
-    J_REPLY,
-    J_SUBSCRIBE,
+    J_REQUEST,
     J_SYNC,
     J_SYNCED,
     J_UPDATE,
     LEFT,
     LOGIN,
+    MEMBERS,
     P_BROUGHT_BACK,
     PARSE,
+    Q_LOADED,
+    Q_SUBSCRIBED,
     READ_LATER,
     RECOVER,
     S_ABANDONED,
@@ -47,7 +48,6 @@ from chatsim.engine.compiled.kinds import (
     S_LEFT,
     S_ONLINE,
     S_REFUSED,
-    SUBSCRIBE,
     TOUCH_ONE,
     UPDATE,
     WRITE,
@@ -58,14 +58,16 @@ from chatsim.engine.compiled.places import (
     join,
     node_of,
     node_to_hear,
+    one_more_hears,
     part,
     register,
     store_of_user,
 )
-from chatsim.engine.compiled.pools import copy_rows, free_query, grown, link, new_job, new_query, unlink
+from chatsim.engine.compiled.pools import copy_rows, grown, new_job, unlink
+from chatsim.engine.compiled.queries import asks, query_for
+from chatsim.engine.compiled.requests import add_request, group_by_node, request, subscription
 from chatsim.engine.compiled.rules import keeps_registry, place, tokens_now, user_channel
 from chatsim.engine.compiled.state import NONE, State
-from chatsim.engine.compiled.stations import take_one
 
 CLOSING, ONE_WAY, SILENCE = range(3)
 """How a gateway notices that a session is gone: it closes it itself, is told, or hears nothing any more."""
@@ -136,52 +138,14 @@ def shed(st: State, session: int) -> None:
 
 
 @compiled
-def group_by_node(st: State, first: int, gateway: int) -> int:
-    """Takes the channels of the first one's broker node out of a list, and marks each of these; the rest of the list.
-
-    What is taken is linked from ``first`` on.
-    """
-    node = node_to_hear(st, st.links[first].one, gateway)
-    last, rest, rest_last = first, NONE, NONE
-    here = st.links[first].next
-    st.links[first].next = NONE
-    while here >= 0:
-        following = st.links[here].next
-        st.links[here].next = NONE
-        if node_to_hear(st, st.links[here].one, gateway) == node:
-            st.links[last].next = here
-            last = here
-        else:
-            if rest_last >= 0:
-                st.links[rest_last].next = here
-            else:
-                rest = here
-            rest_last = here
-        here = following
-    return rest
-
-
-@compiled
-def subscription(st: State, gateway: int, first: int, change: int) -> int:
-    """A request to subscribe (+1) to channels, or to unsubscribe (-1)."""
-    count, here = 0, first
-    while here >= 0:
-        count += 1
-        here = st.links[here].next
-    job = request(st, J_SUBSCRIBE, gateway, NONE, SUBSCRIBE, st.asked[0].subscribe_us * count)
-    row = st.jobs[job]
-    row.first, row.change, row.times = first, change, count
-    row.place = node_to_hear(st, st.links[first].one, gateway)
-    return job
-
-
-@compiled
 def end_subscribe(st: State, station: int, job: int) -> None:
     """A broker node knows what a gateway wants to hear."""
     here, change, gateway = st.jobs[job].first, st.jobs[job].change, st.jobs[job].gateway
     while here >= 0:
         change_subscription(st, station, st.links[here].one, gateway, change)
         here = st.links[here].next
+    if st.jobs[job].recipient >= 0:
+        one_more_hears(st, st.jobs[job].recipient)
     end_request(st, station, job)
 
 
@@ -202,82 +166,50 @@ def update(st: State, session: int, change: int) -> int:
 
 
 @compiled
-def add_request(st: State, query: int, last: int, job: int) -> int:
-    """Adds a request, whose reply the gateway will read, to a query behind its ``last`` one; the request."""
-    reply = new_job(st, J_REPLY)
-    st.jobs[reply].query, st.jobs[reply].cost_us = query, st.asked[0].parse_us
-    st.jobs[job].reply = reply
-    if last >= 0:
-        st.jobs[last].next = job
-    else:
-        st.queries[query].requests = job
+def end_login(st: State, station: int, job: int) -> None:
+    """The gateway has checked a session: it reads what it must know of its user."""
+    session = st.jobs[job].session
+    if st.sessions[session].gone or st.sessions[session].cut:
+        return
+    query, last = query_for(st, Q_LOADED, session, session), NONE
+    if st.asked[0].asks_members:
+        last = add_request(st, query, last, rooms_of(st, session))
+    if not asks(st, query):
+        loaded(st, session)
+
+
+@compiled
+def rooms_of(st: State, session: int) -> int:
+    """A request for the rooms that a user is in."""
+    row, asked, rooms = st.sessions[session], st.asked[0], 0
+    for own in range(st.own_start[row.user], st.own_start[row.user + 1]):
+        rooms += st.rooms[st.own_room[own]].exists
+    cost_us = asked.lookup_us + asked.lookup_user_us * rooms
+    job = request(st, J_REQUEST, row.gateway, row.user, MEMBERS, cost_us)
+    st.jobs[job].place = node_of(st, user_channel(row.user))
     return job
 
 
 @compiled
-def end_login(st: State, station: int, job: int) -> None:
-    """The gateway has taken a session on: it subscribes to what it now needs, and says that its user is online."""
-    session = st.jobs[job].session
+def loaded(st: State, session: int) -> None:
+    """The gateway takes a session on: it subscribes to what it now needs, and says that its user is online."""
     row, asked = st.sessions[session], st.asked[0]
     if row.gone or row.cut:
         return
-    rest = join(st, session)
-    query, last, count = new_query(st, 0, session, station), NONE, 0
+    station, rest = row.gateway, join(st, session)
+    query, last = query_for(st, Q_SUBSCRIBED, session, session), NONE
     while rest >= 0:
         first = rest
         rest = group_by_node(st, first, station)
         last = add_request(st, query, last, subscription(st, station, first, 1))
-        count += 1
     if keeps_registry(asked.routing):
         last = add_request(st, query, last, update(st, session, 1))
-        count += 1
     if asked.keeps_presence:
         signing = sign_in(st, session)
         st.jobs[signing].place = node_of(st, user_channel(row.user))
         last = add_request(st, query, last, signing)
-        count += 1
         soon(st, E_REFRESHES, session, NONE, NONE)
-    if count == 0:
-        free_query(st, query)
-        subscribed(st, session)
-        return
-    command = new_job(st, J_QUERY)
-    st.jobs[command].query, st.jobs[command].cost_us = query, asked.command_us * count
-    st.work[station, COMMAND] += count
-    take_one(st, station, command)
-
-
-@compiled
-def end_query(st: State, station: int, job: int) -> None:
-    """The commands of a query are written: its requests leave, all at once."""
-    query = st.jobs[job].query
-    here, last = st.queries[query].requests, NONE
-    while here >= 0:
-        following = st.jobs[here].next
-        answer = link(st, 0, 0, 0.0)
-        st.jobs[st.jobs[here].reply].answer = answer
-        if last >= 0:
-            st.links[last].next = answer
-        else:
-            st.queries[query].reading = answer
-        last = answer
-        send(st, station, st.jobs[here].place, here)
-        here = following
-
-
-@compiled
-def end_reply(st: State, station: int, job: int) -> None:
-    """A reply is read; it counts when all before it are, and with the last one the session's login goes on."""
-    query = st.jobs[job].query
-    st.links[st.jobs[job].answer].one = 1
-    here = st.queries[query].reading
-    while here >= 0 and st.links[here].one:
-        st.work[station, PARSE] += 1
-        here = unlink(st, here)
-    st.queries[query].reading = here
-    if here < 0:
-        session = st.queries[query].subject
-        free_query(st, query)
+    if not asks(st, query):
         subscribed(st, session)
 
 
@@ -421,6 +353,7 @@ def end_close(st: State, station: int, job: int) -> None:
         rest = group_by_node(st, first, station)
         leaving = subscription(st, station, first, -1)
         send(st, station, st.jobs[leaving].place, leaving)
+    leaves_all(st, session)
     if keeps_registry(asked.routing):
         leaving = update(st, session, -1)
         send(st, station, st.jobs[leaving].place, leaving)

@@ -26,6 +26,7 @@ from chatsim.engine.rooms import Rooms
 from chatsim.rules.offline import MINUTE_S
 from chatsim.rules.placement import PLACEMENT_NUMBERS
 from chatsim.rules.reconnect import RECONNECT_NUMBERS
+from chatsim.rules.rooms import PERSONAL_ROOMS
 from chatsim.rules.routing import ROUTING_NUMBERS, TOPOLOGY_NUMBERS
 from chatsim.scenario import Scenario
 from chatsim.scenario.models import StationCosts
@@ -78,6 +79,7 @@ def _ask(asked: Any, scenario: Scenario, world: World) -> None:
     gateway, broker, database = scenario.gateway, scenario.broker, scenario.database
     in_database = design.store_in == "database"
     kept = scenario.presence.show_to != "none"
+    creates = design.rooms_created == "first_message" and design.rooms != "personal"
     token_us = gateway.token_rs256_us if scenario.access.signature == "rs256" else gateway.token_us
     found: dict[str, float] = {
         **{name: getattr(gateway, name) for name in GATEWAY_COSTS},
@@ -96,7 +98,11 @@ def _ask(asked: Any, scenario: Scenario, world: World) -> None:
         "checks": network.outbound_policy in ("close", "drop_newest"),
         "pulls": kept and scenario.presence.how == "pull",
         "keeps_presence": kept, "pushes_kept": design.offline == "push", "total_rooms": len(world.rooms),
-        "users": world.users, "limited": bool(broker.subscriber_max_bytes or broker.subscriber_soft_bytes),
+        "users": world.users, "receipts": design.receipts,
+        "personal": design.rooms == "personal", "creates_rooms": creates, "asks_members": design.membership == "broker",
+        "asks_more": design.rooms == "personal" or creates or design.membership == "broker",
+        "leaves_idle": design.leave == "idle", "leave_idle_s": design.leave_idle_s,
+        "limited": bool(broker.subscriber_max_bytes or broker.subscriber_soft_bytes),
         "stream_us": broker.stream_us if broker.delivery == "stream" else 0.0,
         "quota_per_min": scenario.push.quota_per_min,
         "command_places": gateway.flush_us > 0, "jitters": network.jitter_sigma > 0,
@@ -124,7 +130,7 @@ def _ask(asked: Any, scenario: Scenario, world: World) -> None:
 def _blanks(tables: Tables, scenario: Scenario) -> None:
     """Rows as they are when they are taken."""
     job, parcel, session = (tables[f"blank_{name}"] for name in ("job", "parcel", "session"))
-    for name in ("message", "session", "user", "recipient", "reply", "query", "source"):
+    for name in ("message", "session", "user", "recipient", "reply", "query", "source", "row"):
         job[name] = NONE
     for name in ("gateway", "node", "channel", "place"):
         job[name] = NONE
@@ -133,7 +139,7 @@ def _blanks(tables: Tables, scenario: Scenario) -> None:
     job["times"], job["luck"] = 1, 1.0
     for name in ("client", "gateway", "live_first", "synced_max", "origin", "parcel"):
         session[name] = NONE
-    for name in ("next_here", "seat_first", "seat_last"):
+    for name in ("next_here", "seat_first", "seat_last", "entered"):
         session[name] = NONE
     for name in ("online_s", "left_s", "cut_s"):
         session[name] = NEVER
@@ -193,14 +199,19 @@ def _people(tables: Tables, scenario: Scenario, world: World, rooms: Rooms, luck
     tables["clients"] = clients_from(0, room)
     tables["clients"]["end_s"][:count] = trace.end_s
     tables["now"][0]["sessions"] = count
-    own = [rooms.of_user(user) for user in range(world.users)]
+    own = [rooms.ever_of_user(user) for user in range(world.users)]
     tables["own_start"] = np.cumsum([0, *map(len, own)], dtype=np.int64)
     tables["own_room"], tables["own_place"] = (
         np.array([pair[part] for pairs in own for pair in pairs], np.int64) for part in (0, 1)
     )
-    tables["member"] = world.rooms.member.astype(np.int64)
-    table = tables["rooms"] = np.zeros(max(1, len(world.rooms)), FIXED["rooms"])
-    table["start"][: len(world.rooms)], table["end"][: len(world.rooms)] = world.rooms.start[:-1], world.rooms.start[1:]
+    personal = world.users if rooms.kind == PERSONAL_ROOMS else 0
+    tables["member"] = np.concatenate([world.rooms.member, np.arange(personal)]).astype(np.int64)
+    start = np.concatenate([world.rooms.start, world.rooms.start[-1] + np.arange(1, personal + 1)])
+    table = tables["rooms"] = np.zeros(max(1, len(start) - 1), FIXED["rooms"])
+    table["founding"] = table["entered"] = NONE
+    table["ready_s"] = NEVER
+    if len(start) > 1:
+        table["start"], table["end"], table["exists"] = start[:-1], start[1:], rooms.exists[: len(start) - 1]
 
 
 def clients_from(first: int, count: int) -> npt.NDArray[Any]:

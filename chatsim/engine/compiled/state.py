@@ -26,13 +26,13 @@ def record(longs: str = "", floats: str = "") -> np.dtype[Any]:
 
 JOB = record(
     "kind message session user recipient source gateway node channel change work times reply query place commands"
-    " pushed known asks cause answer first last count touch next",
+    " pushed known asks cause answer row first last count touch next",
     "cost_us luck arrived_s",
 )
 PARCEL = record("place to_session first last count next")
 SESSION = record(
     "user client gateway online gone closed cut registered held silent fate listed unread live live_first live_last"
-    " synced synced_count synced_max origin attempt parcel next_here seat_first seat_last stamp",
+    " entered synced synced_count synced_max origin attempt parcel next_here seat_first seat_last stamp",
     "link_s rate uplink_s downlink_s drained_s unsent_bytes start_s end_s online_s left_s cut_s sync_luck",
 )
 LONG, REAL, BYTE = (np.dtype(kind) for kind in (np.int64, np.float64, np.uint8))
@@ -41,17 +41,18 @@ FIXED: dict[str, np.dtype[Any]] = {
         "gateways nodes routing topology placement shortcut keeps_missed own_devices has_broker mesh_directory store"
         " store_in_database connections_max shed_above message_max_bytes burst buffer_max tries_max reconnect trips"
         " blocks checks closes pulls pushes_kept total_rooms users history_max limited quota_per_min command_places"
-        " keeps_presence jitters seed_low seed_high replication admission_burst remembers_early resync",
+        " receipts keeps_presence jitters seed_low seed_high replication admission_burst remembers_early resync"
+        " asks_more personal creates_rooms asks_members leaves_idle",
         "end_s receive_us parse_us command_us write_us flush_us login_us close_us publish_us push_us bus_send_us"
         " bus_receive_us subscribe_us lookup_us lookup_user_us update_us presence_us store_us sync_us broker_link_s"
         " database_link_s notice_s outbound_max_bytes connect_timeout_s reconnect_s reconnect_max_s messages_per_s"
         " connections_per_s key_life_s refresh_s push_after_s push_retry_s return_share session_s soft_bytes max_bytes"
-        " soft_s stream_us",
+        " soft_s stream_us leave_idle_s",
     ),
     "now": record(
         "number arrivals stamp taken overflowed most_pushes heap soon soon_first links jobs parcels batches queries"
         " sessions seats places tokens rows ticks subscriptions shown pulls pushed trimmed unasked missed free_link"
-        " free_job free_parcel free_batch free_query free_seat",
+        " receipts free_job free_parcel free_batch free_query free_seat",
         "time_s admission_left admission_s minute",
     ),
     "stations": record(
@@ -68,7 +69,7 @@ FIXED: dict[str, np.dtype[Any]] = {
         " received refused sends opening kept_next",
         "time_s uplink received_s stored_s routed_s told_s done_s store_luck receive_luck publish_luck",
     ),
-    "rooms": record("start end kept_first kept_last kept"),
+    "rooms": record("start end kept_first kept_last kept exists founding waits entered", "ready_s"),
     "trace": record("kind number", "time_s"),
     "member": LONG, "own_start": LONG, "own_room": LONG, "own_place": LONG, "channel_first": LONG,
     "parcel_of": LONG, "stamps": LONG, "connections": LONG, "out": LONG, "early": BYTE, "factors": REAL,
@@ -82,10 +83,10 @@ GROWING: dict[str, np.dtype[Any]] = {
     "links": record("one two next", "value"),
     "jobs": JOB, "parcels": PARCEL,
     "batches": record("station first"),
-    "queries": record("story subject gateway requests reading"),
+    "queries": record("story subject session gateway requests reading count"),
     "sessions": SESSION,
     "clients": record("session hopeless tries waiting first last", "end_s"),
-    "seats": record("session position next previous place room next_own"),
+    "seats": record("session position next previous place room rank next_own"),
     "places": record("first last count"),
     "place_keys": LONG, "place_ids": LONG,
     "tokens": record("", "left since_s"),
@@ -98,6 +99,7 @@ GROWING: dict[str, np.dtype[Any]] = {
     "pushed": record("user message tries session fate", "due_s sent_s arrived_s"),
     "trimmed": record("message user"), "unasked": record("message user"),
     "missed": LONG, "user_draws": REAL,
+    "receipts": record("row", "time_s"),
 }  # fmt: skip
 """Tables that grow. ``now`` counts the rows taken of each, and knows the first row given back of some."""
 TABLES = {**FIXED, **GROWING}

@@ -1,0 +1,82 @@
+"""What happens in the chat logic that a design need not have, by the kind of event and of job."""
+
+from __future__ import annotations
+
+from chatsim.engine.compiled import entering, notices, passing, sessions
+from chatsim.engine.compiled.chat import end_request
+from chatsim.engine.compiled.code import compiled
+from chatsim.engine.compiled.kinds import (
+    E_IDLE,
+    E_IDLES,
+    E_RECEIPT,
+    J_ANNOUNCE,
+    J_ANNOUNCED,
+    J_COUNT,
+    J_RECEIPT,
+    J_REQUEST,
+    Q_ENTERED,
+    Q_FOUNDED,
+    Q_LOADED,
+    Q_SUBSCRIBED,
+)
+from chatsim.engine.compiled.messages import carry
+from chatsim.engine.compiled.places import counted_in
+from chatsim.engine.compiled.pools import free_query
+from chatsim.engine.compiled.state import State
+
+
+@compiled
+def happens(st: State, kind: int, one: int, two: int, three: int) -> None:
+    """An event of the chat logic happens."""
+    if kind == E_RECEIPT:
+        notices.receipt_leaves(st, one, two, three)
+    elif kind == E_IDLES:
+        entering.idles(st, one, two)
+    elif kind == E_IDLE:
+        entering.is_idle(st, one, two)
+    else:
+        notices.receipt_comes_up(st, one, two, three)
+
+
+@compiled
+def passes(st: State, asks_more: bool, job: int) -> None:
+    """A message was received and checked: there may be more to ask before it goes on."""
+    if asks_more:
+        passing.may_pass(st, st.jobs[job].message, st.jobs[job].session)
+
+
+@compiled
+def answered(st: State, query: int) -> None:
+    """A gateway has read all replies to a query (-1: not yet): the story that has waited for them goes on."""
+    if query < 0:
+        return
+    story, subject, session = st.queries[query].story, st.queries[query].subject, st.queries[query].session
+    free_query(st, query)
+    if story == Q_SUBSCRIBED:
+        sessions.subscribed(st, session)
+    elif story == Q_LOADED:
+        sessions.loaded(st, session)
+    elif story == Q_ENTERED:
+        passing.founds(st, subject, session)
+    elif story == Q_FOUNDED:
+        passing.asks_members(st, subject, session)
+    else:
+        carry(st, subject, st.sessions[session].gateway)
+
+
+@compiled
+def end(st: State, kind: int, station: int, job: int) -> None:
+    """A job of the chat logic leaves its station."""
+    if kind == J_REQUEST:
+        end_request(st, station, job)
+    elif kind == J_COUNT:
+        counted_in(st, st.jobs[job].user, st.jobs[job].recipient, st.jobs[job].change)
+        end_request(st, station, job)
+    elif kind == J_RECEIPT:
+        notices.end_receipt(st, station, job)
+    elif kind == J_ANNOUNCED:
+        notices.end_announced(st, station, job)
+    elif kind == J_ANNOUNCE:
+        notices.end_announce(st, station, job)
+    else:
+        notices.end_tell(st, station, job)
