@@ -68,7 +68,7 @@ def covered(draw: st.DrawFn) -> Scenario:
     shows = draw(st.sampled_from(["none", "rooms", "friends", "all"])) if has_broker else "none"
     table["presence"] |= {"show_to": shows, "how": "pull" if has_broker else "push"}
     table["network"] |= {
-        "outbound_policy": draw(st.sampled_from(["close", "drop_newest", "block"])),
+        "outbound_policy": draw(st.sampled_from(["close", "drop_newest", "drop_oldest", "block"])),
         "slow_share": draw(st.sampled_from([0.0, 0.5])), "slow_bytes_per_s": 300.0,
         "handshake_trips": draw(st.sampled_from([0, 1])),
     }
@@ -154,7 +154,7 @@ def test_each_key_that_is_missing_keeps_a_run_from_being_compiled() -> None:
     asked: list[dict[str, dict[str, object]]] = [
         {"scaling": {"start": 1}}, {"client": {"guarantee": "at_least_once"}}, {"design": {"rooms_created": "first_message"}},
         {"design": {"membership": "broker"}}, {"access": {"policy": "scopes"}}, {"friend_list": {"policy": "recent"}},
-        {"presence": {"show_to": "all", "how": "push"}}, {"network": {"outbound_policy": "drop_oldest"}},
+        {"presence": {"show_to": "all", "how": "push"}},
         {"design": {"gateways": 3000}},
     ]  # fmt: skip
     assert [len(missing(scenario(**parts), people)) for parts in asked] == [1] * len(asked)

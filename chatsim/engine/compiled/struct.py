@@ -160,6 +160,7 @@ def _take_growing(st: State, tables: Any) -> None:
     st.unasked = tables[23]
     st.missed = tables[24]
     st.user_draws = tables[25]
+    st.packets = tables[26]
 
 
 @entry
@@ -184,4 +185,5 @@ def growing(st: State) -> Any:
         st.place_keys.copy(), st.place_ids.copy(), st.tokens.copy(), st.token_keys.copy(), st.token_ids.copy(),
         st.rows.copy(), st.ticks.copy(), st.subscriptions.copy(), st.shown.copy(), st.pulls.copy(),
         st.pushed.copy(), st.trimmed.copy(), st.unasked.copy(), st.missed.copy(), st.user_draws.copy(),
+        st.packets.copy(),
     )
