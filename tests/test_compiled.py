@@ -65,7 +65,7 @@ def covered(draw: st.DrawFn) -> Scenario:
     shows = draw(st.sampled_from(["none", "rooms", "friends", "all"])) if has_broker else "none"
     table["presence"] |= {"show_to": shows, "how": "pull" if has_broker else "push"}
     table["network"] |= {
-        "outbound_policy": draw(st.sampled_from(["close", "drop_newest", "block"])),
+        "outbound_policy": draw(st.sampled_from(["close", "drop_newest", "drop_oldest", "block"])),
         "slow_share": draw(st.sampled_from([0.0, 0.5])), "slow_bytes_per_s": 300.0,
         "handshake_trips": draw(st.sampled_from([0, 1])),
     }
@@ -165,10 +165,10 @@ def without_intrusions(people: World) -> World:
 def test_what_is_missing_is_named_and_refused_in_one_line() -> None:
     people = world([(0, *ALWAYS), (1, *ALWAYS)], [[0, 1]], [(1.0, 0, 0)])
     chosen = scenario(
-        network={"outbound_policy": "drop_oldest"}, access={"policy": "friends"},
+        friend_list={"policy": "recent"}, access={"policy": "friends"},
         faults=[{"kind": "gateway_crash", "at_s": 1.0, "stations": ["gateway-0"]}],
     )
-    names = ("faults", "access.policy = 'friends'", "network.outbound_policy = 'drop_oldest'")
+    names = ("faults", "access.policy = 'friends'", "friend_list.policy = 'recent'")
     assert missing(chosen, people) == names
     with pytest.raises(InputError, match=r"^engine = 'compiled': does not cover faults, access\.policy") as said:
         simulate(chosen, people, engine="compiled")
@@ -189,7 +189,7 @@ def test_each_key_that_is_missing_keeps_a_run_from_being_compiled() -> None:
     asked: list[dict[str, dict[str, object]]] = [
         {"scaling": {"start": 1}}, {"client": {"guarantee": "at_least_once"}}, {"access": {"policy": "scopes"}},
         {"friend_list": {"policy": "recent"}},
-        {"presence": {"show_to": "all", "how": "push"}}, {"network": {"outbound_policy": "drop_oldest"}},
+        {"presence": {"show_to": "all", "how": "push"}},
         {"design": {"gateways": 3000}},
     ]  # fmt: skip
     assert [len(missing(scenario(**parts), people)) for parts in asked] == [1] * len(asked)

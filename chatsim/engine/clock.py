@@ -7,7 +7,7 @@ from heapq import heappop, heappush
 from typing import Any
 
 import simpy
-from simpy.events import NORMAL, Event
+from simpy.events import NORMAL, URGENT, Event
 
 Callback = Callable[[Any], None]
 
@@ -52,6 +52,14 @@ class Clock(simpy.Environment):
         if time_s < self._now:
             raise ValueError(f"an event at {time_s!r} s, but it is already {self._now!r} s")
         entry: Any = (time_s, NORMAL, next(self._eid), Call(call, value))
+        heappush(self._queue, entry)
+
+    def soon(self, call: Callback, value: Any = None) -> None:
+        """Calls ``call(event)`` within this instant: after the present step, before anything that was scheduled.
+
+        What was to happen soon already, a story that starts among it, is first.
+        """
+        entry: Any = (self._now, URGENT, next(self._eid), Call(call, value))
         heappush(self._queue, entry)
 
     def until(self, time_s: float) -> Event:

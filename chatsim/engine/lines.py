@@ -121,7 +121,7 @@ class Lines:
             if place.life == life:
                 self.carry(station, place, jobs)
             else:
-                _lose(place, jobs, place.gone_for)
+                place.loses(jobs, place.gone_for)
 
     def silence(self, gateway: Gateway) -> None:
         """The two take their connection for broken: what has waited is lost, but for what a stream keeps."""
@@ -160,7 +160,7 @@ class Lines:
 
     def wiped(self, node: Node) -> None:
         """What streams on a node kept is lost with its data."""
-        for number in list(node.missed):
+        for number in sorted(node.missed):
             self._forgotten(node, number, Cause.BROKER_DOWN)
 
     def _overflows(self, node: Node, gateway: Gateway) -> None:
@@ -183,7 +183,7 @@ class Lines:
             if node is not None and node.keeps and job.is_push() and place.number in node.away:
                 self._keep(job, node, place.number)  # type: ignore[arg-type]
             else:
-                job.lost(place, cause)
+                place.loses([job], cause)
 
     def _node(self, station: Station) -> Node | None:
         place = station.number - len(self.stage.gateways)
@@ -196,7 +196,7 @@ class Lines:
         kept = node.missed.setdefault(number, {}).setdefault(push.channel, deque())
         kept.append(push)
         if len(kept) > self.stage.scenario.broker.stream_max:
-            kept.popleft().lost(self.stage.gateways[number], Cause.TRIMMED)
+            self.stage.gateways[number].loses([kept.popleft()], Cause.TRIMMED)
 
     def _leaves(self, node: Node, number: int, channels: dict[int, None], cause: Cause) -> None:
         if number not in node.away:
@@ -211,8 +211,7 @@ class Lines:
 
     def _forgotten(self, node: Node, number: int, cause: Cause) -> None:
         for kept in node.missed.pop(number, {}).values():
-            for push in kept:
-                push.lost(self.stage.gateways[number], cause)
+            self.stage.gateways[number].loses(kept, cause)
 
     def _stops(self, station: Station, place: Station, jobs: Sequence[Job]) -> bool:
         """Whether a packet does not pass now: it waits, or is lost."""
@@ -221,7 +220,7 @@ class Lines:
             return False
         for end in (station, place):
             if end.number in self.silenced:
-                _lose(place, jobs, Cause.CUT_OFF)
+                place.loses(jobs, Cause.CUT_OFF)
                 return True
             if end.number in self.parted:
                 self.parted[end.number].append((station, place, jobs, place.life))
@@ -230,14 +229,14 @@ class Lines:
         if nodes and place.number >= len(stage.gateways) > station.number:
             node = nodes[place.number - len(stage.gateways)]
             if station.number in node.away:
-                _lose(place, jobs, node.why[station.number])
+                place.loses(jobs, node.why[station.number])
                 return True
         return False
 
     def _arrive(self, event: Any) -> None:
         station, place, jobs, life = event.value
         if place.life != life:
-            _lose(place, jobs, place.gone_for)
+            place.loses(jobs, place.gone_for)
             return
         if self.overflowed:
             cut_off = [job for job in jobs if _was_cut(job, place.number)]
@@ -310,8 +309,3 @@ def _was_cut(job: Any, number: int) -> bool:
     """Whether a push was under way when the broker cut its gateway off."""
     node = getattr(job, "node", None)
     return node is not None and bool(job.line <= node.cut_lines.get(number, -1))
-
-
-def _lose(place: Station, jobs: Sequence[Job], cause: Cause) -> None:
-    for job in jobs:
-        job.lost(place, cause)

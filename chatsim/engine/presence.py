@@ -154,7 +154,7 @@ class Presence:
 
     def wiped(self, node: Node) -> None:
         """The keys on a broker node are lost, and nobody is told: who lives has them written again in time."""
-        for user in [user for user in self.shown if self.stage.node_of_user(user) is node]:
+        for user in [user for user in sorted(self.shown) if self.stage.node_of_user(user) is node]:
             del self.shown[user]
             self._note(self.stage.clock.now, user, -1, 0)
 

@@ -211,8 +211,7 @@ class Station:
     def take(self, *jobs: Job) -> None:
         """Items arrive together, in this order; at a station that is gone they are lost."""
         if not self.up:
-            for job in jobs:
-                job.lost(self, self.gone_for)
+            self.loses(jobs, self.gone_for)
             return
         now_s = self.clock._now
         for job in jobs:
@@ -247,8 +246,16 @@ class Station:
             self.notes.tick_end_s[batch.row] = self.clock._now
             if self.host is not None:
                 self.host.release()
-        for job in lost:
-            job.lost(self, cause)
+        self.loses(lost, cause)
+
+    def loses(self, jobs: Iterable[Job], cause: Cause) -> None:
+        """Items never come here, or never leave. What that brings on happens soon, not within the present step."""
+        for job in jobs:
+            self.clock.soon(self._is_lost, (job, cause))
+
+    def _is_lost(self, event: Any) -> None:
+        job, cause = event.value
+        job.lost(self, cause)
 
     def start(self) -> None:
         """The station is back, idle."""
@@ -350,10 +357,9 @@ class Station:
         self.flush()
 
     def flush(self) -> None:
-        """What was sent leaves, one packet for each place; and what that brings on, where it does not come through."""
-        while self.parcels:
-            parcels, self.parcels = self.parcels, {}
-            for place, items in parcels.items():
-                if self.observer is not None and isinstance(place, Station):
-                    self.observer.sent(self, place, items)
-                self.post(self, place, items)
+        """What was sent leaves, one packet for each place."""
+        parcels, self.parcels = self.parcels, {}
+        for place, items in parcels.items():
+            if self.observer is not None and isinstance(place, Station):
+                self.observer.sent(self, place, items)
+            self.post(self, place, items)

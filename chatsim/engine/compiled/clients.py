@@ -13,10 +13,10 @@ from chatsim.engine.compiled.kinds import (
     E_GOODBYE,
     E_LEAVES_NOW,
     E_PACKET,
+    E_QUEUES,
     E_RECEIPT,
     E_TRIES,
     LEFT,
-    LOST,
     NO_SESSION,
     OUTBOUND_FULL,
     REFUSED,
@@ -24,10 +24,11 @@ from chatsim.engine.compiled.kinds import (
     S_CLOSED,
     S_LEFT,
 )
+from chatsim.engine.compiled.outbox import lose_row, note_row, queue_rows, stands
 from chatsim.engine.compiled.places import hears_all, is_founding, out_of_box, position_of
-from chatsim.engine.compiled.pools import free_job, grown, link, new_parcel, unlink, unlink_all
+from chatsim.engine.compiled.pools import free_job, link, new_parcel, unlink, unlink_all
 from chatsim.engine.compiled.rules import pause_s, reconnect_draw
-from chatsim.engine.compiled.state import NEVER, NONE, State
+from chatsim.engine.compiled.state import NONE, State
 from chatsim.rules.reconnect import FULL_JITTER, SOCKETIO
 
 # ---------------------------------------------------------------------- how messages end
@@ -113,26 +114,6 @@ def close(st: State, session: int) -> None:
 
 
 @compiled
-def note_row(st: State, message: int, session: int, written_s: float, cause: int) -> int:
-    """A message is written to a session, or lost there for a cause; its row."""
-    now = st.now[0]
-    number: int = now.rows
-    now.rows += 1
-    if now.rows > len(st.rows):
-        st.rows = grown(st.rows)
-    row = st.rows[number]
-    row.message, row.session, row.written_s, row.time_s = message, session, written_s, NEVER
-    row.fate, row.cause = (LOST if cause else NONE), cause
-    return number
-
-
-@compiled
-def lose_row(st: State, row: int, cause: int) -> None:
-    """What was written to a session never comes to it."""
-    st.rows[row].fate, st.rows[row].cause = LOST, cause
-
-
-@compiled
 def arrival_s(st: State, session: int, leaves_s: float, size_bytes: float, factor: float) -> float:
     """When a packet arrives that its link can send from ``leaves_s`` on, and not before the last one."""
     row = st.sessions[session]
@@ -146,6 +127,9 @@ def arrival_s(st: State, session: int, leaves_s: float, size_bytes: float, facto
 @compiled
 def send_to_session(st: State, session: int, size_bytes: float, kind: int, two: int) -> None:
     """Something else than a message is written to a session now: an event of this kind when it arrives."""
+    if st.asked[0].one_by_one:
+        stands(st, session, kind, two, size_bytes, 1.0)
+        return
     at(st, arrival_s(st, session, st.now[0].time_s, size_bytes, 1.0), kind, session, two, NONE)
 
 
@@ -159,6 +143,7 @@ def write(st: State, message: int, session: int, leaves_s: float, factor: float)
         waiting_bytes = row.unsent_bytes + size_bytes
         if row.drained_s > leaves_s:
             waiting_bytes += (row.drained_s - leaves_s) * row.rate
+        waiting_bytes += row.outbox_bytes
         if waiting_bytes > asked.outbound_max_bytes:
             note_row(st, message, session, leaves_s, OUTBOUND_FULL)
             if asked.closes:
@@ -166,6 +151,10 @@ def write(st: State, message: int, session: int, leaves_s: float, factor: float)
             return
     number = note_row(st, message, session, leaves_s, 0)
     if st.stations[row.gateway].by_item:
+        if asked.one_by_one:
+            row.unsent_bytes += size_bytes
+            at(st, leaves_s, E_QUEUES, session, link(st, number, 0, factor), NONE)
+            return
         at(st, arrival_s(st, session, leaves_s, float(size_bytes), factor), E_DELIVERED, session, number, NONE)
         return
     if asked.checks:
@@ -174,24 +163,52 @@ def write(st: State, message: int, session: int, leaves_s: float, factor: float)
 
 
 @compiled
+def queues(st: State, session: int, first: int) -> None:
+    """A message leaves its gateway, one after the other, for a session's link."""
+    size_bytes = st.messages[st.rows[st.links[first].one].message].size_bytes
+    st.sessions[session].unsent_bytes -= size_bytes
+    queue_rows(st, session, first, float(size_bytes), st.links[first].value)
+
+
+@compiled
 def has_room_s(st: State, session: int, size_bytes: int) -> float:
     """When a session's queue has room for so many bytes more; an empty one always has."""
     row = st.sessions[session]
     free_bytes = st.asked[0].outbound_max_bytes - row.unsent_bytes - size_bytes
-    return float(row.drained_s - max(free_bytes, 0.0) / row.rate)
+    drained_s = row.drained_s
+    if row.outbox_bytes > 0.0:
+        drained_s = max(drained_s, st.now[0].time_s) + row.outbox_bytes / row.rate
+    return float(drained_s - max(free_bytes, 0.0) / row.rate)
 
 
 @compiled
 def transmit(st: State, session: int, first: int) -> None:
     """What a tick wrote to one session goes down its link as one packet, with the luck of the first message."""
     st.sessions[session].unsent_bytes = 0.0
+    if st.asked[0].drops_oldest:
+        transmit_each(st, session, first)
+        return
     size_bytes = 0
     here = first
     while here >= 0:
         size_bytes += st.messages[st.rows[st.links[here].one].message].size_bytes
         here = st.links[here].next
-    arrives_s = arrival_s(st, session, st.now[0].time_s, float(size_bytes), st.links[first].value)
-    at(st, arrives_s, E_PACKET, session, first, NONE)
+    factor = st.links[first].value
+    if st.asked[0].one_by_one:
+        queue_rows(st, session, first, float(size_bytes), factor)
+        return
+    at(st, arrival_s(st, session, st.now[0].time_s, float(size_bytes), factor), E_PACKET, session, first, NONE)
+
+
+@compiled
+def transmit_each(st: State, session: int, here: int) -> None:
+    """Where what has waited longest is dropped, each message is a packet of its own."""
+    while here >= 0:
+        following = st.links[here].next
+        st.links[here].next = NONE
+        size_bytes = st.messages[st.rows[st.links[here].one].message].size_bytes
+        queue_rows(st, session, here, float(size_bytes), st.links[here].value)
+        here = following
 
 
 # ---------------------------------------------------------------------- parcels

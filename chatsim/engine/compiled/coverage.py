@@ -32,7 +32,6 @@ def missing(scenario: Scenario, world: World) -> tuple[str, ...]:
         f"access.policy = '{scenario.access.policy}'": scenario.access.policy != "open",
         f"friend_list.policy = '{scenario.friend_list.policy}'": scenario.friend_list.policy != "none",
         f"presence.show_to = '{presence.show_to}' with presence.how = 'push'": pushes_presence,
-        "network.outbound_policy = 'drop_oldest'": scenario.network.outbound_policy == "drop_oldest",
         "workload.intruders": len(world.intrusions) > 0,
         f"design.gateways = {design.gateways} with broker.nodes = {scenario.broker.nodes}": stations > STATIONS_MAX,
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from chatsim.engine.compiled import chat, logic, messages, queries, sessions
 from chatsim.engine.compiled.chat import AHEAD, DRAWS
-from chatsim.engine.compiled.clients import arrives, packet_arrives
+from chatsim.engine.compiled.clients import arrives, packet_arrives, queues
 from chatsim.engine.compiled.code import compiled, entry
 from chatsim.engine.compiled.events import at, drop_first, soon
 from chatsim.engine.compiled.kinds import (
@@ -27,9 +27,11 @@ from chatsim.engine.compiled.kinds import (
     E_PUSH_ARRIVES,
     E_PUSH_DUE,
     E_PUSHES,
+    E_QUEUES,
     E_RECEIPT,
     E_REFRESH,
     E_REFRESHES,
+    E_SENT,
     E_SHED,
     E_TICK_DONE,
     E_TIMES_OUT,
@@ -64,6 +66,7 @@ from chatsim.engine.compiled.kinds import (
     J_WRITE_KEY,
     PARSE,
 )
+from chatsim.engine.compiled.outbox import is_sent
 from chatsim.engine.compiled.places import change_subscription, channel_at_start, node_to_hear
 from chatsim.engine.compiled.pools import free_batch, free_job
 from chatsim.engine.compiled.state import NONE, State
@@ -123,14 +126,14 @@ def happens(st: State, kind: int, one: int, two: int, three: int) -> None:
         arrives(st, one, two)
     elif kind == E_ARRIVES:
         arrive(st, one)
-    elif kind == E_TICK_DONE:
-        tick_done(st, one)
-    elif kind == E_ITEM_DONE:
-        item_done(st, one)
+    elif kind in (E_TICK_DONE, E_ITEM_DONE):
+        work_is_done(st, kind, one)
     elif kind == E_PACKET:
         packet_arrives(st, one, two)
     elif kind == E_LEAVES_NOW:
         flush(st, one)
+    elif kind in (E_QUEUES, E_SENT):
+        link_happens(st, kind, one, two)
     elif kind in (E_TRACE, E_MESSAGE, E_UPLINK, E_TOLD):
         message_happens(st, kind, one, two)
     elif kind >= E_RECEIPT:
@@ -139,6 +142,15 @@ def happens(st: State, kind: int, one: int, two: int, three: int) -> None:
         session_happens(st, kind, one, two)
     else:
         chat_happens(st, kind, one, two, three)
+
+
+@compiled
+def link_happens(st: State, kind: int, session: int, two: int) -> None:
+    """Something happens to a link that takes one packet after the other."""
+    if kind == E_QUEUES:
+        queues(st, session, two)
+    else:
+        is_sent(st, session)
 
 
 @compiled
@@ -216,6 +228,15 @@ def push_happens(st: State, kind: int, one: int, two: int, three: int) -> None:
         chat.push_arrives(st, one, two)
     elif kind == E_COMES_BACK:
         sessions.comes_back(st, one)
+
+
+@compiled
+def work_is_done(st: State, kind: int, batch: int) -> None:
+    """A worker is done with a tick, or with one job of it."""
+    if kind == E_TICK_DONE:
+        tick_done(st, batch)
+    else:
+        item_done(st, batch)
 
 
 @compiled

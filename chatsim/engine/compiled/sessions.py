@@ -7,8 +7,6 @@ from chatsim.engine.compiled.clients import (
     forget_live,
     gone,
     is_among,
-    lose_row,
-    note_row,
     received,
     send,
     send_to_session,
@@ -53,6 +51,7 @@ from chatsim.engine.compiled.kinds import (
     WRITE,
 )
 from chatsim.engine.compiled.messages import goes_on
+from chatsim.engine.compiled.outbox import lose_row, note_row
 from chatsim.engine.compiled.places import (
     change_subscription,
     join,

@@ -53,7 +53,7 @@ def tables_for(scenario: Scenario, world: World, rooms: Rooms, lists: FriendList
     tables |= {name: np.zeros(1, dtype) for name, dtype in FIXED.items()}
     _ask(tables["asked"][0], scenario, world)
     now = tables["now"][0]
-    for name in ("free_link", "free_job", "free_parcel", "free_batch", "free_query", "free_seat"):
+    for name in ("free_link", "free_job", "free_parcel", "free_batch", "free_query", "free_seat", "free_packet"):
         now[name] = NONE
     now["admission_left"], now["minute"] = float(scenario.balancer.burst), -1.0
     _blanks(tables, scenario)
@@ -96,6 +96,8 @@ def _ask(asked: Any, scenario: Scenario, world: World) -> None:
         "reconnect": RECONNECT_NUMBERS[client.reconnect], "trips": network.handshake_trips,
         "blocks": network.outbound_policy == "block", "closes": network.outbound_policy == "close",
         "checks": network.outbound_policy in ("close", "drop_newest"),
+        "drops_oldest": network.outbound_policy == "drop_oldest",
+        "one_by_one": network.outbound_policy == "drop_oldest",
         "pulls": kept and scenario.presence.how == "pull",
         "keeps_presence": kept, "pushes_kept": design.offline == "push", "total_rooms": len(world.rooms),
         "users": world.users, "receipts": design.receipts,
@@ -139,7 +141,7 @@ def _blanks(tables: Tables, scenario: Scenario) -> None:
     job["times"], job["luck"] = 1, 1.0
     for name in ("client", "gateway", "live_first", "synced_max", "origin", "parcel"):
         session[name] = NONE
-    for name in ("next_here", "seat_first", "seat_last", "entered"):
+    for name in ("next_here", "seat_first", "seat_last", "entered", "outbox_first", "outbox_last", "sending"):
         session[name] = NONE
     for name in ("online_s", "left_s", "cut_s"):
         session[name] = NEVER

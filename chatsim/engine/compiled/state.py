@@ -32,8 +32,10 @@ JOB = record(
 PARCEL = record("place to_session first last count next")
 SESSION = record(
     "user client gateway online gone closed cut registered held silent fate listed unread live live_first live_last"
-    " entered synced synced_count synced_max origin attempt parcel next_here seat_first seat_last stamp",
-    "link_s rate uplink_s downlink_s drained_s unsent_bytes start_s end_s online_s left_s cut_s sync_luck",
+    " entered synced synced_count synced_max origin attempt parcel next_here seat_first seat_last stamp"
+    " outbox_first outbox_last sending",
+    "link_s rate uplink_s downlink_s drained_s unsent_bytes outbox_bytes start_s end_s online_s left_s cut_s"
+    " sync_luck",
 )
 LONG, REAL, BYTE = (np.dtype(kind) for kind in (np.int64, np.float64, np.uint8))
 FIXED: dict[str, np.dtype[Any]] = {
@@ -42,7 +44,7 @@ FIXED: dict[str, np.dtype[Any]] = {
         " store_in_database connections_max shed_above message_max_bytes burst buffer_max tries_max reconnect trips"
         " blocks checks closes pulls pushes_kept total_rooms users history_max limited quota_per_min command_places"
         " receipts keeps_presence jitters seed_low seed_high replication admission_burst remembers_early resync"
-        " asks_more personal creates_rooms asks_members leaves_idle",
+        " asks_more personal creates_rooms asks_members leaves_idle drops_oldest one_by_one",
         "end_s receive_us parse_us command_us write_us flush_us login_us close_us publish_us push_us bus_send_us"
         " bus_receive_us subscribe_us lookup_us lookup_user_us update_us presence_us store_us sync_us broker_link_s"
         " database_link_s notice_s outbound_max_bytes connect_timeout_s reconnect_s reconnect_max_s messages_per_s"
@@ -52,7 +54,7 @@ FIXED: dict[str, np.dtype[Any]] = {
     "now": record(
         "number arrivals stamp taken overflowed most_pushes heap soon soon_first links jobs parcels batches queries"
         " sessions seats places tokens rows ticks subscriptions shown pulls pushed trimmed unasked missed free_link"
-        " receipts free_job free_parcel free_batch free_query free_seat",
+        " receipts free_job free_parcel free_batch free_query free_seat packets free_packet",
         "time_s admission_left admission_s minute",
     ),
     "stations": record(
@@ -100,6 +102,7 @@ GROWING: dict[str, np.dtype[Any]] = {
     "trimmed": record("message user"), "unasked": record("message user"),
     "missed": LONG, "user_draws": REAL,
     "receipts": record("row", "time_s"),
+    "packets": record("kind two first next", "size_bytes factor"),
 }  # fmt: skip
 """Tables that grow. ``now`` counts the rows taken of each, and knows the first row given back of some."""
 TABLES = {**FIXED, **GROWING}
