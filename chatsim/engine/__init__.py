@@ -40,7 +40,7 @@ __all__ = [
 
 ENGINES = ("auto", "simpy", "compiled")
 """The compiled engine where it covers the scenario and SimPy where not; or the one, or the other."""
-SMALL = 20_000
+SMALL = 10_000
 """Messages x members and sessions from which on a run is worth the time that it takes to load the compiled engine."""
 LARGE = 500_000
 """The same, where the engine must first be compiled, once."""
