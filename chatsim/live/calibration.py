@@ -23,6 +23,7 @@ from chatsim.live.fitting import Fitted, fit, spread
 from chatsim.live.grids import Point, scenario_of, world_of
 from chatsim.live.ledger import COUNTS
 from chatsim.live.run import LiveRun, live
+from chatsim.live.sending import as_sent, latency_from_sending_ms
 from chatsim.live.tokens import Rights, check, issue
 from chatsim.world.tables import World
 
@@ -58,7 +59,7 @@ FIRST: dict[str, float] = {
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One live run of a point, on its world."""
+    """One live run of a point, on its world with the messages as they were sent."""
 
     point: Point
     world: World
@@ -105,7 +106,8 @@ def measure(
         if progress is not None:
             progress(place / len(plan), str(point))
         people = world_of(point, 1 + again)
-        found.append(Measured(point, people, live(scenario_of(point), people)))
+        run = live(scenario_of(point), people)
+        found.append(Measured(point, as_sent(run, people), run))
     return found
 
 
@@ -173,7 +175,7 @@ def floor_ms(measured: list[Measured], costs: dict[str, Fitted], broker: dict[st
     hops = []
     for one in steady:
         predicted = simulate(scenario_of(one.point, parts_of(values, broker)), one.world)
-        beyond_ms = np.median(latency_ms(one.run.outcome)) - np.median(latency_ms(predicted))
+        beyond_ms = np.median(latency_from_sending_ms(one.run)) - np.median(latency_ms(predicted))
         hops.append(max(0.0, float(beyond_ms)) / 4)
     return spread(hops, "ms")
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from chatsim.live.processes import cores
 from chatsim.scenario import Scenario
 from chatsim.scenario.load import validate
 from chatsim.world.tables import (
@@ -88,9 +89,14 @@ def world_of(point: Point, seed: int = 1) -> World:
 
 
 def scenario_of(point: Point, costs: dict[str, dict[str, object]] | None = None) -> Scenario:
-    """The scenario of a point, which stores nothing: what a message costs is its way alone."""
+    """The scenario of a point, which stores nothing: what a message costs is its way alone. Gateways and Redis share
+    the cores that :func:`chatsim.live.processes.cores` leaves to them."""
     design = {"routing": point.routing, "gateways": point.gateways, "store": "never", "offline": "drop"}
     users = point.members * point.rooms
+    hosts = [{"name": "this machine", "cores": max(1, len(cores()[0])), "stations": ["*"]}]
     return validate(
-        {"name": str(point), "workload": {"users": users, "drain_s": 0.5}, "design": design, **(costs or {})}
-    )
+        {
+            "name": str(point), "workload": {"users": users, "drain_s": 0.5}, "design": design, "hosts": hosts,
+            **(costs or {}),
+        }
+    )  # fmt: skip

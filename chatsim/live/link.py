@@ -8,8 +8,12 @@ from __future__ import annotations
 import asyncio
 import select
 import selectors
+import socket
+import struct
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from functools import cache
 from typing import cast
 
 from websockets.client import ClientProtocol
@@ -20,22 +24,57 @@ from websockets.uri import parse_uri
 
 CLOSES_WITHIN_S = 2.0
 SWITCHING = 101
+SO_TIMESTAMPNS = 35  # of Linux, where Python has no name for it
+STAMP = struct.Struct("@qq")
+ROOM_FOR_NOTES = socket.CMSG_SPACE(STAMP.size)
+
+
+class StampedSocket(socket.socket):
+    """A socket whose packets come with the time at which the kernel had them, where it can tell (Linux).
+
+    The load client is no part of what is measured: neither are the waits in its own queue.
+    """
+
+    came_s = 0.0
+
+    def stamps(self) -> bool:
+        """Asks the kernel for the times; whether it gives them."""
+        with suppress(OSError):
+            self.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+            return True
+        return False
+
+    def recv(self, size: int, flags: int = 0) -> bytes:
+        """As of any socket; ``came_s`` is when the last of it was there, by the monotonic clock."""
+        data, notes, _, _ = self.recvmsg(size, ROOM_FOR_NOTES, flags)
+        self.came_s = time.monotonic()
+        for level, kind, value in notes:
+            if level == socket.SOL_SOCKET and kind == SO_TIMESTAMPNS and len(value) == STAMP.size:
+                seconds, nanoseconds = STAMP.unpack(value)
+                self.came_s = seconds + 1e-9 * nanoseconds - ahead_s()
+        return data
+
+
+@cache
+def ahead_s() -> float:
+    """How far the clock of the day, which stamps packets, is ahead of the monotonic one: of many readings of both, that
+    between which the least time went by."""
+    readings = [(time.monotonic(), time.time(), time.monotonic()) for _ in range(1000)]
+    before_s, day_s, after_s = min(readings, key=lambda reading: reading[2] - reading[0])
+    return day_s - (before_s + after_s) / 2
 
 
 class Desk:
-    """Packets that have come, each with its time: all that are there at once are noted before one is looked at.
-
-    So the time that the load client takes for a frame is not in the latency of those that came with it.
-    """
+    """Packets that have come, each with its time: all that are there at once are noted before one is looked at."""
 
     def __init__(self) -> None:
         self._come: list[tuple[Link, bytes, float]] = []
 
-    def put(self, link: Link, data: bytes) -> None:
-        """A packet has come now."""
+    def put(self, link: Link, data: bytes, came_s: float) -> None:
+        """A packet has come."""
         if not self._come:
             asyncio.get_running_loop().call_soon(self._look)
-        self._come.append((link, data, time.monotonic()))
+        self._come.append((link, data, came_s))
 
     def now(self, link: Link) -> None:
         """What has come on one connection is looked at now, as it ends."""
@@ -73,6 +112,9 @@ class Link(asyncio.Protocol):
         self.status = 0
         self.left = self.gone = False
         self.close_code: int | None = None
+        self.socket = StampedSocket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        self.socket.setblocking(False)
+        self.socket.stamps()
         self._protocol = ClientProtocol(parse_uri(address), max_size=None)
         self._transport: asyncio.Transport | None = None
 
@@ -84,7 +126,7 @@ class Link(asyncio.Protocol):
         self._flush()
 
     def data_received(self, data: bytes) -> None:
-        self.desk.put(self, data)
+        self.desk.put(self, data, self.socket.came_s)
 
     def look_at(self, data: bytes, now_s: float) -> None:
         """Reads what has come at ``now_s``."""

@@ -216,8 +216,10 @@ class Player:
     async def _connects(self, device: Device, link: Link) -> None:
         loop = asyncio.get_running_loop()
         try:
-            await loop.create_connection(lambda: link, self.host, self.ports[device.gateway])
+            await loop.sock_connect(link.socket, (self.host, self.ports[device.gateway]))
+            await loop.create_connection(lambda: link, sock=link.socket)
         except OSError:
+            link.socket.close()
             if not link.left:
                 link.left = link.gone = True
                 self._lost(link)

@@ -28,7 +28,7 @@ from chatsim.live.keys import Keys
 from chatsim.live.ledger import COUNTS, CPU_S, MEMORY_BYTES, STRANGE, Ledger
 from chatsim.live.link import precise_loop
 from chatsim.live.player import Player
-from chatsim.live.processes import HOST, GatewayProcess, RedisProcess, StartError
+from chatsim.live.processes import HOST, GatewayProcess, RedisProcess, StartError, cores, on_cores
 from chatsim.live.record import Recorded, Sample, Strike, outcome_of
 from chatsim.live.seeding import config_of, seed
 from chatsim.live.twin import refuse_remote
@@ -47,13 +47,15 @@ ITEMS = tuple(COUNTS.index(name) for name in ("receive", "parse"))
 @dataclass(frozen=True, slots=True)
 class LiveRun:
     """A live run: its ``outcome``; ``cpu_s`` that each station used within the duration and ``memory_bytes`` that each
-    had at the end; ``lag_s``, how late the load client sent each message; how many frames and handshakes gateways
+    had at the end; ``sent_s``, when each message of the trace left its client (NaN: it did not), and ``lag_s``, how
+    late that was; how many frames and handshakes gateways
     refused because no client of the run could have sent them (``strange``), and how many messages came to its clients
     that are not of the trace (``foreign``). ``counts`` is what gateways did within the duration: COUNTS in order."""
 
     outcome: Outcome
     cpu_s: dict[str, float]
     memory_bytes: dict[str, float]
+    sent_s: np.ndarray[Any, np.dtype[np.float64]]
     lag_s: np.ndarray[Any, np.dtype[np.float64]]
     strange: int
     foreign: int
@@ -314,8 +316,10 @@ class Live:
         cpu_s = dict(zip(names, used, strict=True))
         memory = {f"gateway-{number}": float(ledger.state[MEMORY_BYTES]) for number, ledger in enumerate(self.ledgers)}
         strange = sum(int(ledger.state[STRANGE]) for ledger in self.ledgers)
-        lag_s = np.array(self.player.lag_s)
-        return LiveRun(outcome, cpu_s, memory, lag_s, strange, self.player.foreign, self.redis_version, self._counted())
+        sent_s, lag_s = np.array(self.player.sent_s), np.array(self.player.lag_s)
+        return LiveRun(
+            outcome, cpu_s, memory, sent_s, lag_s, strange, self.player.foreign, self.redis_version, self._counted()
+        )
 
 
 def live(
@@ -341,7 +345,8 @@ def live(
         task = loop.create_task(Live(scenario, world, redis_url, beside).run(progress))
         stopped = _stops_on_signals(loop, task)
         try:
-            return loop.run_until_complete(task)
+            with on_cores(cores()[1]):
+                return loop.run_until_complete(task)
         except asyncio.CancelledError:
             if stopped():
                 raise KeyboardInterrupt from None
