@@ -1,12 +1,15 @@
 """Live runs that count: each is kept, and made again where the machine was disturbed.
 
-A run is *disturbed* where the load client was late by more than LATE_MS at the 90th percentile, or where other programs
-kept more than OTHERS_CORES cores busy while it lasted. A disturbed run is discarded and made again, at most RETRIES
-times in a row; then the last one counts all the same, and is marked. No other run is ever left out.
+A run is *disturbed* where the load client was late by more than LATE_MS at the 90th percentile, where other programs
+kept more than OTHERS_CORES cores busy while it lasted, or where its notes break a law of the audit (processes that
+stand still for a minute are cut off, or killed at its end). It is discarded and made again, at most RETRIES times in a
+row; then the last one counts all the same, and is marked, or is an error where it is against the audit. No other run is
+ever left out.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -15,8 +18,10 @@ import numpy as np
 from chatsim.analysis.latency import latency_ms, percentiles
 from chatsim.live.diary import Diary, Figures
 from chatsim.live.run import LiveRun
+from chatsim.scenario import AuditError
 
 LATE_MS, OTHERS_CORES, RETRIES = 2.0, 0.1, 2
+FAILED: Figures = {"late_ms": math.nan, "others_cores": math.nan, "failed": 1.0}
 LATENCIES = ("p50_ms", "p90_ms", "p99_ms")
 Progress = Callable[[float, str], None]
 
@@ -49,7 +54,12 @@ class Lab:
             self.progress(min(1.0, self.done / max(1, self.steps)), key)
         runs = self.diary.of(key)
         while not runs or (is_disturbed(runs[-1]) and len(runs) <= RETRIES):
-            self.diary.add(key, lives())
+            try:
+                self.diary.add(key, lives())
+            except AuditError:
+                if len(runs) == RETRIES:
+                    raise
+                self.diary.add(key, dict(FAILED))
             runs = self.diary.of(key)
         self.done += 1
         return Kept(runs[-1], len(runs) - 1, is_disturbed(runs[-1]))
@@ -61,7 +71,7 @@ def is_disturbed(figures: Figures) -> bool:
     >>> [is_disturbed({"late_ms": 0.1, "others_cores": busy}) for busy in (0.01, 0.5, float("nan"))]
     [False, True, False]
     """
-    return figures["late_ms"] > LATE_MS or figures["others_cores"] > OTHERS_CORES
+    return bool(figures.get("failed")) or figures["late_ms"] > LATE_MS or figures["others_cores"] > OTHERS_CORES
 
 
 def figures_of(run: LiveRun) -> Figures:
