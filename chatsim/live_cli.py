@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 LONGEST_S = 3600.0
 NEEDED = ("websockets", "redis")
-NAMES = {"p50_ms": "p50", "p90_ms": "p90", "p99_ms": "p99", "gateway_cores": "gateways", "broker_cores": "broker"}
 
 Costs = Annotated[
     str,
@@ -162,67 +161,6 @@ def calibrate(
     )
     if target is not None:
         typer.echo(f"Written to {out}. Next: chatsim live room-channel --costs {out}")
-
-
-def hold_to_live_runs(costs: str, repeats: int, full: bool, out: str | None, force: bool, as_json: bool) -> None:
-    """Predictions against what is measured, on configurations by which no cost was fitted."""
-    needs_extra()
-    from chatsim.live import grids, validation
-    from chatsim.report import terminal
-    from chatsim.report.decisions import written
-
-    points = validation.grid(costs, full)
-    ranked: pd.DataFrame | None = None
-    taus: dict[str, float] = {}
-
-    def carried_out() -> tuple[pd.DataFrame, pd.DataFrame]:
-        nonlocal ranked, taus
-        with terminal.progress("validate") as bar:
-            tell = None if bar is None else (lambda done, name: bar(done, 1, name))
-            table = validation.table_of(validation.compare_points(points, costs, repeats, tell))
-            if full:
-                ranked, taus = validation.ranking(costs, repeats, tell)
-        return table, validation.summary_of(table)
-
-    if out is None:
-        table, summary = carried_out()
-    else:
-        with written(out, force, ["chatsim", *sys.argv[1:]]) as files:
-            table, summary = carried_out()
-            tables = {"points": table, "summary": summary, **({} if ranked is None else {"ranking": ranked})}
-            files.finish(tables, tuple(grids.scenario_of(point) for point, _ in points), repeats)
-    if as_json:
-        print_json({"points": records(table), "summary": records(summary), "same_order_tau": taus})
-        return
-    show_validated(table, summary, taus)
-
-
-def show_validated(table: pd.DataFrame, summary: pd.DataFrame, taus: dict[str, float]) -> None:
-    """Errors by point, then by figure; the measurement's own spread beside them."""
-    from chatsim.report import terminal
-
-    console = terminal.console()
-    shown = terminal.table_of("Error in % (and half the range of the measurement)", ["point", *NAMES.values()],
-                              left=("point",))  # fmt: skip
-    for point, part in table.groupby("point", sort=False):
-        rows = {str(row["figure"]): row for row in part.to_dict("records")}
-        cells = [f"{100 * float(rows[name]['error']):+.0f} ({100 * float(rows[name]['spread']):.0f})" for name in NAMES]
-        shown.add_row(str(point), *cells)
-    console.print(shown)
-    shown = terminal.table_of("All points", ["figure", "points", "median error %", "largest %", "measurement %"],
-                              left=("figure",))  # fmt: skip
-    for row in summary.to_dict("records"):
-        shares = (row["median_error"], row["largest_error"], row["median_spread"])
-        numbers = [terminal.number(100 * float(share)) for share in shares]
-        shown.add_row(NAMES[str(row["figure"])], str(row["points"]), *numbers)
-    console.print(shown)
-    first = table.drop_duplicates("point")
-    console.print(
-        f"{int(first['discarded'].sum())} runs were made again because the load client was late, and "
-        f"{int(first['late'].sum())} count although it was."
-    )
-    for figure, tau in taus.items():
-        console.print(f"Order of the routings by {NAMES[figure]}, predicted and measured: Kendall's tau {tau:.2f}.")
 
 
 def sentences(measured: LiveRun, predicted: Outcome, replaced: list[str]) -> list[str]:

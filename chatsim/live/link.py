@@ -193,7 +193,8 @@ class Link(asyncio.Protocol):
             if data:
                 self._transport.write(data)
             elif self._transport.can_write_eof():
-                self._transport.write_eof()
+                with suppress(OSError):  # the other side was killed
+                    self._transport.write_eof()
         if self._protocol.close_expected() and self._protocol.state is State.CLOSED:
             self._transport.close()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import math
 import os
 import secrets
 import signal
@@ -28,7 +29,7 @@ from chatsim.live.keys import Keys
 from chatsim.live.ledger import COUNTS, CPU_S, MEMORY_BYTES, STRANGE, Ledger
 from chatsim.live.link import precise_loop
 from chatsim.live.player import Player
-from chatsim.live.processes import HOST, GatewayProcess, RedisProcess, StartError, cores, on_cores
+from chatsim.live.processes import HOST, GatewayProcess, RedisProcess, StartError, cores, machine_cpu_s, on_cores
 from chatsim.live.record import Recorded, Sample, Strike, outcome_of
 from chatsim.live.seeding import config_of, seed
 from chatsim.live.twin import refuse_remote
@@ -50,7 +51,8 @@ class LiveRun:
     had at the end; ``sent_s``, when each message of the trace left its client (NaN: it did not), and ``lag_s``, how
     late that was; how many frames and handshakes gateways
     refused because no client of the run could have sent them (``strange``), and how many messages came to its clients
-    that are not of the trace (``foreign``). ``counts`` is what gateways did within the duration: COUNTS in order."""
+    that are not of the trace (``foreign``). ``counts`` is what gateways did within the duration: COUNTS in order.
+    ``others_cores``: how many cores other programs kept busy meanwhile; NaN where the system does not say."""
 
     outcome: Outcome
     cpu_s: dict[str, float]
@@ -61,6 +63,7 @@ class LiveRun:
     foreign: int
     redis_version: str
     counts: tuple[int, ...]
+    others_cores: float = math.nan
 
 
 class Live:
@@ -78,6 +81,7 @@ class Live:
         self.samples: list[Sample] = []
         self.strikes: list[Strike] = []
         self.counted: list[list[int]] = []
+        self.others: list[tuple[float, float]] = []
         self.end_s = world.duration_s + scenario.workload.drain_s
         self.own_redis: RedisProcess | None = None
         self.redis_version = ""
@@ -208,6 +212,7 @@ class Live:
             now_s = time.monotonic() - origin_s
             if due_s in (0.0, self.world.duration_s):
                 self.counted.append([sum(each) for each in zip(*(one.counts for one in self.ledgers), strict=True)])
+                self.others.append((now_s, machine_cpu_s() - sum(cpu_s) - broker_s - time.process_time()))
             self.samples.append(Sample(now_s, (*cpu_s, broker_s, 0.0), (*items, published, 0)))
             if due_s >= self.world.duration_s:
                 return
@@ -317,9 +322,11 @@ class Live:
         memory = {f"gateway-{number}": float(ledger.state[MEMORY_BYTES]) for number, ledger in enumerate(self.ledgers)}
         strange = sum(int(ledger.state[STRANGE]) for ledger in self.ledgers)
         sent_s, lag_s = np.array(self.player.sent_s), np.array(self.player.lag_s)
+        (from_s, before_s), (to_s, after_s) = self.others[0], self.others[-1]
         return LiveRun(
-            outcome, cpu_s, memory, sent_s, lag_s, strange, self.player.foreign, self.redis_version, self._counted()
-        )
+            outcome, cpu_s, memory, sent_s, lag_s, strange, self.player.foreign, self.redis_version, self._counted(),
+            (after_s - before_s) / max(to_s - from_s, 1e-9),
+        )  # fmt: skip
 
 
 def live(

@@ -85,10 +85,7 @@ def profile(costs: str, scenario: Scenario) -> dict[str, Any]:
     >>> sorted(profile("python", load_scenario("go-chat")))
     ['gateway']
     """
-    path = data_folder() / "costs" / f"{costs}.toml" if costs in preset_names("costs") else Path(costs)
-    if not path.suffix or not path.is_file():
-        hint = nearest(costs, preset_names("costs"))
-        raise InputError(f"--costs '{costs}': neither a file nor a shipped profile{hint}")
+    path = known_profile(costs)
     said = read_toml(path, costs)
     kept = {part: said[part] for part in COST_PARTS if part in said}
     for key in LIMITS:
@@ -96,6 +93,19 @@ def profile(costs: str, scenario: Scenario) -> dict[str, Any]:
     if "hosts" in kept and len(scenario.hosts):
         del kept["hosts"]
     return kept
+
+
+def known_profile(costs: str) -> Path:
+    """The file of a profile; InputError where it is neither shipped nor there.
+
+    >>> known_profile("python").name
+    'python.toml'
+    """
+    path = data_folder() / "costs" / f"{costs}.toml" if costs in preset_names("costs") else Path(costs)
+    if not path.suffix or not path.is_file():
+        hint = nearest(costs, preset_names("costs"))
+        raise InputError(f"--costs '{costs}': neither a file nor a shipped profile{hint}")
+    return path
 
 
 def lay_over(table: dict[str, Any], over: Mapping[str, Any]) -> None:

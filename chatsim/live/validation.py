@@ -1,79 +1,87 @@
 """How far predictions are from the twin, on configurations by which no cost was fitted.
 
-A run counts only if the load client kept time: where it was late by more than LATE_MS at the 90th percentile, the
-machine was busy with something else, and the run is made again, at most RETRIES times in a row, then it counts all the
-same and is marked. The spread beside each error is that of the measurement itself: the range of its repeats, halved, of
-their median.
+Which runs count is said in :mod:`chatsim.live.lab`. The spread beside each error is that of the measurement itself: the
+range of its repeats, halved, of their median.
 """
 
 from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
-import numpy as np
 import pandas as pd
 
 from chatsim.analysis.latency import latency_ms, percentiles
 from chatsim.engine import simulate
 from chatsim.live.comparing import cpu_share
+from chatsim.live.diary import Figures
 from chatsim.live.grids import Point, scenario_of, world_of
-from chatsim.live.run import LiveRun, live
+from chatsim.live.lab import LATENCIES, Kept, Lab, figures_of, middle
+from chatsim.live.run import live
 from chatsim.live.twin import lay_over, profile
 from chatsim.scenario import Scenario
 from chatsim.scenario.load import validate as validated
+from chatsim.theory import demand_of_world
+from chatsim.theory.estimate import Tier, estimate
 
-FIGURES = ("p50_ms", "p90_ms", "p99_ms", "gateway_cores", "broker_cores")
+FIGURES = (*LATENCIES, "gateway_cores", "broker_cores")
 ROUTINGS = ("room", "global", "user", "directory")
-LATE_MS, RETRIES = 2.0, 2
 SEED = 100
 """Worlds of validation are drawn from seeds that calibration does not use."""
 USERS = 100
 SECONDS = 5.0
-LOADS = (0.2, 0.5)
+LOADS = (0.1, 0.35, 0.65, 0.9)
 SPARE = 0.5
 """Share of the machine's cores that gateways may be planned to fill: clients, Redis and the system need the rest."""
+TRIAL_PER_S = 100.0
 
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """A point, predicted once and measured several times: figures by name; ``late`` runs were not on time."""
+    """A point, predicted once and measured several times."""
 
     point: Point
     load: float
-    predicted: dict[str, float]
-    measured: list[dict[str, float]]
-    discarded: int
-    late: int
+    predicted: Figures
+    measured: list[Kept]
 
 
 def grid(costs: str, full: bool = False) -> list[tuple[Point, float]]:
-    """Points with the load that each puts on its gateways: all of gateways x members x load x routing, or a third.
+    """Points with the load that each puts on its gateways: all of gateways x members x routing, or a third of them.
+
+    Loads go by turns, so that each number of gateways, size of rooms and routing meets each load.
 
     >>> len(grid("python")), len(grid("python", True))
     (12, 36)
     """
-    points = []
+    points: list[tuple[Point, float]] = []
     for gateways in (1, 2, 4):
         for members in (2, 10, 50):
-            for load in LOADS:
-                for routing in ROUTINGS[:2]:
-                    per_s = rate(routing, gateways, members, load, costs)
-                    points.append((Point(routing, gateways, members, USERS // members, per_s, SECONDS), load))
+            for place, routing in enumerate(ROUTINGS):
+                load = LOADS[(place + len(points) // len(ROUTINGS)) % len(LOADS)]
+                per_s = rate(routing, gateways, members, load, costs)
+                points.append((Point(routing, gateways, members, USERS // members, per_s, SECONDS), load))
     return points if full else points[::3]
 
 
 def rate(routing: str, gateways: int, members: int, load: float, costs: str) -> float:
-    """Messages per second of which each takes its own tick at every gateway it meets, for a load of the gateways."""
-    gateway = with_costs(scenario_of(Point(routing, gateways, members, 1, 1.0)), costs).gateway
-    met = gateways if routing == "global" else gateways * (1.0 - (1.0 - 1.0 / gateways) ** members)
-    each_us = gateway.tick_us + gateway.wake_us
-    message_us = each_us + gateway.receive_us + gateway.command_us
-    message_us += met * (each_us + gateway.parse_us) + (members - 1) * gateway.write_us
+    """Messages per second for a load: a share of what gateways carry at most where each item takes its own tick, as far
+    as the machine has cores for them, and no more of what Redis carries."""
+    tiers = tiers_of(Point(routing, gateways, members, USERS // members, TRIAL_PER_S), costs)
     cores = min(float(gateways), SPARE * (os.cpu_count() or 1))
-    return float(f"{1e6 * cores * load / message_us:.3g}")
+    most = cores / (gateways * tiers["gateways"].utilisation_idle)
+    if "broker" in tiers and tiers["broker"].utilisation_idle:
+        most = min(most, 1.0 / tiers["broker"].utilisation_idle)
+    return float(f"{load * TRIAL_PER_S * most:.3g}")
+
+
+def tiers_of(point: Point, costs: str) -> dict[str, Tier]:
+    """What ``estimate`` says of each tier at a point."""
+    scenario = with_costs(scenario_of(point), costs)
+    return {tier.name: tier for tier in estimate(scenario, demand_of_world(world_of(point, SEED), scenario)).tiers}
 
 
 def with_costs(scenario: Scenario, costs: str) -> Scenario:
@@ -84,64 +92,66 @@ def with_costs(scenario: Scenario, costs: str) -> Scenario:
 
 
 def compare_points(
-    points: Sequence[tuple[Point, float]],
-    costs: str,
-    repeats: int = 3,
-    progress: Callable[[float, str], None] | None = None,
+    points: Sequence[tuple[Point, float]], costs: str, repeats: int = 3, lab: Lab | None = None
 ) -> list[Compared]:
-    """Predicts and lives each point; repeats go round by turns."""
-    runs: list[list[dict[str, float]]] = [[] for _ in points]
-    discarded, late = [0] * len(points), [0] * len(points)
+    """Lives each point, repeats by turns, so that what disturbs the machine for a while disturbs all alike; predicts
+    each point."""
+    lab = lab or Lab()
+    runs: list[list[Kept]] = [[] for _ in points]
     for again in range(repeats):
         for place, (point, _) in enumerate(points):
-            if progress is not None:
-                progress((again * len(points) + place) / (repeats * len(points)), str(point))
-            for attempt in range(RETRIES + 1):
-                run = live(with_costs(scenario_of(point), costs), world_of(point, SEED))
-                on_time = 1000 * float(np.percentile(run.lag_s, 90)) <= LATE_MS
-                if on_time or attempt == RETRIES:
-                    break
-                discarded[place] += 1
-            late[place] += not on_time
-            runs[place].append(measured_of(run))
-    found = []
-    for place, (point, load) in enumerate(points):
-        predicted = simulate(with_costs(scenario_of(point), costs), world_of(point, SEED))
-        busy, said = cpu_share(predicted), percentiles(latency_ms(predicted))
-        figures = {**{name: said[name] for name in FIGURES[:3]}, "gateway_cores": busy["gateway"]}
-        figures["broker_cores"] = busy["broker"]
-        found.append(Compared(point, load, figures, runs[place], discarded[place], late[place]))
-    return found
+            runs[place].append(lab.kept(key_of(point, again), partial(lived, point, costs)))
+    return [
+        Compared(point, load, predicted(point, costs), kept) for (point, load), kept in zip(points, runs, strict=True)
+    ]
 
 
-def measured_of(run: LiveRun) -> dict[str, float]:
-    """The figures of a live run."""
-    said, length_s = percentiles(latency_ms(run.outcome)), run.outcome.world.duration_s
-    figures = {name: said[name] for name in FIGURES[:3]}
-    for tier in ("gateway", "broker"):
-        used_s = sum(used for name, used in run.cpu_s.items() if name.startswith(tier))
-        figures[f"{tier}_cores"] = used_s / length_s
-    return figures
+def key_of(point: Point, again: int) -> str:
+    """What a run of a point is known by.
+
+    >>> key_of(Point("room", 2, 10, 10, 250.0, 5.0), 0)
+    'room, 2 gateways, rooms of 10, 250/s, 5 s, run 1'
+    """
+    return f"{point}, {point.seconds:g} s, run {again + 1}"
+
+
+def lived(point: Point, costs: str) -> Figures:
+    """The figures of a live run of a point."""
+    return figures_of(live(with_costs(scenario_of(point), costs), world_of(point, SEED)))
+
+
+def predicted(point: Point, costs: str) -> Figures:
+    """The same figures of its simulation."""
+    outcome = simulate(with_costs(scenario_of(point), costs), world_of(point, SEED))
+    busy, said = cpu_share(outcome), percentiles(latency_ms(outcome))
+    cores = {f"{tier}_cores": busy[tier] for tier in ("gateway", "broker")}
+    return {**{name: float(said[name]) for name in LATENCIES}, **cores}
 
 
 def table_of(found: Sequence[Compared]) -> pd.DataFrame:
     """A row per point and figure: predicted, measured (median of the repeats), error (predicted / measured - 1), and
-    ``spread``, half the range of the repeats over their median."""
+    ``spread``, half the range of the repeats over their median; how many runs were discarded, and how many count
+    although they were disturbed."""
     rows = []
     for one in found:
         for name in FIGURES:
-            values = np.array([each[name] for each in one.measured])
-            middle = float(np.median(values))
+            value, half = middle([kept.figures[name] for kept in one.measured])
             rows.append(
                 {
                     "point": str(one.point), "routing": one.point.routing, "gateways": one.point.gateways,
                     "members": one.point.members, "per_s": one.point.per_s, "load": one.load, "figure": name,
-                    "predicted": one.predicted[name], "measured": middle, "error": one.predicted[name] / middle - 1,
-                    "spread": float(np.ptp(values)) / 2 / middle, "repeats": len(values), "discarded": one.discarded,
-                    "late": one.late,
+                    "predicted": one.predicted[name], "measured": value, "error": share(one.predicted[name], value) - 1,
+                    "spread": share(half, value), "repeats": len(one.measured),
+                    "discarded": sum(kept.discarded for kept in one.measured),
+                    "disturbed": sum(kept.disturbed for kept in one.measured),
                 }
             )  # fmt: skip
     return pd.DataFrame(rows)
+
+
+def share(part: float, whole: float) -> float:
+    """What a part is of the whole; NaN of nothing."""
+    return part / whole if whole else math.nan
 
 
 def summary_of(table: pd.DataFrame) -> pd.DataFrame:
@@ -160,18 +170,20 @@ def summary_of(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def ranking(
-    costs: str, repeats: int = 3, progress: Callable[[float, str], None] | None = None
-) -> tuple[pd.DataFrame, dict[str, float]]:
-    """Each routing on the same trace with 4 gateways and rooms of 2: CPU of gateways and of Redis, and latency p50.
+def ranked_points(costs: str) -> list[tuple[Point, float]]:
+    """Each routing on the same trace, with 4 gateways and rooms of 2."""
+    per_s = rate("global", 4, 2, 0.25, costs)
+    return [(Point(routing, 4, 2, USERS // 2, per_s, SECONDS), 0.25) for routing in ROUTINGS]
+
+
+def ranking(costs: str, repeats: int = 3, lab: Lab | None = None) -> tuple[pd.DataFrame, dict[str, float]]:
+    """CPU of gateways and of Redis, and latency p50, of each routing on the same trace.
 
     Also Kendall's tau of predicted and measured order, for each figure: 1 is the same order.
     """
     from scipy.stats import kendalltau
 
-    per_s = 0.5 * rate("global", 4, 2, LOADS[1], costs)
-    points = [(Point(routing, 4, 2, USERS // 2, per_s, SECONDS), LOADS[1]) for routing in ROUTINGS]
-    table = table_of(compare_points(points, costs, repeats, progress))
+    table = table_of(compare_points(ranked_points(costs), costs, repeats, lab))
     kept = table[table["figure"].isin(("p50_ms", "gateway_cores", "broker_cores"))]
     taus = {
         str(figure): float(kendalltau(part["predicted"], part["measured"]).statistic)
