@@ -13,6 +13,7 @@ from chatsim.analysis.latency import latency_ms, logins, percentiles
 from chatsim.analysis.stations import TIERS, stations, tier_of
 from chatsim.engine.outcome import Fate, Outcome
 from chatsim.live.run import LiveRun
+from chatsim.live.sending import latency_from_sending_ms
 
 LATENCIES = ("p50_ms", "p90_ms", "p99_ms")
 ENDS = {
@@ -59,7 +60,7 @@ def compare(measured: LiveRun, predicted: Outcome) -> pd.DataFrame:
     """
     outcome = measured.outcome
     said = percentiles(latency_ms(predicted))
-    seen = percentiles(latency_ms(outcome))
+    seen = percentiles(latency_from_sending_ms(measured))
     rows = [(f"latency {name.removesuffix('_ms')}", "ms", said[name], seen[name]) for name in LATENCIES]
     busy = cpu_share(predicted)
     for tier in ("gateway", "broker"):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from chatsim.live.processes import cores
+from chatsim.live.processes import hosts
 from chatsim.scenario import Scenario
 from chatsim.scenario.load import validate
 from chatsim.world.tables import (
@@ -93,10 +93,9 @@ def scenario_of(point: Point, costs: dict[str, dict[str, object]] | None = None)
     the cores that :func:`chatsim.live.processes.cores` leaves to them."""
     design = {"routing": point.routing, "gateways": point.gateways, "store": "never", "offline": "drop"}
     users = point.members * point.rooms
-    hosts = [{"name": "this machine", "cores": max(1, len(cores()[0])), "stations": ["*"]}]
     return validate(
         {
-            "name": str(point), "workload": {"users": users, "drain_s": 0.5}, "design": design, "hosts": hosts,
+            "name": str(point), "workload": {"users": users, "drain_s": 0.5}, "design": design, "hosts": hosts(),
             **(costs or {}),
         }
     )  # fmt: skip

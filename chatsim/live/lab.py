@@ -15,9 +15,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from chatsim.analysis.latency import latency_ms, percentiles
+from chatsim.analysis.latency import percentiles
 from chatsim.live.diary import Diary, Figures
 from chatsim.live.run import LiveRun
+from chatsim.live.sending import latency_from_sending_ms
 from chatsim.scenario import AuditError
 
 LATE_MS, OTHERS_CORES, RETRIES = 2.0, 0.1, 2
@@ -76,7 +77,7 @@ def is_disturbed(figures: Figures) -> bool:
 
 def figures_of(run: LiveRun) -> Figures:
     """The figures of a live run: latencies, cores that each tier kept busy, and what shows whether it was disturbed."""
-    said, length_s = percentiles(latency_ms(run.outcome)), run.outcome.world.duration_s
+    said, length_s = percentiles(latency_from_sending_ms(run)), run.outcome.world.duration_s
     figures = {name: float(said[name]) for name in LATENCIES}
     for tier in ("gateway", "broker"):
         used_s = sum(used for name, used in run.cpu_s.items() if name.startswith(tier))

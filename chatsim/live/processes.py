@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache, partial
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
@@ -38,6 +38,11 @@ def cores() -> tuple[set[int], set[int]]:
     """
     there = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     return set(there[:-1] or there), set(there[-1:])
+
+
+def hosts() -> list[dict[str, Any]]:
+    """The machine as a host of a scenario: gateways and Redis share the cores that they have."""
+    return [{"name": "this machine", "cores": max(1, len(cores()[0])), "stations": ["*"]}]
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from chatsim.live.processes import hosts
 from chatsim.scenario import InputError, Scenario
 from chatsim.scenario.errors import nearest, quoted
 from chatsim.scenario.faults import BrokerDown, GatewayCrash
@@ -69,6 +70,10 @@ def twin(scenario: Scenario, costs: str = PROFILE) -> tuple[Scenario, list[str]]
         over["database"] = {"search_us": 0.0}
         replaced.append("friend_list.search_share = 1: who is not listed is written to all the same, at no cost")
     lay_over(table, over)
+    if not scenario.hosts:
+        table["hosts"] = hosts()
+        count = table["hosts"][0]["cores"]
+        replaced.append(f"hosts: gateways and Redis share {count} core{'s' * (count > 1)} of this machine")
     if costs:
         lay_over(table, profile(costs, scenario))
         replaced.append(f"costs of the twin: {costs}")
