@@ -31,6 +31,7 @@ GRID = (
     Point("room", 1, 3, 30, 60.0),
     Point("room", 1, 3, 30, 500.0),
     Point("room", 1, 3, 30, 1200.0),
+    Point("room", 1, 3, 30, 2500.0),
     Point("room", 1, 8, 8, 150.0),
     Point("room", 1, 30, 3, 20.0),
     Point("room", 1, 30, 3, 150.0),
