@@ -19,7 +19,7 @@ from chatsim.engine.compiled.kinds import (
     S_CONNECTING,
     STORE_NUMBERS,
 )
-from chatsim.engine.compiled.state import FIXED, GROWING, LONG, NEVER, NONE
+from chatsim.engine.compiled.state import FIXED, GROWING, LONG, NEVER, NONE, SLOTS
 from chatsim.engine.luck import PUBLISH, PUSH, RECEIVE, STORE, SYNC, Luck
 from chatsim.engine.outcome import Work
 from chatsim.engine.rooms import Rooms
@@ -39,6 +39,7 @@ BROKER_COSTS = (
     "publish_us", "push_us", "bus_send_us", "bus_receive_us", "subscribe_us", "lookup_us", "lookup_user_us",
     "update_us", "presence_us", "history_max",
 )  # fmt: skip
+EVENTS_PER_SLOT = 8.0
 ROOM_AT_FIRST = 1024
 """Rows that growing tables have at first."""
 
@@ -52,7 +53,7 @@ def tables_for(scenario: Scenario, world: World, rooms: Rooms, lists: FriendList
     tables |= {name: np.zeros(1, dtype) for name, dtype in FIXED.items()}
     _ask(tables["asked"][0], scenario, world)
     now = tables["now"][0]
-    for name in ("free_link", "free_job", "free_parcel", "free_batch", "free_query", "free_seat"):
+    for name in ("free_coming", "free_link", "free_job", "free_parcel", "free_batch", "free_query", "free_seat"):
         now[name] = NONE
     now["admission_left"], now["minute"] = float(scenario.balancer.burst), -1.0
     _blanks(tables, scenario)
@@ -61,6 +62,8 @@ def tables_for(scenario: Scenario, world: World, rooms: Rooms, lists: FriendList
     _messages(tables, scenario, world, rooms, luck, lists)
     for name, rows in _likely(world).items():
         tables[name] = np.zeros(max(rows, ROOM_AT_FIRST), GROWING[name])
+    tables["slots"] = np.full(SLOTS, NONE, LONG)
+    tables["asked"][0]["slots_per_s"] = _events_per_s(world) / EVENTS_PER_SLOT
     tables["trace"] = _trace(world)
     tables["user_draws"] = draws_of_users(scenario, world, 2 * AHEAD if scenario.design.offline == "push" else 0)
     return tables
@@ -70,6 +73,12 @@ def _likely(world: World) -> dict[str, int]:
     """About how many rows of the largest tables there will be: what is not used is never touched, and costs nothing."""
     pairs = int(np.diff(world.rooms.start)[world.messages.room].sum())
     return {"rows": pairs, "ticks": 8 * len(world.messages) + 8 * len(world.sessions)}
+
+
+def _events_per_s(world: World) -> float:
+    """About how many events there will be per second: it decides on speed alone."""
+    pairs = int(np.diff(world.rooms.start)[world.messages.room].sum())
+    return (2 * pairs + 10 * len(world.messages) + 10 * len(world.sessions) + 1) / max(world.duration_s, 1.0)
 
 
 def _ask(asked: Any, scenario: Scenario, world: World) -> None:

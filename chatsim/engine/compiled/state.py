@@ -17,11 +17,15 @@ from chatsim.engine.compiled.code import is_interpreted
 State = Any
 NEVER = float("nan")
 NONE = -1
+SLOTS = 1 << 16
+"""Slots of time of which each has a list of the events that are to come in it."""
 
 
-def record(longs: str = "", floats: str = "") -> np.dtype[Any]:
-    """The type of a record of whole numbers and of real ones."""
-    return np.dtype([(name, np.int64) for name in longs.split()] + [(name, np.float64) for name in floats.split()])
+def record(longs: str = "", floats: str = "", ints: str = "") -> np.dtype[Any]:
+    """The type of a record of whole numbers, of real ones, and of whole ones below 2**31 (numbers of rows, say)."""
+    small = np.int64 if is_interpreted() else np.int32  # in Python a product of small ones is small, and overflows
+    kinds = ((longs, np.int64), (floats, np.float64), (ints, small))
+    return np.dtype([(name, kind) for names, kind in kinds for name in names.split()])
 
 
 JOB = record(
@@ -29,6 +33,7 @@ JOB = record(
     " pushed known asks cause answer first last count touch next",
     "cost_us luck arrived_s",
 )
+EVENT = record("number", "time_s", "kind one two three next")
 PARCEL = record("place to_session first last count next")
 SESSION = record(
     "user client gateway online gone closed cut registered held silent fate listed unread live live_first live_last"
@@ -46,11 +51,11 @@ FIXED: dict[str, np.dtype[Any]] = {
         " bus_receive_us subscribe_us lookup_us lookup_user_us update_us presence_us store_us sync_us broker_link_s"
         " database_link_s notice_s outbound_max_bytes connect_timeout_s reconnect_s reconnect_max_s messages_per_s"
         " connections_per_s key_life_s refresh_s push_after_s push_retry_s return_share session_s soft_bytes max_bytes"
-        " soft_s stream_us",
+        " soft_s stream_us slots_per_s",
     ),
     "now": record(
-        "number arrivals stamp taken overflowed most_pushes heap soon soon_first links jobs parcels batches queries"
-        " sessions seats places tokens rows ticks subscriptions shown pulls pushed trimmed unasked missed free_link"
+        "number arrivals stamp taken overflowed most_pushes heap slot coming coming_count later free_coming soon"
+        " soon_first links jobs parcels batches queries sessions seats places tokens rows ticks subscriptions shown pulls pushed trimmed unasked missed free_link"
         " free_job free_parcel free_batch free_query free_seat",
         "time_s admission_left admission_s minute",
     ),
@@ -71,13 +76,13 @@ FIXED: dict[str, np.dtype[Any]] = {
     "rooms": record("start end kept_first kept_last kept"),
     "trace": record("kind number", "time_s"),
     "member": LONG, "own_start": LONG, "own_room": LONG, "own_place": LONG, "channel_first": LONG,
-    "parcel_of": LONG, "stamps": LONG, "connections": LONG, "out": LONG, "early": BYTE, "factors": REAL,
+    "parcel_of": LONG, "slots": LONG, "stamps": LONG, "connections": LONG, "out": LONG, "early": BYTE, "factors": REAL,
     "push_luck": REAL, "blank_job": JOB, "blank_parcel": PARCEL, "blank_session": SESSION, "work": LONG, "owed": LONG,
     "soft_since_s": REAL,
 }  # fmt: skip
 """Tables that stay as they are made; of whole numbers, real ones or records."""
 GROWING: dict[str, np.dtype[Any]] = {
-    "heap": record("number kind one two three", "time_s"),
+    "heap": EVENT, "later": EVENT, "coming": EVENT,
     "soon": record("number kind one two three", "time_s"),
     "links": record("one two next", "value"),
     "jobs": JOB, "parcels": PARCEL,
