@@ -55,8 +55,8 @@ FIXED: dict[str, np.dtype[Any]] = {
     ),
     "now": record(
         "number arrivals stamp taken overflowed most_pushes heap slot coming coming_count later free_coming soon"
-        " soon_first links jobs parcels batches queries sessions seats places tokens rows ticks subscriptions shown pulls pushed trimmed unasked missed free_link"
-        " free_job free_parcel free_batch free_query free_seat",
+        " soon_first links jobs parcels batches queries sessions seats places tokens rows ticks subscriptions shown pulls"
+        " pushed trimmed unasked missed free_link free_job free_parcel free_batch free_query free_seat",
         "time_s admission_left admission_s minute",
     ),
     "stations": record(
