@@ -21,26 +21,37 @@ SLOTS = 1 << 16
 """Slots of time of which each has a list of the events that are to come in it."""
 
 
-def record(longs: str = "", floats: str = "", ints: str = "") -> np.dtype[Any]:
-    """The type of a record of whole numbers, of real ones, and of whole ones below 2**31 (numbers of rows, say)."""
-    small = np.int64 if is_interpreted() else np.int32  # in Python a product of small ones is small, and overflows
-    kinds = ((longs, np.int64), (floats, np.float64), (ints, small))
-    return np.dtype([(name, kind) for names, kind in kinds for name in names.split()])
+def record(longs: str = "", floats: str = "") -> np.dtype[Any]:
+    """The type of a record of whole numbers and of real ones."""
+    return np.dtype([(name, np.int64) for name in longs.split()] + [(name, np.float64) for name in floats.split()])
 
 
+def slim(dtype: np.dtype[Any], *wide: str) -> np.dtype[Any]:
+    """The type with its whole numbers below 2**31, as numbers of rows are, but for ``wide`` ones: half as much to move.
+
+    Where handlers are Python they stay wide: there a product of small numbers is small, and overflows.
+    """
+    if is_interpreted():
+        return dtype
+    fields = [(name, dtype[name]) for name in dtype.names or ()]
+    small = [(name, np.dtype(np.int32) if kind == LONG and name not in wide else kind) for name, kind in fields]
+    return np.dtype(sorted(small, key=lambda field: -field[1].itemsize))
+
+
+LONG, REAL, BYTE = (np.dtype(kind) for kind in (np.int64, np.float64, np.uint8))
 JOB = record(
     "kind message session user recipient source gateway node channel change work times reply query place commands"
     " pushed known asks cause answer first last count touch next",
     "cost_us luck arrived_s",
 )
-EVENT = record("number", "time_s", "kind one two three next")
+EVENT = record("number kind one two three next", "time_s")
 PARCEL = record("place to_session first last count next")
 SESSION = record(
     "user client gateway online gone closed cut registered held silent fate listed unread live live_first live_last"
     " synced synced_count synced_max origin attempt parcel next_here seat_first seat_last stamp",
     "link_s rate uplink_s downlink_s drained_s unsent_bytes start_s end_s online_s left_s cut_s sync_luck",
 )
-LONG, REAL, BYTE = (np.dtype(kind) for kind in (np.int64, np.float64, np.uint8))
+JOB, EVENT, PARCEL, SESSION = slim(JOB, "channel"), slim(EVENT, "number"), slim(PARCEL), slim(SESSION, "stamp")
 FIXED: dict[str, np.dtype[Any]] = {
     "asked": record(
         "gateways nodes routing topology placement shortcut keeps_missed own_devices has_broker mesh_directory store"
@@ -55,8 +66,8 @@ FIXED: dict[str, np.dtype[Any]] = {
     ),
     "now": record(
         "number arrivals stamp taken overflowed most_pushes heap slot coming coming_count later free_coming soon"
-        " soon_first links jobs parcels batches queries sessions seats places tokens rows ticks subscriptions shown pulls"
-        " pushed trimmed unasked missed free_link free_job free_parcel free_batch free_query free_seat",
+        " soon_first links jobs parcels batches queries sessions seats places tokens rows ticks subscriptions shown"
+        " pulls pushed trimmed unasked missed free_link free_job free_parcel free_batch free_query free_seat",
         "time_s admission_left admission_s minute",
     ),
     "stations": record(
@@ -105,6 +116,10 @@ GROWING: dict[str, np.dtype[Any]] = {
     "missed": LONG, "user_draws": REAL,
 }  # fmt: skip
 """Tables that grow. ``now`` counts the rows taken of each, and knows the first row given back of some."""
+for _name in ("messages", "users"):
+    FIXED[_name] = slim(FIXED[_name], "offset")
+for _name in ("batches", "queries", "clients", "seats", "places", "rows", "ticks", "pushed", "shown"):
+    GROWING[_name] = slim(GROWING[_name])
 TABLES = {**FIXED, **GROWING}
 TWO_DIMENSIONS = ("push_luck", "work", "owed", "soft_since_s", "user_draws")
 
