@@ -196,17 +196,13 @@ def _people(tables: Tables, scenario: Scenario, world: World, rooms: Rooms, luck
         sessions[name][:count] = getattr(trace, name)
     sessions["client"] = np.arange(room)
     sessions["link_s"][:count] = luck.link_s
-    sessions["rate"][:count] = [luck.rate(number) for number in range(count)]
-    sessions["silent"][:count] = [luck.is_silent(number) for number in range(count)]
+    sessions["rate"][:count] = luck.rates
+    sessions["silent"][:count] = luck.silent
     sessions["sync_luck"] = sync_luck(scenario, world, room)
     tables["clients"] = clients_from(0, room)
     tables["clients"]["end_s"][:count] = trace.end_s
     tables["now"][0]["sessions"] = count
-    own = [rooms.of_user(user) for user in range(world.users)]
-    tables["own_start"] = np.cumsum([0, *map(len, own)], dtype=np.int64)
-    tables["own_room"], tables["own_place"] = (
-        np.array([pair[part] for pairs in own for pair in pairs], np.int64) for part in (0, 1)
-    )
+    tables["own_start"], tables["own_room"], tables["own_place"] = rooms.own()
     tables["member"] = world.rooms.member.astype(np.int64)
     table = tables["rooms"] = np.zeros(max(1, len(world.rooms)), FIXED["rooms"])
     table["start"][: len(world.rooms)], table["end"][: len(world.rooms)] = world.rooms.start[:-1], world.rooms.start[1:]
@@ -230,7 +226,7 @@ def _messages(
     for name in ("sender", "session", "size_bytes", "time_s"):
         table[name] = getattr(trace, name)
     table["room"], table["meant"] = rooms.room, rooms.meant
-    table["partner"] = [rooms.partner(message) for message in range(count)]
+    table["partner"] = rooms.partners()
     table["gateway"], table["fate"], table["uplink"] = NONE, IN_FLIGHT, luck.uplink
     table["opening"] = 0 if lists is None else lists.opening
     for name in ("received_s", "stored_s", "routed_s", "told_s", "done_s"):
