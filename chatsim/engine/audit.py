@@ -17,10 +17,12 @@ from chatsim.world.tables import SessionTable, World
 
 Flags = npt.NDArray[np.bool_]
 Longs = npt.NDArray[np.int64]
+Pairs = tuple[Longs, npt.NDArray[np.int32]]
 
 
 NOT_MEANT = (Fate.OVERHEARD, Fate.COPY)
 NO_ENDS = (Fate.MISSED, Fate.DUPLICATE, *NOT_MEANT)
+KEPT = (Fate.DELIVERED, Fate.READ_LATER, *NOT_MEANT)
 
 
 def settle(scenario: Scenario, world: World, notes: Notes, inbox: dict[int, dict[int, None]], meant: Longs) -> Columns:
@@ -41,16 +43,17 @@ def settle(scenario: Scenario, world: World, notes: Notes, inbox: dict[int, dict
     row_place = _places(pair_key, row_key)
     beyond = row_place < 0
     row_fate[beyond] = _beyond(row_fate, sessions.user[row_session] == messages["sender"][row_message])[beyond]
-    has_it = np.isin(row_fate, (Fate.DELIVERED, Fate.READ_LATER))
+    has_it = _among(row_fate, (Fate.DELIVERED, Fate.READ_LATER))
     in_store = _inbox_keys(world, inbox)
     lost = np.flatnonzero(row_fate == Fate.LOST)
-    elsewhere = _places(np.sort(np.concatenate([row_key[has_it], in_store])), row_key[lost]) >= 0
-    row_fate[lost[elsewhere]] = Fate.MISSED
+    if len(lost):
+        elsewhere = _places(np.sort(np.concatenate([row_key[has_it], in_store])), row_key[lost]) >= 0
+        row_fate[lost[elsewhere]] = Fate.MISSED
     if scenario.design.offline != "drop":
         still_coming = np.isnan(messages["done_s"].astype(np.float64))[row_message]
         row_fate[(row_fate == Fate.LOST) & still_coming] = Fate.MISSED
 
-    ended = ~np.isin(row_fate, NO_ENDS)
+    ended = ~_among(row_fate, NO_ENDS)
     ended &= ~((row_fate == Fate.IN_FLIGHT) & np.isin(row_key, in_store))
     open_pair = np.ones(len(pair_key), bool)
     open_pair[row_place[ended & (row_place >= 0)]] = False
@@ -93,14 +96,14 @@ def audit(scenario: Scenario, world: World, notes: Notes, deliveries: Columns, m
 
 def audit_recorded(world: World, notes: Notes, deliveries: Columns, meant: Longs) -> None:
     """Checks laws 1 to 4, which hold of whatever was recorded, be it of a model or of a system that runs."""
-    messages = notes.messages(world, meant)
-    _check_every_pair_ends(world, deliveries, meant)
-    _check_expected_sessions(world, notes, messages, deliveries, meant)
-    _check_once(deliveries)
+    messages, pairs = notes.messages(world, meant), pairs_of(world, meant)
+    _check_every_pair_ends(world, deliveries, pairs)
+    rows = _rows_of_sessions(deliveries, len(notes.session_gateway))
+    _check_expected_sessions(world, notes, messages, rows, pairs, meant)
     _check_times(messages, deliveries)
 
 
-def pairs_of(world: World, meant: Longs) -> tuple[Longs, npt.NDArray[np.int32]]:
+def pairs_of(world: World, meant: Longs) -> Pairs:
     """All message x recipient: members of the room that each is meant for, without its sender."""
     rooms, trace = world.rooms, world.messages
     sizes = np.diff(rooms.start)[meant]
@@ -220,6 +223,11 @@ def _heard(notes: Notes, messages: Columns, meant: Longs) -> Flags:
     return heard
 
 
+def _among(fate: npt.NDArray[np.int8], wanted: tuple[Fate, ...]) -> Flags:
+    """Which fates are among those wanted: by a table, since there are few of them and many rows."""
+    return np.isin(np.arange(len(Fate)), wanted)[fate]
+
+
 def _key(world: World, message: npt.NDArray[np.generic], user: npt.NDArray[np.generic]) -> Longs:
     return message.astype(np.int64) * world.users + user.astype(np.int64)
 
@@ -243,17 +251,17 @@ def _session_at(
     """The last session of each user's device that started by then, or -1. Sessions of one device do not overlap."""
     mine = np.flatnonzero(sessions.device == device)
     order = mine[np.lexsort((sessions.start_s[mine], sessions.user[mine]))]
-    both_user = np.concatenate([sessions.user[order], user])
-    both_time_s = np.concatenate([sessions.start_s[order], time_s])
-    is_query = np.repeat([False, True], [len(order), len(user)])
-    ranks = np.lexsort((is_query, both_time_s, both_user))
-    known = np.maximum.accumulate(np.where(is_query[ranks], -1, np.arange(len(ranks))))
-    last = np.where(known >= 0, ranks[np.maximum(known, 0)], -1)
-    found = np.empty(len(ranks), np.int64)
-    found[ranks] = last
-    session = found[len(order) :]
-    session = np.where(session >= 0, np.append(order, -1)[np.minimum(session, len(order))], -1)
-    return np.where((session >= 0) & (np.append(sessions.user, -1)[session] == user), session, -1)
+    starts_s = np.append(sessions.start_s[order], np.inf)
+    users = int(max(sessions.user.max(initial=-1), user.max(initial=-1))) + 1
+    count = np.bincount(sessions.user[order], minlength=users)
+    first = np.cumsum(count) - count
+    low, high = first[user], (first + count)[user]
+    for _ in range(int(count.max(initial=0)).bit_length()):  # halves the range in which each one is to be found
+        middle = (low + high) // 2
+        started = (low < high) & ~(starts_s[middle] > time_s)
+        high = np.where(started, high, middle)
+        low = np.where(started, middle + 1, low)
+    return np.where(low > first[user], np.append(order, -1)[low - 1], -1)
 
 
 def _devices(sessions: SessionTable) -> range:
@@ -273,9 +281,9 @@ def _had_session(
     return had
 
 
-def _check_every_pair_ends(world: World, deliveries: Columns, meant: Longs) -> None:
-    pair_message, pair_user = pairs_of(world, meant)
-    ended = ~np.isin(deliveries["fate"], NO_ENDS)
+def _check_every_pair_ends(world: World, deliveries: Columns, pairs: Pairs) -> None:
+    pair_message, pair_user = pairs
+    ended = ~_among(deliveries["fate"], NO_ENDS)
     has_end = _key(world, deliveries["message"][ended], deliveries["recipient"][ended])
     wanted = _key(world, pair_message, pair_user)
     place = _places(wanted, has_end)
@@ -291,9 +299,22 @@ def _check_every_pair_ends(world: World, deliveries: Columns, meant: Longs) -> N
         raise AuditError("a message to one recipient has two ends")
 
 
-def _check_expected_sessions(world: World, notes: Notes, messages: Columns, deliveries: Columns, meant: Longs) -> None:
+def _rows_of_sessions(deliveries: Columns, sessions: int) -> Longs:
+    """Keys of all messages x sessions that have a row, ascending. AuditError where a session kept a message twice."""
+    live = deliveries["session"] >= 0
+    keys = deliveries["message"][live].astype(np.int64) * sessions + deliveries["session"][live]
+    kept = _among(deliveries["fate"][live], KEPT)
+    keys = np.sort(2 * keys + kept)
+    if ((keys[1:] == keys[:-1]) & (keys[1:] % 2 == 1)).any():
+        raise AuditError("a session got a message twice and kept both")
+    return keys >> 1
+
+
+def _check_expected_sessions(
+    world: World, notes: Notes, messages: Columns, rows: Longs, pairs: Pairs, meant: Longs
+) -> None:
     table = notes.all_sessions(world)
-    pair_message, pair_user = pairs_of(world, meant)
+    pair_message, pair_user = pairs
     routed_s = messages["routed_s"].astype(np.float64)[pair_message]
     received_s = messages["received_s"].astype(np.float64)[pair_message]
     done_s = messages["done_s"].astype(np.float64)[pair_message]
@@ -305,8 +326,6 @@ def _check_expected_sessions(world: World, notes: Notes, messages: Columns, deli
     gateway = np.append(np.array(notes.session_gateway, np.int64), -1)
     breaks = notes.breaks.table()
     sessions = len(table)
-    live = deliveries["session"] >= 0
-    rows = np.sort(deliveries["message"][live].astype(np.int64) * sessions + deliveries["session"][live])
     for device in _devices(table):
         session = _session_at(table, device, pair_user, received_s)
         expected = (session >= 0) & (online_s[session] < received_s) & (left_s[session] > done_s)
@@ -324,14 +343,6 @@ def _check_expected_sessions(world: World, notes: Notes, messages: Columns, deli
 def _ends_s(noted_s: array[float]) -> npt.NDArray[np.float64]:
     """Times at which something ended, infinite where it did not."""
     return np.nan_to_num(np.array(noted_s, np.float64), nan=np.inf)
-
-
-def _check_once(deliveries: Columns) -> None:
-    got = np.isin(deliveries["fate"], (Fate.DELIVERED, Fate.READ_LATER, *NOT_MEANT))
-    session = deliveries["session"].astype(np.int64)
-    keys = np.sort(deliveries["message"][got] * (session.max(initial=0) + 1) + session[got])
-    if (keys[1:] == keys[:-1]).any():
-        raise AuditError("a session got a message twice and kept both")
 
 
 def _check_times(messages: Columns, deliveries: Columns) -> None:

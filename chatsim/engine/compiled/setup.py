@@ -19,7 +19,7 @@ from chatsim.engine.compiled.kinds import (
     S_CONNECTING,
     STORE_NUMBERS,
 )
-from chatsim.engine.compiled.state import FIXED, GROWING, LONG, NEVER, NONE
+from chatsim.engine.compiled.state import FIXED, GROWING, LONG, NEVER, NONE, SLOTS
 from chatsim.engine.luck import PUBLISH, PUSH, RECEIVE, STORE, SYNC, Luck
 from chatsim.engine.outcome import Work
 from chatsim.engine.rooms import Rooms
@@ -40,6 +40,7 @@ BROKER_COSTS = (
     "publish_us", "push_us", "bus_send_us", "bus_receive_us", "subscribe_us", "lookup_us", "lookup_user_us",
     "update_us", "presence_us", "history_max",
 )  # fmt: skip
+EVENTS_PER_SLOT = 8.0
 ROOM_AT_FIRST = 1024
 """Rows that growing tables have at first."""
 
@@ -53,7 +54,9 @@ def tables_for(scenario: Scenario, world: World, rooms: Rooms, lists: FriendList
     tables |= {name: np.zeros(1, dtype) for name, dtype in FIXED.items()}
     _ask(tables["asked"][0], scenario, world)
     now = tables["now"][0]
-    for name in ("free_link", "free_job", "free_parcel", "free_batch", "free_query", "free_seat", "free_packet"):
+    for name in (
+        "free_coming", "free_link", "free_job", "free_parcel", "free_batch", "free_query", "free_seat", "free_packet"
+    ):  # fmt: skip
         now[name] = NONE
     now["admission_left"], now["minute"] = float(scenario.balancer.burst), -1.0
     _blanks(tables, scenario)
@@ -62,6 +65,8 @@ def tables_for(scenario: Scenario, world: World, rooms: Rooms, lists: FriendList
     _messages(tables, scenario, world, rooms, luck, lists)
     for name, rows in _likely(world).items():
         tables[name] = np.zeros(max(rows, ROOM_AT_FIRST), GROWING[name])
+    tables["slots"] = np.full(SLOTS, NONE, LONG)
+    tables["asked"][0]["slots_per_s"] = _events_per_s(world) / EVENTS_PER_SLOT
     tables["trace"] = _trace(world)
     tables["user_draws"] = draws_of_users(scenario, world, 2 * AHEAD if scenario.design.offline == "push" else 0)
     return tables
@@ -71,6 +76,12 @@ def _likely(world: World) -> dict[str, int]:
     """About how many rows of the largest tables there will be: what is not used is never touched, and costs nothing."""
     pairs = int(np.diff(world.rooms.start)[world.messages.room].sum())
     return {"rows": pairs, "ticks": 8 * len(world.messages) + 8 * len(world.sessions)}
+
+
+def _events_per_s(world: World) -> float:
+    """About how many events there will be per second: it decides on speed alone."""
+    pairs = int(np.diff(world.rooms.start)[world.messages.room].sum())
+    return (2 * pairs + 10 * len(world.messages) + 10 * len(world.sessions) + 1) / max(world.duration_s, 1.0)
 
 
 def _ask(asked: Any, scenario: Scenario, world: World) -> None:
@@ -195,17 +206,13 @@ def _people(tables: Tables, scenario: Scenario, world: World, rooms: Rooms, luck
         sessions[name][:count] = getattr(trace, name)
     sessions["client"] = np.arange(room)
     sessions["link_s"][:count] = luck.link_s
-    sessions["rate"][:count] = [luck.rate(number) for number in range(count)]
-    sessions["silent"][:count] = [luck.is_silent(number) for number in range(count)]
+    sessions["rate"][:count] = luck.rates
+    sessions["silent"][:count] = luck.silent
     sessions["sync_luck"] = sync_luck(scenario, world, room)
     tables["clients"] = clients_from(0, room)
     tables["clients"]["end_s"][:count] = trace.end_s
     tables["now"][0]["sessions"] = count
-    own = [rooms.ever_of_user(user) for user in range(world.users)]
-    tables["own_start"] = np.cumsum([0, *map(len, own)], dtype=np.int64)
-    tables["own_room"], tables["own_place"] = (
-        np.array([pair[part] for pairs in own for pair in pairs], np.int64) for part in (0, 1)
-    )
+    tables["own_start"], tables["own_room"], tables["own_place"] = rooms.own()
     personal = world.users if rooms.kind == PERSONAL_ROOMS else 0
     tables["member"] = np.concatenate([world.rooms.member, np.arange(personal)]).astype(np.int64)
     start = np.concatenate([world.rooms.start, world.rooms.start[-1] + np.arange(1, personal + 1)])
@@ -234,7 +241,7 @@ def _messages(
     for name in ("sender", "session", "size_bytes", "time_s"):
         table[name] = getattr(trace, name)
     table["room"], table["meant"] = rooms.room, rooms.meant
-    table["partner"] = [rooms.partner(message) for message in range(count)]
+    table["partner"] = rooms.partners()
     table["gateway"], table["fate"], table["uplink"] = NONE, IN_FLIGHT, luck.uplink
     table["opening"] = 0 if lists is None else lists.opening
     for name in ("received_s", "stored_s", "routed_s", "told_s", "done_s"):

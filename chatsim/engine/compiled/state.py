@@ -17,6 +17,8 @@ from chatsim.engine.compiled.code import is_interpreted
 State = Any
 NEVER = float("nan")
 NONE = -1
+SLOTS = 1 << 16
+"""Slots of time of which each has a list of the events that are to come in it."""
 
 
 def record(longs: str = "", floats: str = "") -> np.dtype[Any]:
@@ -24,11 +26,25 @@ def record(longs: str = "", floats: str = "") -> np.dtype[Any]:
     return np.dtype([(name, np.int64) for name in longs.split()] + [(name, np.float64) for name in floats.split()])
 
 
+def slim(dtype: np.dtype[Any], *wide: str) -> np.dtype[Any]:
+    """The type with its whole numbers below 2**31, as numbers of rows are, but for ``wide`` ones: half as much to move.
+
+    Where handlers are Python they stay wide: there a product of small numbers is small, and overflows.
+    """
+    if is_interpreted():
+        return dtype
+    fields = [(name, dtype[name]) for name in dtype.names or ()]
+    small = [(name, np.dtype(np.int32) if kind == LONG and name not in wide else kind) for name, kind in fields]
+    return np.dtype(sorted(small, key=lambda field: -field[1].itemsize))
+
+
+LONG, REAL, BYTE = (np.dtype(kind) for kind in (np.int64, np.float64, np.uint8))
 JOB = record(
     "kind message session user recipient source gateway node channel change work times reply query place commands"
     " pushed known asks cause answer row first last count touch next",
     "cost_us luck arrived_s",
 )
+EVENT = record("number kind one two three next", "time_s")
 PARCEL = record("place to_session first last count next")
 SESSION = record(
     "user client gateway online gone closed cut registered held silent fate listed unread live live_first live_last"
@@ -37,7 +53,7 @@ SESSION = record(
     "link_s rate uplink_s downlink_s drained_s unsent_bytes outbox_bytes start_s end_s online_s left_s cut_s"
     " sync_luck",
 )
-LONG, REAL, BYTE = (np.dtype(kind) for kind in (np.int64, np.float64, np.uint8))
+JOB, EVENT, PARCEL, SESSION = slim(JOB, "channel"), slim(EVENT, "number"), slim(PARCEL), slim(SESSION, "stamp")
 FIXED: dict[str, np.dtype[Any]] = {
     "asked": record(
         "gateways nodes routing topology placement shortcut keeps_missed own_devices has_broker mesh_directory store"
@@ -49,12 +65,13 @@ FIXED: dict[str, np.dtype[Any]] = {
         " bus_receive_us subscribe_us lookup_us lookup_user_us update_us presence_us store_us sync_us broker_link_s"
         " database_link_s notice_s outbound_max_bytes connect_timeout_s reconnect_s reconnect_max_s messages_per_s"
         " connections_per_s key_life_s refresh_s push_after_s push_retry_s return_share session_s soft_bytes max_bytes"
-        " soft_s stream_us leave_idle_s",
+        " soft_s stream_us slots_per_s leave_idle_s",
     ),
     "now": record(
-        "number arrivals stamp taken overflowed most_pushes heap soon soon_first links jobs parcels batches queries"
-        " sessions seats places tokens rows ticks subscriptions shown pulls pushed trimmed unasked missed free_link"
-        " receipts free_job free_parcel free_batch free_query free_seat packets free_packet",
+        "number arrivals stamp taken overflowed most_pushes heap slot coming coming_count later free_coming soon"
+        " soon_first links jobs parcels batches queries sessions seats places tokens rows ticks subscriptions shown"
+        " pulls pushed trimmed unasked missed receipts packets free_link free_job free_parcel free_batch free_query"
+        " free_seat free_packet",
         "time_s admission_left admission_s minute",
     ),
     "stations": record(
@@ -74,13 +91,13 @@ FIXED: dict[str, np.dtype[Any]] = {
     "rooms": record("start end kept_first kept_last kept exists founding waits entered", "ready_s"),
     "trace": record("kind number", "time_s"),
     "member": LONG, "own_start": LONG, "own_room": LONG, "own_place": LONG, "channel_first": LONG,
-    "parcel_of": LONG, "stamps": LONG, "connections": LONG, "out": LONG, "early": BYTE, "factors": REAL,
+    "parcel_of": LONG, "slots": LONG, "stamps": LONG, "connections": LONG, "out": LONG, "early": BYTE, "factors": REAL,
     "push_luck": REAL, "blank_job": JOB, "blank_parcel": PARCEL, "blank_session": SESSION, "work": LONG, "owed": LONG,
     "soft_since_s": REAL,
 }  # fmt: skip
 """Tables that stay as they are made; of whole numbers, real ones or records."""
 GROWING: dict[str, np.dtype[Any]] = {
-    "heap": record("number kind one two three", "time_s"),
+    "heap": EVENT, "later": EVENT, "coming": EVENT,
     "soon": record("number kind one two three", "time_s"),
     "links": record("one two next", "value"),
     "jobs": JOB, "parcels": PARCEL,
@@ -105,6 +122,10 @@ GROWING: dict[str, np.dtype[Any]] = {
     "packets": record("kind two first next", "size_bytes factor"),
 }  # fmt: skip
 """Tables that grow. ``now`` counts the rows taken of each, and knows the first row given back of some."""
+for _name in ("messages", "users"):
+    FIXED[_name] = slim(FIXED[_name], "offset")
+for _name in ("batches", "queries", "clients", "seats", "places", "rows", "ticks", "pushed", "shown"):
+    GROWING[_name] = slim(GROWING[_name])
 TABLES = {**FIXED, **GROWING}
 TWO_DIMENSIONS = ("push_luck", "work", "owed", "soft_since_s", "user_draws")
 
