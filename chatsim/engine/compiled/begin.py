@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from chatsim.engine.compiled.access import keeps_rights, verdict_of
 from chatsim.engine.compiled.clients import has_room_s, send, write
 from chatsim.engine.compiled.code import compiled
 from chatsim.engine.compiled.kinds import (
@@ -74,12 +75,14 @@ def begin_receive(st: State, station: int, job: int, at_s: float) -> float:
     asked, row = st.asked[0], st.jobs[job]
     luck = st.messages[row.message].receive_luck
     cause = limit(st, row.message, station, at_s)
+    if cause == NO_CAUSE and keeps_rights(st):
+        cause = verdict_of(st, row.message, st.sessions[own_session(st, row.message)].rights_s)
     row.cause = cause
     if cause:
         row.touch = TOUCH_SENDER
-        return float((asked.receive_us + asked.write_us) * luck)
+        return float((asked.message_us + asked.write_us) * luck)
     row.touch = TOUCH_COMMANDS if asked.command_places else NO_TOUCH
-    return float((asked.receive_us + asked.command_us * row.commands) * luck)
+    return float((asked.message_us + asked.command_us * row.commands) * luck)
 
 
 @compiled

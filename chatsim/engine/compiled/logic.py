@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
-from chatsim.engine.compiled import entering, notices, passing, sessions
+from chatsim.engine.compiled import access, entering, intruders, notices, passing, sessions
 from chatsim.engine.compiled.chat import end_request
 from chatsim.engine.compiled.code import compiled
 from chatsim.engine.compiled.kinds import (
     E_IDLE,
     E_IDLES,
+    E_INTRUDES,
     E_RECEIPT,
+    E_RECEIPT_UP,
+    E_RENEW,
+    E_RENEWS,
+    E_TIE_ENDS,
     J_ANNOUNCE,
     J_ANNOUNCED,
     J_COUNT,
+    J_JOIN,
     J_RECEIPT,
+    J_REFUSE,
+    J_RELATION,
     J_REQUEST,
+    J_TELL,
+    J_TOKEN,
     Q_ENTERED,
     Q_FOUNDED,
+    Q_INSIDE,
+    Q_INTRUDES,
     Q_LOADED,
+    Q_RELATION,
     Q_SUBSCRIBED,
 )
 from chatsim.engine.compiled.messages import carry
@@ -30,12 +43,29 @@ def happens(st: State, kind: int, one: int, two: int, three: int) -> None:
     """An event of the chat logic happens."""
     if kind == E_RECEIPT:
         notices.receipt_leaves(st, one, two, three)
+    elif kind == E_RECEIPT_UP:
+        notices.receipt_comes_up(st, one, two, three)
     elif kind == E_IDLES:
         entering.idles(st, one, two)
     elif kind == E_IDLE:
         entering.is_idle(st, one, two)
     else:
-        notices.receipt_comes_up(st, one, two, three)
+        access_happens(st, kind, one, two)
+
+
+@compiled
+def access_happens(st: State, kind: int, one: int, two: int) -> None:
+    """Something happens to rights, or to an intruder."""
+    if kind == E_TIE_ENDS:
+        access.tie_ends(st, one)
+    elif kind == E_RENEWS:
+        intruders.renews(st, one)
+    elif kind == E_RENEW:
+        intruders.renew(st, one)
+    elif kind == E_INTRUDES:
+        intruders.intrudes(st, one)
+    else:
+        intruders.comes_up(st, one, two)
 
 
 @compiled
@@ -56,10 +86,16 @@ def answered(st: State, query: int) -> None:
         sessions.subscribed(st, session)
     elif story == Q_LOADED:
         sessions.loaded(st, session)
+    elif story == Q_RELATION:
+        passing.checks(st, subject, session)
     elif story == Q_ENTERED:
         passing.founds(st, subject, session)
     elif story == Q_FOUNDED:
         passing.asks_members(st, subject, session)
+    elif story == Q_INTRUDES:
+        intruders.decides(st, subject, session)
+    elif story == Q_INSIDE:
+        intruders.is_inside(st, subject)
     else:
         carry(st, subject, st.sessions[session].gateway)
 
@@ -78,5 +114,22 @@ def end(st: State, kind: int, station: int, job: int) -> None:
         notices.end_announced(st, station, job)
     elif kind == J_ANNOUNCE:
         notices.end_announce(st, station, job)
-    else:
+    elif kind == J_TELL:
         notices.end_tell(st, station, job)
+    else:
+        end_for_access(st, kind, station, job)
+
+
+@compiled
+def end_for_access(st: State, kind: int, station: int, job: int) -> None:
+    """A job of rights, or of an intruder, leaves its station."""
+    if kind == J_RELATION:
+        passing.end_relation(st, station, job)
+    elif kind == J_REFUSE:
+        passing.end_refuse(st, job)
+    elif kind == J_TOKEN:
+        intruders.end_token(st, job)
+    elif kind == J_JOIN:
+        intruders.end_join(st, station, job)
+    else:
+        intruders.end_say_no(st, job)

@@ -6,7 +6,7 @@ import math
 
 from chatsim.engine.compiled.begin import factor_of, own_session
 from chatsim.engine.compiled.chat import pushes_for
-from chatsim.engine.compiled.clients import carried, refuse, send, send_to_session, write
+from chatsim.engine.compiled.clients import carried, refuse, send, send_to_session, waits_for_connection, write
 from chatsim.engine.compiled.code import compiled
 from chatsim.engine.compiled.events import at, soon
 from chatsim.engine.compiled.kinds import (
@@ -83,12 +83,7 @@ def begins(st: State, message: int) -> None:
         refuse(st, message, NO_SESSION)
     else:
         client.waiting += 1
-        new = link(st, message, 0, 0.0)
-        if client.first >= 0:
-            st.links[client.last].next = new
-        else:
-            client.first = new
-        client.last = new
+        waits_for_connection(st, st.sessions[session].client, message)
 
 
 @compiled

@@ -40,6 +40,11 @@ class Written(Notes):
             "session_listed": sessions["listed"], "session_unread": sessions["unread"],
             "session_silent": (sessions["silent"] > 0) & left, "cut_s": sessions["cut_s"],
         }  # fmt: skip
+        intrusions = tables["intrusions"]
+        columns |= {
+            "intrusion_room": intrusions["room"], "intrusion_fate": intrusions["fate"],
+            "decided_s": intrusions["decided_s"], "effective_s": tables["endings"]["effective_s"],
+        }  # fmt: skip
         for name, column in columns.items():
             setattr(self, name, np.ascontiguousarray(column))
         self.work = tables["work"].tolist()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from chatsim.engine.compiled.access import renewed
 from chatsim.engine.compiled.chat import DRAWS, LINK_AGAIN, does, end_request, sign_in, sign_out, stands
 from chatsim.engine.compiled.clients import (
     forget_live,
@@ -16,6 +17,7 @@ from chatsim.engine.compiled.clients import (
 from chatsim.engine.compiled.code import compiled
 from chatsim.engine.compiled.entering import leaves_all
 from chatsim.engine.compiled.events import at, soon
+from chatsim.engine.compiled.intruders import goes_in, will_renew
 from chatsim.engine.compiled.kinds import (
     CLOSE,
     DUPLICATE,
@@ -28,6 +30,7 @@ from chatsim.engine.compiled.kinds import (
     E_SHED,
     E_TIMES_OUT,
     E_WELCOMED,
+    INTRUDERS,
     J_CLOSE,
     J_LOGIN,
     J_REQUEST,
@@ -43,6 +46,7 @@ from chatsim.engine.compiled.kinds import (
     Q_SUBSCRIBED,
     READ_LATER,
     RECOVER,
+    RELATION,
     S_ABANDONED,
     S_FAILED,
     S_LEFT,
@@ -55,6 +59,7 @@ from chatsim.engine.compiled.kinds import (
 from chatsim.engine.compiled.messages import goes_on
 from chatsim.engine.compiled.places import (
     change_subscription,
+    database,
     join,
     node_of,
     node_to_hear,
@@ -171,9 +176,12 @@ def end_login(st: State, station: int, job: int) -> None:
     session = st.jobs[job].session
     if st.sessions[session].gone or st.sessions[session].cut:
         return
+    renewed(st, session)
     query, last = query_for(st, Q_LOADED, session, session), NONE
     if st.asked[0].asks_members:
         last = add_request(st, query, last, rooms_of(st, session))
+    if st.asked[0].reads_friends:
+        last = add_request(st, query, last, friends_of(st, session))
     if not asks(st, query):
         loaded(st, session)
 
@@ -187,6 +195,16 @@ def rooms_of(st: State, session: int) -> int:
     cost_us = asked.lookup_us + asked.lookup_user_us * rooms
     job = request(st, J_REQUEST, row.gateway, row.user, MEMBERS, cost_us)
     st.jobs[job].place = node_of(st, user_channel(row.user))
+    return job
+
+
+@compiled
+def friends_of(st: State, session: int) -> int:
+    """A request for the friends of a user, to whom it may write."""
+    row, asked = st.sessions[session], st.asked[0]
+    cost_us = asked.friends_us + asked.friend_us * (st.friend_start[row.user + 1] - st.friend_start[row.user])
+    job = request(st, J_REQUEST, row.gateway, row.user, RELATION, cost_us)
+    st.jobs[job].place = database(st)
     return job
 
 
@@ -209,6 +227,8 @@ def loaded(st: State, session: int) -> None:
         st.jobs[signing].place = node_of(st, user_channel(row.user))
         last = add_request(st, query, last, signing)
         soon(st, E_REFRESHES, session, NONE, NONE)
+    if asked.renews:
+        will_renew(st, session, st.now[0].time_s)
     if not asks(st, query):
         subscribed(st, session)
 
@@ -295,8 +315,12 @@ def welcomed(st: State, session: int, first_row: int) -> None:
     here = client.first
     client.first = client.last = NONE
     while here >= 0:
-        client.waiting -= 1
-        goes_on(st, st.links[here].one, session)
+        who = st.links[here].one
+        if who <= INTRUDERS:
+            goes_in(st, INTRUDERS - who, session)
+        else:
+            client.waiting -= 1
+            goes_on(st, who, session)
         here = unlink(st, here)
 
 
@@ -441,9 +465,12 @@ def standing(st: State, session: int) -> None:
             channel = st.links[here].one
             change_subscription(st, node_to_hear(st, channel, row.gateway), channel, row.gateway, 1)
             here = unlink(st, here)
+    renewed(st, session)
     if asked.keeps_presence:
         stands(st, row.user)
         soon(st, E_REFRESHES, session, NONE, NONE)
+    if asked.renews:
+        will_renew(st, session, row.start_s)
     if keeps_registry(asked.routing):
         register(st, row.user, row.gateway, 1)
     at(st, max(0.0, row.end_s), E_LEAVE, session, NONE, NONE)

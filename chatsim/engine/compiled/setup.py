@@ -11,9 +11,12 @@ import numpy.typing as npt
 from chatsim.engine.compiled.chat import AHEAD, DRAWS
 from chatsim.engine.compiled.kinds import (
     DATABASE_TIER,
+    E_INTRUDES,
     E_LOGIN,
     E_MESSAGE,
+    E_TIE_ENDS,
     GATEWAY_TIER,
+    I_UNDER_WAY,
     IN_FLIGHT,
     NODE_TIER,
     S_CONNECTING,
@@ -23,6 +26,7 @@ from chatsim.engine.compiled.state import FIXED, GROWING, LONG, NEVER, NONE
 from chatsim.engine.luck import PUBLISH, PUSH, RECEIVE, STORE, SYNC, Luck
 from chatsim.engine.outcome import Work
 from chatsim.engine.rooms import Rooms
+from chatsim.rules.access import CHECK_NUMBERS, CONNECT, FRIENDS, OPEN, POLICY_NUMBERS, asks_database, renews_token
 from chatsim.rules.offline import MINUTE_S
 from chatsim.rules.placement import PLACEMENT_NUMBERS
 from chatsim.rules.reconnect import RECONNECT_NUMBERS
@@ -48,7 +52,7 @@ def tables_for(scenario: Scenario, world: World, rooms: Rooms, lists: FriendList
     """All tables at time 0, before anything has begun; ``lists`` where it matters which conversations open."""
     luck = Luck(scenario, world)
     tables: Tables = {name: np.zeros(ROOM_AT_FIRST, dtype) for name, dtype in GROWING.items()}
-    for keys in ("place_keys", "token_keys"):
+    for keys in ("place_keys", "token_keys", "answer_keys"):
         tables[keys][:] = NONE
     tables |= {name: np.zeros(1, dtype) for name, dtype in FIXED.items()}
     _ask(tables["asked"][0], scenario, world)
@@ -62,7 +66,8 @@ def tables_for(scenario: Scenario, world: World, rooms: Rooms, lists: FriendList
     _messages(tables, scenario, world, rooms, luck, lists)
     for name, rows in _likely(world).items():
         tables[name] = np.zeros(max(rows, ROOM_AT_FIRST), GROWING[name])
-    tables["trace"] = _trace(world)
+    _ties(tables, scenario, world, rooms)
+    tables["trace"] = _trace(scenario, world)
     tables["user_draws"] = draws_of_users(scenario, world, 2 * AHEAD if scenario.design.offline == "push" else 0)
     return tables
 
@@ -79,6 +84,8 @@ def _ask(asked: Any, scenario: Scenario, world: World) -> None:
     gateway, broker, database = scenario.gateway, scenario.broker, scenario.database
     in_database = design.store_in == "database"
     kept = scenario.presence.show_to != "none"
+    policy, check = POLICY_NUMBERS[scenario.access.policy], CHECK_NUMBERS[scenario.access.check]
+    asks, renews = asks_database(policy, check), renews_token(policy, check)
     creates = design.rooms_created == "first_message" and design.rooms != "personal"
     token_us = gateway.token_rs256_us if scenario.access.signature == "rs256" else gateway.token_us
     found: dict[str, float] = {
@@ -100,7 +107,12 @@ def _ask(asked: Any, scenario: Scenario, world: World) -> None:
         "keeps_presence": kept, "pushes_kept": design.offline == "push", "total_rooms": len(world.rooms),
         "users": world.users, "receipts": design.receipts,
         "personal": design.rooms == "personal", "creates_rooms": creates, "asks_members": design.membership == "broker",
-        "asks_more": design.rooms == "personal" or creates or design.membership == "broker",
+        "asks_more": design.rooms == "personal" or creates or design.membership == "broker" or asks,
+        "access": policy, "asks": asks, "renews": renews, "client_joins": scenario.access.client_joins,
+        "reads_friends": policy == FRIENDS and check == CONNECT, "token_us": token_us,
+        "message_us": gateway.receive_us + (token_us if renews else 0.0), "cache_s": scenario.access.cache_s,
+        "token_life_s": scenario.access.token_life_s, "relation_us": database.relation_us,
+        "friends_us": database.friends_us, "friend_us": database.friend_us,
         "leaves_idle": design.leave == "idle", "leave_idle_s": design.leave_idle_s,
         "limited": bool(broker.subscriber_max_bytes or broker.subscriber_soft_bytes),
         "stream_us": broker.stream_us if broker.delivery == "stream" else 0.0,
@@ -139,7 +151,7 @@ def _blanks(tables: Tables, scenario: Scenario) -> None:
     job["times"], job["luck"] = 1, 1.0
     for name in ("client", "gateway", "live_first", "synced_max", "origin", "parcel"):
         session[name] = NONE
-    for name in ("next_here", "seat_first", "seat_last", "entered"):
+    for name in ("next_here", "seat_first", "seat_last", "entered", "old"):
         session[name] = NONE
     for name in ("online_s", "left_s", "cut_s"):
         session[name] = NEVER
@@ -184,7 +196,7 @@ def _people(tables: Tables, scenario: Scenario, world: World, rooms: Rooms, luck
     trace = world.sessions
     count = len(trace)
     users = tables["users"] = np.zeros(world.users, FIXED["users"])
-    for name in ("last_gateway", "first", "last", "registered", "box_first", "box_last"):
+    for name in ("last_gateway", "first", "last", "registered", "box_first", "box_last", "holding"):
         users[name] = NONE
     users["came_s"] = users["waits_since_s"] = -math.inf
     room = count + max(64, count // 8)
@@ -212,6 +224,25 @@ def _people(tables: Tables, scenario: Scenario, world: World, rooms: Rooms, luck
     table["ready_s"] = NEVER
     if len(start) > 1:
         table["start"], table["end"], table["exists"] = start[:-1], start[1:], rooms.exists[: len(start) - 1]
+
+
+def _ties(tables: Tables, scenario: Scenario, world: World, rooms: Rooms) -> None:
+    """Friends, where it matters who is one; ties that end; and tries to get into rooms."""
+    friends = [rooms.friends(user) for user in range(world.users)] if scenario.access.policy == "friends" else []
+    tables["friend_start"] = np.cumsum([0, *map(len, friends)], dtype=np.int64)
+    tables["friend"] = np.array([friend for own in friends for friend in own], np.int64)
+    ending, intrusion = world.endings, world.intrusions
+    endings = tables["endings"] = np.zeros(len(ending), FIXED["endings"])
+    for name in ("user", "other", "blocks"):
+        endings[name] = getattr(ending, name)
+    endings["effective_s"] = NEVER
+    user, other = endings["user"], endings["other"]
+    tables["tie_keys"] = np.unique(np.concatenate([user * world.users + other, other * world.users + user]))
+    tables["tie_ends_s"] = np.full(len(tables["tie_keys"]), math.inf)
+    intrusions = tables["intrusions"] = np.zeros(len(intrusion), FIXED["intrusions"])
+    for name in ("user", "session", "victim", "draw"):
+        intrusions[name] = getattr(intrusion, name)
+    intrusions["room"], intrusions["fate"], intrusions["decided_s"] = NONE, I_UNDER_WAY, NEVER
 
 
 def clients_from(first: int, count: int) -> npt.NDArray[Any]:
@@ -290,14 +321,15 @@ def draws_of_users(scenario: Scenario, world: World, times: int) -> npt.NDArray[
     return np.stack(rows) if rows else np.zeros((0, 0))
 
 
-def _trace(world: World) -> npt.NDArray[Any]:
+def _trace(scenario: Scenario, world: World) -> npt.NDArray[Any]:
     """Sessions that start, ties that end, messages and tries, in order of time, in this one at ties."""
-    starts_s = world.sessions.start_s
+    starts_s, is_open = world.sessions.start_s, POLICY_NUMBERS[scenario.access.policy] == OPEN
     standing = int(np.searchsorted(starts_s, 0.0, side="right"))
     parts = (
         (E_LOGIN, starts_s[standing:], np.arange(standing, len(starts_s))),
-        (NONE, world.endings.time_s, np.arange(len(world.endings))),
+        (NONE if is_open else E_TIE_ENDS, world.endings.time_s, np.arange(len(world.endings))),
         (E_MESSAGE, world.messages.time_s, np.arange(len(world.messages))),
+        (E_INTRUDES, world.intrusions.time_s, np.arange(len(world.intrusions))),
     )
     rows = np.zeros(sum(len(times_s) for _, times_s, _ in parts), FIXED["trace"])
     rows["kind"] = np.repeat([kind for kind, _, _ in parts], [len(times_s) for _, times_s, _ in parts])

@@ -32,8 +32,9 @@ JOB = record(
 PARCEL = record("place to_session first last count next")
 SESSION = record(
     "user client gateway online gone closed cut registered held silent fate listed unread live live_first live_last"
-    " entered synced synced_count synced_max origin attempt parcel next_here seat_first seat_last stamp",
-    "link_s rate uplink_s downlink_s drained_s unsent_bytes start_s end_s online_s left_s cut_s sync_luck",
+    " entered holds old synced synced_count synced_max origin attempt parcel next_here seat_first seat_last stamp",
+    "link_s rate uplink_s downlink_s drained_s unsent_bytes start_s end_s online_s left_s cut_s rights_s due_s"
+    " sync_luck",
 )
 LONG, REAL, BYTE = (np.dtype(kind) for kind in (np.int64, np.float64, np.uint8))
 FIXED: dict[str, np.dtype[Any]] = {
@@ -42,17 +43,17 @@ FIXED: dict[str, np.dtype[Any]] = {
         " store_in_database connections_max shed_above message_max_bytes burst buffer_max tries_max reconnect trips"
         " blocks checks closes pulls pushes_kept total_rooms users history_max limited quota_per_min command_places"
         " receipts keeps_presence jitters seed_low seed_high replication admission_burst remembers_early resync"
-        " asks_more personal creates_rooms asks_members leaves_idle",
+        " asks_more personal creates_rooms asks_members leaves_idle access asks renews reads_friends client_joins",
         "end_s receive_us parse_us command_us write_us flush_us login_us close_us publish_us push_us bus_send_us"
         " bus_receive_us subscribe_us lookup_us lookup_user_us update_us presence_us store_us sync_us broker_link_s"
         " database_link_s notice_s outbound_max_bytes connect_timeout_s reconnect_s reconnect_max_s messages_per_s"
         " connections_per_s key_life_s refresh_s push_after_s push_retry_s return_share session_s soft_bytes max_bytes"
-        " soft_s stream_us leave_idle_s",
+        " soft_s stream_us leave_idle_s message_us token_us token_life_s cache_s relation_us friends_us friend_us",
     ),
     "now": record(
         "number arrivals stamp taken overflowed most_pushes heap soon soon_first links jobs parcels batches queries"
         " sessions seats places tokens rows ticks subscriptions shown pulls pushed trimmed unasked missed free_link"
-        " receipts free_job free_parcel free_batch free_query free_seat",
+        " receipts answers free_job free_parcel free_batch free_query free_seat",
         "time_s admission_left admission_s minute",
     ),
     "stations": record(
@@ -61,7 +62,7 @@ FIXED: dict[str, np.dtype[Any]] = {
     ),
     "hosts": record("free first last"),
     "users": record(
-        "held last_gateway online first last registered box_first box_last retries pushes again sessions shown",
+        "held last_gateway online first last registered box_first box_last retries pushes again sessions shown holding",
         "came_s waits_since_s shown_until_s",
     ),
     "messages": record(
@@ -75,6 +76,9 @@ FIXED: dict[str, np.dtype[Any]] = {
     "parcel_of": LONG, "stamps": LONG, "connections": LONG, "out": LONG, "early": BYTE, "factors": REAL,
     "push_luck": REAL, "blank_job": JOB, "blank_parcel": PARCEL, "blank_session": SESSION, "work": LONG, "owed": LONG,
     "soft_since_s": REAL,
+    "friend_start": LONG, "friend": LONG, "tie_keys": LONG, "tie_ends_s": REAL,
+    "endings": record("user other blocks holders", "effective_s"),
+    "intrusions": record("user session victim room fate", "draw decided_s"),
 }  # fmt: skip
 """Tables that stay as they are made; of whole numbers, real ones or records."""
 GROWING: dict[str, np.dtype[Any]] = {
@@ -100,6 +104,8 @@ GROWING: dict[str, np.dtype[Any]] = {
     "trimmed": record("message user"), "unasked": record("message user"),
     "missed": LONG, "user_draws": REAL,
     "receipts": record("row", "time_s"),
+    "answers": record("", "asked_s"),
+    "answer_keys": LONG, "answer_ids": LONG,
 }  # fmt: skip
 """Tables that grow. ``now`` counts the rows taken of each, and knows the first row given back of some."""
 TABLES = {**FIXED, **GROWING}

@@ -130,6 +130,12 @@ def _take_fixed(st: State, tables: Any) -> None:
     st.work = tables[23]
     st.owed = tables[24]
     st.soft_since_s = tables[25]
+    st.friend_start = tables[26]
+    st.friend = tables[27]
+    st.tie_keys = tables[28]
+    st.tie_ends_s = tables[29]
+    st.endings = tables[30]
+    st.intrusions = tables[31]
 
 
 @compiled
@@ -161,6 +167,9 @@ def _take_growing(st: State, tables: Any) -> None:
     st.missed = tables[24]
     st.user_draws = tables[25]
     st.receipts = tables[26]
+    st.answers = tables[27]
+    st.answer_keys = tables[28]
+    st.answer_ids = tables[29]
 
 
 @entry
@@ -173,6 +182,8 @@ def fixed(st: State) -> Any:
         st.connections.copy(), st.out.copy(), st.early.copy(), st.factors.copy(), st.push_luck.copy(),
         st.blank_job.copy(), st.blank_parcel.copy(), st.blank_session.copy(), st.work.copy(), st.owed.copy(),
         st.soft_since_s.copy(),
+        st.friend_start.copy(), st.friend.copy(), st.tie_keys.copy(), st.tie_ends_s.copy(), st.endings.copy(),
+        st.intrusions.copy(),
     )
 
 
@@ -185,5 +196,5 @@ def growing(st: State) -> Any:
         st.place_keys.copy(), st.place_ids.copy(), st.tokens.copy(), st.token_keys.copy(), st.token_ids.copy(),
         st.rows.copy(), st.ticks.copy(), st.subscriptions.copy(), st.shown.copy(), st.pulls.copy(),
         st.pushed.copy(), st.trimmed.copy(), st.unasked.copy(), st.missed.copy(), st.user_draws.copy(),
-        st.receipts.copy(),
+        st.receipts.copy(), st.answers.copy(), st.answer_keys.copy(), st.answer_ids.copy(),
     )
