@@ -31,7 +31,7 @@ class Rooms:
         self.start: list[int] = world.rooms.start.tolist()
         self.meant: list[int] = world.messages.room.tolist()
         self.is_pair: list[bool] = (world.rooms.kind == PAIR).tolist()
-        self._venue = self._venues()
+        self.venue = self._venues()
         self.room: list[int] = [self._of(message) for message in range(len(self.meant))]
         self.exists = [True] * (self._total + world.users)
         if design.rooms_created == "first_message" and self.kind != PERSONAL_ROOMS:
@@ -116,7 +116,7 @@ class Rooms:
             return room
         if self.kind == PERSONAL_ROOMS:
             return personal_room(self.partner(message), self._total)
-        return self._venue[room]
+        return self.venue[room]
 
     def _venues(self) -> list[int]:
         """The room of each room's messages: itself, or for a pair the smallest group that both are in."""
@@ -139,7 +139,7 @@ class Rooms:
         table = self._world.rooms
         used = np.array([not pair or self.kind != PERSONAL_ROOMS for pair in self.is_pair], bool)
         if self.kind == GROUP_ROOMS:
-            used = np.array([venue == room for room, venue in enumerate(self._venue)], bool)
+            used = np.array([venue == room for room, venue in enumerate(self.venue)], bool)
         room_of: npt.NDArray[np.int64] = np.repeat(np.arange(self._total), np.diff(table.start))
         order = np.argsort(table.member, kind="stable")
         order = order[used[room_of[order]]] if self._total else order

@@ -29,7 +29,6 @@ def missing(scenario: Scenario, world: World) -> tuple[str, ...]:
         "faults": bool(scenario.faults),
         f"scaling.start = {scenario.scaling.start}": scenario.scaling.start > 0,
         "client.guarantee = 'at_least_once'": scenario.client.guarantee == "at_least_once",
-        f"friend_list.policy = '{scenario.friend_list.policy}'": scenario.friend_list.policy != "none",
         f"presence.show_to = '{presence.show_to}' with presence.how = 'push'": pushes_presence,
         "network.outbound_policy = 'drop_oldest'": scenario.network.outbound_policy == "drop_oldest",
         f"design.gateways = {design.gateways} with broker.nodes = {scenario.broker.nodes}": stations > STATIONS_MAX,

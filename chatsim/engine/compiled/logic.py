@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chatsim.engine.compiled import access, entering, intruders, notices, passing, sessions
+from chatsim.engine.compiled import access, entering, intruders, lists, messages, notices, passing, sessions
 from chatsim.engine.compiled.chat import end_request
 from chatsim.engine.compiled.code import compiled
 from chatsim.engine.compiled.kinds import (
@@ -13,15 +13,19 @@ from chatsim.engine.compiled.kinds import (
     E_RECEIPT_UP,
     E_RENEW,
     E_RENEWS,
+    E_SEARCH_UP,
+    E_SEARCHED,
     E_TIE_ENDS,
     J_ANNOUNCE,
     J_ANNOUNCED,
     J_COUNT,
+    J_FOUND,
     J_JOIN,
     J_RECEIPT,
     J_REFUSE,
     J_RELATION,
     J_REQUEST,
+    J_SEARCH,
     J_TELL,
     J_TOKEN,
     Q_ENTERED,
@@ -32,7 +36,6 @@ from chatsim.engine.compiled.kinds import (
     Q_RELATION,
     Q_SUBSCRIBED,
 )
-from chatsim.engine.compiled.messages import carry
 from chatsim.engine.compiled.places import counted_in
 from chatsim.engine.compiled.pools import free_query
 from chatsim.engine.compiled.state import State
@@ -55,13 +58,17 @@ def happens(st: State, kind: int, one: int, two: int, three: int) -> None:
 
 @compiled
 def access_happens(st: State, kind: int, one: int, two: int) -> None:
-    """Something happens to rights, or to an intruder."""
+    """Something happens to rights, to a search, or to an intruder."""
     if kind == E_TIE_ENDS:
         access.tie_ends(st, one)
     elif kind == E_RENEWS:
         intruders.renews(st, one)
     elif kind == E_RENEW:
         intruders.renew(st, one)
+    elif kind == E_SEARCH_UP:
+        lists.search_comes_up(st, one, two)
+    elif kind == E_SEARCHED:
+        messages.searched(st, one, two)
     elif kind == E_INTRUDES:
         intruders.intrudes(st, one)
     else:
@@ -97,7 +104,7 @@ def answered(st: State, query: int) -> None:
     elif story == Q_INSIDE:
         intruders.is_inside(st, subject)
     else:
-        carry(st, subject, st.sessions[session].gateway)
+        messages.carry(st, subject, st.sessions[session].gateway)
 
 
 @compiled
@@ -122,11 +129,15 @@ def end(st: State, kind: int, station: int, job: int) -> None:
 
 @compiled
 def end_for_access(st: State, kind: int, station: int, job: int) -> None:
-    """A job of rights, or of an intruder, leaves its station."""
+    """A job of rights, of a search, or of an intruder leaves its station."""
     if kind == J_RELATION:
         passing.end_relation(st, station, job)
     elif kind == J_REFUSE:
         passing.end_refuse(st, job)
+    elif kind == J_SEARCH:
+        lists.end_search(st, station, job)
+    elif kind == J_FOUND:
+        lists.end_found(st, station, job)
     elif kind == J_TOKEN:
         intruders.end_token(st, job)
     elif kind == J_JOIN:

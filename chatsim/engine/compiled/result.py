@@ -32,6 +32,8 @@ class Written(Notes):
         }  # fmt: skip
         if lists is not None:
             columns |= {"listed_rank": np.where(lists.conversation >= 0, lists.rank, -1), "opening": lists.opening}
+        if tables["asked"][0]["loads"]:
+            columns |= {"detour": tables["chats"]["detour"], "searched_s": tables["chats"]["searched_s"]}
         sessions = tables["sessions"][: taken["sessions"]]
         left = np.isin(sessions["fate"], (SessionFate.LEFT, SessionFate.ABANDONED))
         columns |= {

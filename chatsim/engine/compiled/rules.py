@@ -6,7 +6,8 @@ import numpy as np
 
 from chatsim.engine.compiled.code import compiled, rule
 from chatsim.engine.compiled.state import State
-from chatsim.rules import access, hashing, limits, offline, placement, presence, reconnect, rooms, routing
+from chatsim.rules import access, hashing, limits, offline, placement, presence, ranking, reconnect, rooms, routing
+from chatsim.rules import detour as detours
 from chatsim.world.draws import ROUNDS, WEYL, Purpose
 
 spread = rule(hashing.spread)
@@ -20,6 +21,8 @@ is_taken = rule(offline.is_taken)
 retry_after_s = rule(offline.retry_after_s)
 place = rule(placement.place)
 expires_s = rule(presence.expires_s)
+is_listed = rule(ranking.is_listed)
+detour = rule(detours.detour)
 pause_s = rule(reconnect.pause_s)
 personal_room = rule(rooms.personal_room)
 leaves_when_idle = rule(rooms.leaves_when_idle)

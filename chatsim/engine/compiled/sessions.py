@@ -56,6 +56,7 @@ from chatsim.engine.compiled.kinds import (
     UPDATE,
     WRITE,
 )
+from chatsim.engine.compiled.lists import add_lists, length
 from chatsim.engine.compiled.messages import goes_on
 from chatsim.engine.compiled.places import (
     change_subscription,
@@ -182,6 +183,9 @@ def end_login(st: State, station: int, job: int) -> None:
         last = add_request(st, query, last, rooms_of(st, session))
     if st.asked[0].reads_friends:
         last = add_request(st, query, last, friends_of(st, session))
+    if st.asked[0].loads:
+        last = add_lists(st, query, last, session)
+        st.sessions[session].listed = length(st, session)
     if not asks(st, query):
         loaded(st, session)
 
@@ -292,7 +296,7 @@ def welcome(st: State, session: int, first: int, count: int) -> None:
         note_row(st, message, session, st.now[0].time_s, 0)
         size_bytes += st.messages[message].size_bytes
         row.synced_max = max(row.synced_max, message)
-    send_to_session(st, session, float(size_bytes), E_WELCOMED, first_row)
+    send_to_session(st, session, float(size_bytes) + row.listed * st.asked[0].entry_bytes, E_WELCOMED, first_row)
 
 
 @compiled
@@ -457,6 +461,8 @@ def standing(st: State, session: int) -> None:
         return
     row.online, row.online_s, row.fate = 1, row.start_s, S_ONLINE
     st.users[row.user].online += 1
+    if asked.loads:
+        row.listed = length(st, session)
     rest = join(st, session)
     while rest >= 0:
         here = rest

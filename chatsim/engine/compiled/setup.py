@@ -29,14 +29,15 @@ from chatsim.engine.rooms import Rooms
 from chatsim.rules.access import CHECK_NUMBERS, CONNECT, FRIENDS, OPEN, POLICY_NUMBERS, asks_database, renews_token
 from chatsim.rules.offline import MINUTE_S
 from chatsim.rules.placement import PLACEMENT_NUMBERS
+from chatsim.rules.ranking import POLICY_NUMBERS as RANKING_NUMBERS
 from chatsim.rules.reconnect import RECONNECT_NUMBERS
 from chatsim.rules.rooms import PERSONAL_ROOMS
 from chatsim.rules.routing import ROUTING_NUMBERS, TOPOLOGY_NUMBERS
 from chatsim.scenario import Scenario
 from chatsim.scenario.models import StationCosts
-from chatsim.world.contacts import FriendLists
+from chatsim.world.contacts import FriendLists, listed_friends
 from chatsim.world.draws import Purpose, exponential, normal, uniform
-from chatsim.world.tables import World
+from chatsim.world.tables import PAIR, World
 
 Tables = dict[str, npt.NDArray[Any]]
 GATEWAY_COSTS = ("receive_us", "parse_us", "command_us", "write_us", "flush_us", "close_us")
@@ -67,6 +68,7 @@ def tables_for(scenario: Scenario, world: World, rooms: Rooms, lists: FriendList
     for name, rows in _likely(world).items():
         tables[name] = np.zeros(max(rows, ROOM_AT_FIRST), GROWING[name])
     _ties(tables, scenario, world, rooms)
+    _lists(tables, scenario, world, rooms, lists)
     tables["trace"] = _trace(scenario, world)
     tables["user_draws"] = draws_of_users(scenario, world, 2 * AHEAD if scenario.design.offline == "push" else 0)
     return tables
@@ -84,13 +86,10 @@ def _ask(asked: Any, scenario: Scenario, world: World) -> None:
     gateway, broker, database = scenario.gateway, scenario.broker, scenario.database
     in_database = design.store_in == "database"
     kept = scenario.presence.show_to != "none"
-    policy, check = POLICY_NUMBERS[scenario.access.policy], CHECK_NUMBERS[scenario.access.check]
-    asks, renews = asks_database(policy, check), renews_token(policy, check)
-    creates = design.rooms_created == "first_message" and design.rooms != "personal"
-    token_us = gateway.token_rs256_us if scenario.access.signature == "rs256" else gateway.token_us
     found: dict[str, float] = {
         **{name: getattr(gateway, name) for name in GATEWAY_COSTS},
         **{name: getattr(broker, name) for name in BROKER_COSTS},
+        **_asked_of_chat(scenario),
         "gateways": design.gateways, "nodes": scenario.broker_nodes, "routing": ROUTING_NUMBERS[design.routing],
         "topology": TOPOLOGY_NUMBERS[broker.topology], "placement": PLACEMENT_NUMBERS[design.placement],
         "shortcut": design.local_shortcut, "keeps_missed": design.offline != "drop", "own_devices": design.own_devices,
@@ -106,14 +105,6 @@ def _ask(asked: Any, scenario: Scenario, world: World) -> None:
         "pulls": kept and scenario.presence.how == "pull",
         "keeps_presence": kept, "pushes_kept": design.offline == "push", "total_rooms": len(world.rooms),
         "users": world.users, "receipts": design.receipts,
-        "personal": design.rooms == "personal", "creates_rooms": creates, "asks_members": design.membership == "broker",
-        "asks_more": design.rooms == "personal" or creates or design.membership == "broker" or asks,
-        "access": policy, "asks": asks, "renews": renews, "client_joins": scenario.access.client_joins,
-        "reads_friends": policy == FRIENDS and check == CONNECT, "token_us": token_us,
-        "message_us": gateway.receive_us + (token_us if renews else 0.0), "cache_s": scenario.access.cache_s,
-        "token_life_s": scenario.access.token_life_s, "relation_us": database.relation_us,
-        "friends_us": database.friends_us, "friend_us": database.friend_us,
-        "leaves_idle": design.leave == "idle", "leave_idle_s": design.leave_idle_s,
         "limited": bool(broker.subscriber_max_bytes or broker.subscriber_soft_bytes),
         "stream_us": broker.stream_us if broker.delivery == "stream" else 0.0,
         "quota_per_min": scenario.push.quota_per_min,
@@ -122,7 +113,7 @@ def _ask(asked: Any, scenario: Scenario, world: World) -> None:
         "admission_burst": scenario.balancer.burst, "resync": client.resync,
         "remembers_early": design.offline != "drop" and design.store != "before",
         "end_s": world.duration_s + scenario.workload.drain_s,
-        "login_us": gateway.tls_us + gateway.handshake_us + token_us,
+        "login_us": gateway.tls_us + gateway.handshake_us + _token_us(scenario),
         "store_us": database.insert_us if in_database else broker.history_us,
         "sync_us": database.read_us if in_database else broker.recover_us,
         "broker_link_s": network.broker_rtt_ms * 1e-3 / 2, "database_link_s": network.database_rtt_ms * 1e-3 / 2,
@@ -137,6 +128,36 @@ def _ask(asked: Any, scenario: Scenario, world: World) -> None:
     }  # fmt: skip
     for name, value in found.items():
         asked[name] = value
+
+
+def _token_us(scenario: Scenario) -> float:
+    """What it costs a gateway to check a token."""
+    gateway = scenario.gateway
+    return gateway.token_rs256_us if scenario.access.signature == "rs256" else gateway.token_us
+
+
+def _asked_of_chat(scenario: Scenario) -> dict[str, float]:
+    """What handlers must know of rooms, access and friend lists."""
+    design, listing, token_us = scenario.design, scenario.friend_list, _token_us(scenario)
+    gateway, broker, database = scenario.gateway, scenario.broker, scenario.database
+    policy, check = POLICY_NUMBERS[scenario.access.policy], CHECK_NUMBERS[scenario.access.check]
+    asks, renews = asks_database(policy, check), renews_token(policy, check)
+    creates = design.rooms_created == "first_message" and design.rooms != "personal"
+    return {
+        "personal": design.rooms == "personal", "creates_rooms": creates, "asks_members": design.membership == "broker",
+        "asks_more": design.rooms == "personal" or creates or design.membership == "broker" or asks,
+        "access": policy, "asks": asks, "renews": renews, "client_joins": scenario.access.client_joins,
+        "reads_friends": policy == FRIENDS and check == CONNECT, "token_us": token_us,
+        "message_us": gateway.receive_us + (token_us if renews else 0.0), "cache_s": scenario.access.cache_s,
+        "token_life_s": scenario.access.token_life_s, "relation_us": database.relation_us,
+        "friends_us": database.friends_us, "friend_us": database.friend_us,
+        "loads": listing.policy != "none", "list_policy": RANKING_NUMBERS.get(listing.policy, NONE),
+        "ranked": scenario.has_broker and listing.policy not in ("none", "all", "random"),
+        "list_limit": listing.limit, "list_us": broker.list_us, "list_entry_us": broker.list_entry_us,
+        "entry_us": gateway.friend_us, "entry_bytes": listing.entry_bytes, "search_us": database.search_us,
+        "search_share": listing.search_share, "other_share": listing.other_share,
+        "leaves_idle": design.leave == "idle", "leave_idle_s": design.leave_idle_s,
+    }  # fmt: skip
 
 
 def _blanks(tables: Tables, scenario: Scenario) -> None:
@@ -228,7 +249,8 @@ def _people(tables: Tables, scenario: Scenario, world: World, rooms: Rooms, luck
 
 def _ties(tables: Tables, scenario: Scenario, world: World, rooms: Rooms) -> None:
     """Friends, where it matters who is one; ties that end; and tries to get into rooms."""
-    friends = [rooms.friends(user) for user in range(world.users)] if scenario.access.policy == "friends" else []
+    matters = scenario.access.policy == "friends" or scenario.friend_list.policy != "none"
+    friends = [rooms.friends(user) for user in range(world.users)] if matters else []
     tables["friend_start"] = np.cumsum([0, *map(len, friends)], dtype=np.int64)
     tables["friend"] = np.array([friend for own in friends for friend in own], np.int64)
     ending, intrusion = world.endings, world.intrusions
@@ -243,6 +265,33 @@ def _ties(tables: Tables, scenario: Scenario, world: World, rooms: Rooms) -> Non
     for name in ("user", "session", "victim", "draw"):
         intrusions[name] = getattr(intrusion, name)
     intrusions["room"], intrusions["fate"], intrusions["decided_s"] = NONE, I_UNDER_WAY, NEVER
+
+
+def _lists(tables: Tables, scenario: Scenario, world: World, rooms: Rooms, lists: FriendLists | None) -> None:
+    """What friend lists say of messages and sessions, who is on them, and where one may write instead."""
+    asked = scenario.friend_list
+    if lists is None or asked.policy == "none":
+        return
+    chats = tables["chats"] = np.zeros(len(world.messages), FIXED["chats"])
+    every = np.arange(len(world.messages))
+    chats["conversation"], chats["rank"], chats["searched_s"] = lists.conversation, lists.rank, NEVER
+    chats["luck"] = uniform(world.seed, world.replication, Purpose.DETOUR, every, 0)
+    chats["choice"] = uniform(world.seed, world.replication, Purpose.DISTRACTION, every, 0)
+    conversations = 1 + int(lists.conversation.max(initial=-1))
+    tables["conversations"] = np.zeros(conversations, FIXED["conversations"])
+    tables["conversations"]["other"] = NONE
+    tables["list_size"] = lists.size.astype(np.int64)
+    if asked.other_share == 0:
+        return
+    limit = None if asked.policy == "all" else asked.limit
+    start, listed = listed_friends(world, asked.policy, asked.half_life_s, limit)
+    tables["listed_start"], tables["listed"] = start, listed.astype(np.int64)
+    pairs = np.flatnonzero(world.rooms.kind == PAIR)
+    first = world.rooms.start[pairs]
+    keys = world.rooms.member[first].astype(np.int64) * world.users + world.rooms.member[first + 1]
+    tables["pair_keys"], latest = np.unique(keys[::-1], return_index=True)
+    tables["pair_rooms"] = pairs[::-1][latest]
+    tables["venues"] = np.array(rooms.venue, np.int64)
 
 
 def clients_from(first: int, count: int) -> npt.NDArray[Any]:

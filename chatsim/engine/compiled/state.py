@@ -43,12 +43,14 @@ FIXED: dict[str, np.dtype[Any]] = {
         " store_in_database connections_max shed_above message_max_bytes burst buffer_max tries_max reconnect trips"
         " blocks checks closes pulls pushes_kept total_rooms users history_max limited quota_per_min command_places"
         " receipts keeps_presence jitters seed_low seed_high replication admission_burst remembers_early resync"
-        " asks_more personal creates_rooms asks_members leaves_idle access asks renews reads_friends client_joins",
+        " asks_more personal creates_rooms asks_members leaves_idle access asks renews reads_friends client_joins"
+        " loads ranked list_policy list_limit",
         "end_s receive_us parse_us command_us write_us flush_us login_us close_us publish_us push_us bus_send_us"
         " bus_receive_us subscribe_us lookup_us lookup_user_us update_us presence_us store_us sync_us broker_link_s"
         " database_link_s notice_s outbound_max_bytes connect_timeout_s reconnect_s reconnect_max_s messages_per_s"
         " connections_per_s key_life_s refresh_s push_after_s push_retry_s return_share session_s soft_bytes max_bytes"
-        " soft_s stream_us leave_idle_s message_us token_us token_life_s cache_s relation_us friends_us friend_us",
+        " soft_s stream_us leave_idle_s message_us token_us token_life_s cache_s relation_us friends_us friend_us"
+        " list_us list_entry_us entry_us entry_bytes search_us search_share other_share",
     ),
     "now": record(
         "number arrivals stamp taken overflowed most_pushes heap soon soon_first links jobs parcels batches queries"
@@ -79,6 +81,9 @@ FIXED: dict[str, np.dtype[Any]] = {
     "friend_start": LONG, "friend": LONG, "tie_keys": LONG, "tie_ends_s": REAL,
     "endings": record("user other blocks holders", "effective_s"),
     "intrusions": record("user session victim room fate", "draw decided_s"),
+    "chats": record("conversation rank detour", "luck choice searched_s"),
+    "conversations": record("ended sender other"),
+    "list_size": LONG, "listed_start": LONG, "listed": LONG, "pair_keys": LONG, "pair_rooms": LONG, "venues": LONG,
 }  # fmt: skip
 """Tables that stay as they are made; of whole numbers, real ones or records."""
 GROWING: dict[str, np.dtype[Any]] = {

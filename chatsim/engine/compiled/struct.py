@@ -136,6 +136,14 @@ def _take_fixed(st: State, tables: Any) -> None:
     st.tie_ends_s = tables[29]
     st.endings = tables[30]
     st.intrusions = tables[31]
+    st.chats = tables[32]
+    st.conversations = tables[33]
+    st.list_size = tables[34]
+    st.listed_start = tables[35]
+    st.listed = tables[36]
+    st.pair_keys = tables[37]
+    st.pair_rooms = tables[38]
+    st.venues = tables[39]
 
 
 @compiled
@@ -183,7 +191,8 @@ def fixed(st: State) -> Any:
         st.blank_job.copy(), st.blank_parcel.copy(), st.blank_session.copy(), st.work.copy(), st.owed.copy(),
         st.soft_since_s.copy(),
         st.friend_start.copy(), st.friend.copy(), st.tie_keys.copy(), st.tie_ends_s.copy(), st.endings.copy(),
-        st.intrusions.copy(),
+        st.intrusions.copy(), st.chats.copy(), st.conversations.copy(), st.list_size.copy(), st.listed_start.copy(),
+        st.listed.copy(), st.pair_keys.copy(), st.pair_rooms.copy(), st.venues.copy(),
     )
 
 
