@@ -60,9 +60,7 @@ def covered(draw: st.DrawFn) -> Scenario:
     table = draw(scenarios()).model_dump()
     table["access"] |= {"signature": draw(st.sampled_from(["hs256", "rs256"]))}
     has_broker = table["design"]["routing"] not in ("in_process", "mesh")
-    shows = draw(st.sampled_from(["none", "rooms", "friends", "all"])) if has_broker else "none"
     table["friend_list"] |= {"other_share": draw(st.sampled_from([0.0, 0.3, 0.6]))}
-    table["presence"] |= {"show_to": shows, "how": "pull" if has_broker else "push"}
     table["network"] |= {
         "outbound_policy": draw(st.sampled_from(["close", "drop_newest", "block"])),
         "slow_share": draw(st.sampled_from([0.0, 0.5])), "slow_bytes_per_s": 300.0,
@@ -158,12 +156,12 @@ def test_a_thousand_random_scenarios_have_equal_outcomes(number: int) -> None:
 def test_what_is_missing_is_named_and_refused_in_one_line() -> None:
     people = world([(0, *ALWAYS), (1, *ALWAYS)], [[0, 1]], [(1.0, 0, 0)])
     chosen = scenario(
-        network={"outbound_policy": "drop_oldest"}, presence={"show_to": "all", "how": "push"},
+        network={"outbound_policy": "drop_oldest"}, client={"guarantee": "at_least_once"},
         faults=[{"kind": "gateway_crash", "at_s": 1.0, "stations": ["gateway-0"]}],
     )
-    names = ("faults", "presence.show_to = 'all' with presence.how = 'push'", "network.outbound_policy = 'drop_oldest'")
+    names = ("faults", "client.guarantee = 'at_least_once'", "network.outbound_policy = 'drop_oldest'")
     assert missing(chosen, people) == names
-    with pytest.raises(InputError, match=r"^engine = 'compiled': does not cover faults, presence\.show_to") as said:
+    with pytest.raises(InputError, match=r"^engine = 'compiled': does not cover faults, client\.guarantee") as said:
         simulate(chosen, people, engine="compiled")
     assert "\n" not in str(said.value)
     outcome = simulate(chosen, people)
@@ -181,7 +179,7 @@ def test_each_key_that_is_missing_keeps_a_run_from_being_compiled() -> None:
     people = world([(0, *ALWAYS), (1, *ALWAYS)], [[0, 1]], [(1.0, 0, 0)])
     asked: list[dict[str, dict[str, object]]] = [
         {"scaling": {"start": 1}}, {"client": {"guarantee": "at_least_once"}},
-        {"presence": {"show_to": "all", "how": "push"}}, {"network": {"outbound_policy": "drop_oldest"}},
+        {"network": {"outbound_policy": "drop_oldest"}},
         {"design": {"gateways": 3000}},
     ]  # fmt: skip
     assert [len(missing(scenario(**parts), people)) for parts in asked] == [1] * len(asked)

@@ -29,6 +29,7 @@ from chatsim.engine.compiled.pools import add_link, link, new_job, place_of, tok
 from chatsim.engine.compiled.requests import subscription
 from chatsim.engine.compiled.rules import bus_copies, room_channel, tokens_now, verdict
 from chatsim.engine.compiled.state import NONE, State
+from chatsim.engine.compiled.watching import find_local, find_watching
 from chatsim.engine.station import US
 from chatsim.rules.limits import ACCEPTED
 from chatsim.rules.limits import TOO_MANY as MANY
@@ -133,23 +134,16 @@ def begin_tell(st: State, station: int, job: int) -> float:
 
 @compiled
 def find_concerned(st: State, station: int, job: int) -> None:
-    """Sessions of a message's sender, and others of its reader."""
+    """Sessions that are shown one's presence; or those of a message's sender, and others of its reader."""
+    if st.jobs[job].message < 0:
+        find_watching(st, station, job)
+        return
     reader, scope = st.jobs[job].session, st.jobs[job].recipient
     if st.asked[0].routing == USER:
         find_local(st, station, job, scope, reader)
         return
     find_local(st, station, job, st.messages[st.jobs[job].message].sender, reader)
     find_local(st, station, job, st.sessions[reader].user, reader)
-
-
-@compiled
-def find_local(st: State, station: int, job: int, user: int, but: int) -> None:
-    """The sessions of a user at a gateway, ``but`` one."""
-    session = st.users[user].first
-    while session >= 0:
-        if st.sessions[session].gateway == station and session != but:
-            add_link(st, job, session, 0)
-        session = st.sessions[session].next_here
 
 
 @compiled

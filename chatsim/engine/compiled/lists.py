@@ -55,11 +55,11 @@ def add_lists(st: State, query: int, last: int, session: int) -> int:
     """Adds to a query what a gateway asks to load a list, and the state of each one on it; the last request."""
     asked, row = st.asked[0], st.sessions[session]
     full, loaded = size(st, session), length(st, session)
-    node, read = node_of(st, user_channel(row.user)), loaded
+    read = loaded
     if asked.ranked:
         read = full if asked.list_policy == ONLINE_FIRST else loaded
         job = request(st, J_REQUEST, row.gateway, row.user, LIST, asked.list_us + asked.list_entry_us * read)
-        st.jobs[job].place = node
+        st.jobs[job].place = node_of(st, user_channel(row.user))
     else:
         job = request(st, J_REQUEST, row.gateway, row.user, LIST, asked.friends_us + asked.friend_us * full)
         st.jobs[job].place = database(st)
@@ -67,7 +67,7 @@ def add_lists(st: State, query: int, last: int, session: int) -> int:
     st.jobs[st.jobs[job].reply].cost_us = asked.parse_us + asked.entry_us * loaded
     if asked.has_broker:
         job = request(st, J_REQUEST, row.gateway, row.user, STATE_READ, asked.lookup_us + asked.lookup_user_us * read)
-        st.jobs[job].place = node
+        st.jobs[job].place = node_of(st, user_channel(row.user))
         last = add_request(st, query, last, job)
     return last
 

@@ -6,6 +6,7 @@ from chatsim.engine.compiled import access, entering, intruders, lists, messages
 from chatsim.engine.compiled.chat import end_request
 from chatsim.engine.compiled.code import compiled
 from chatsim.engine.compiled.kinds import (
+    E_ANNOUNCES,
     E_IDLE,
     E_IDLES,
     E_INTRUDES,
@@ -48,6 +49,8 @@ def happens(st: State, kind: int, one: int, two: int, three: int) -> None:
         notices.receipt_leaves(st, one, two, three)
     elif kind == E_RECEIPT_UP:
         notices.receipt_comes_up(st, one, two, three)
+    elif kind == E_ANNOUNCES:
+        notices.announce(st, two, one)
     elif kind == E_IDLES:
         entering.idles(st, one, two)
     elif kind == E_IDLE:

@@ -56,10 +56,7 @@ class Written(Notes):
         self.subscriptions.extend(_columns(tables["subscriptions"][: taken["subscriptions"]]))
         self.pulls.extend(_columns(tables["pulls"][: taken["pulls"]]))
         self.pushed.extend(_columns(tables["pushed"][: taken["pushed"]]))
-        shown = tables["shown"][: taken["shown"]]
-        nothing = np.zeros(len(shown))
-        counts = dict.fromkeys(("meant", "pushes", "notices", "told_sum_s"), nothing)
-        self.presence.extend({**_columns(shown), **counts, "told_last_s": np.full(len(shown), NEVER)})
+        self.presence.extend(_columns(tables["shown"][: taken["shown"]]))
         ready_s = tables["rooms"]["ready_s"]
         self.room_ready_s = {room: ready_s[room] for room in np.flatnonzero(~np.isnan(ready_s)).tolist()}
         for name in ("trimmed", "unasked"):

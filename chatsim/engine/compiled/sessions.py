@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from chatsim.engine.compiled.access import renewed
-from chatsim.engine.compiled.chat import DRAWS, LINK_AGAIN, does, end_request, sign_in, sign_out, stands
+from chatsim.engine.compiled.chat import DRAWS, LINK_AGAIN, came, does, end_request, sign_in, sign_out, stands, went
 from chatsim.engine.compiled.clients import (
     forget_live,
     gone,
@@ -106,7 +106,31 @@ def take_place(st: State, session: int) -> bool:
     row.gateway, row.held = number, 1
     st.connections[number] += 1
     st.users[row.user].last_gateway = number
+    home = st.stations[number]
+    row.previous_held, row.next_held = home.held_last, NONE
+    if home.held_last >= 0:
+        st.sessions[home.held_last].next_held = session
+    else:
+        home.held_first = session
+    home.held_last = session
     return True
+
+
+@compiled
+def released(st: State, session: int) -> None:
+    """A gateway has one connection less."""
+    row = st.sessions[session]
+    home, previous, following = st.stations[row.gateway], row.previous_held, row.next_held
+    row.held = 0
+    st.connections[row.gateway] -= 1
+    if previous >= 0:
+        st.sessions[previous].next_held = following
+    else:
+        home.held_first = following
+    if following >= 0:
+        st.sessions[following].previous_held = previous
+    else:
+        home.held_last = previous
 
 
 @compiled
@@ -129,8 +153,8 @@ def connected(st: State, session: int) -> None:
     if row.gone or row.cut:
         return
     if asked.shed_above and st.stations[row.gateway].length > asked.shed_above:
-        row.held, row.cut = 0, 1
-        st.connections[row.gateway] -= 1
+        row.cut = 1
+        released(st, session)
         at(st, st.now[0].time_s + row.link_s, E_SHED, session, NONE, NONE)
         return
     does(st, row.gateway, J_LOGIN, LOGIN, asked.login_us, session, row.user)
@@ -226,7 +250,9 @@ def loaded(st: State, session: int) -> None:
         last = add_request(st, query, last, subscription(st, station, first, 1))
     if keeps_registry(asked.routing):
         last = add_request(st, query, last, update(st, session, 1))
-    if asked.keeps_presence:
+    if asked.keeps_presence and not asked.has_broker:
+        came(st, row.user, station)
+    elif asked.keeps_presence:
         signing = sign_in(st, session)
         st.jobs[signing].place = node_of(st, user_channel(row.user))
         last = add_request(st, query, last, signing)
@@ -371,8 +397,7 @@ def end_close(st: State, station: int, job: int) -> None:
     row, asked = st.sessions[session], st.asked[0]
     if not row.held:
         return
-    row.held = 0
-    st.connections[station] -= 1
+    released(st, session)
     if not row.registered:
         return
     rest = part(st, session)
@@ -385,7 +410,9 @@ def end_close(st: State, station: int, job: int) -> None:
     if keeps_registry(asked.routing):
         leaving = update(st, session, -1)
         send(st, station, st.jobs[leaving].place, leaving)
-    if asked.keeps_presence:
+    if asked.keeps_presence and not asked.has_broker:
+        went(st, row.user, station)
+    elif asked.keeps_presence:
         sign_out(st, session)
 
 
@@ -474,6 +501,7 @@ def standing(st: State, session: int) -> None:
     renewed(st, session)
     if asked.keeps_presence:
         stands(st, row.user)
+    if asked.keeps_presence and asked.has_broker:
         soon(st, E_REFRESHES, session, NONE, NONE)
     if asked.renews:
         will_renew(st, session, row.start_s)

@@ -29,6 +29,8 @@ from chatsim.engine.rooms import Rooms
 from chatsim.rules.access import CHECK_NUMBERS, CONNECT, FRIENDS, OPEN, POLICY_NUMBERS, asks_database, renews_token
 from chatsim.rules.offline import MINUTE_S
 from chatsim.rules.placement import PLACEMENT_NUMBERS
+from chatsim.rules.presence import ALL as SHOWN_TO_ALL
+from chatsim.rules.presence import NOBODY, SHOWN_TO_NUMBERS, is_watched
 from chatsim.rules.ranking import POLICY_NUMBERS as RANKING_NUMBERS
 from chatsim.rules.reconnect import RECONNECT_NUMBERS
 from chatsim.rules.rooms import PERSONAL_ROOMS
@@ -120,7 +122,8 @@ def _ask(asked: Any, scenario: Scenario, world: World) -> None:
         "notice_s": network.notice_s, "outbound_max_bytes": network.outbound_max_bytes,
         "connect_timeout_s": client.connect_timeout_s, "reconnect_s": client.reconnect_s,
         "reconnect_max_s": client.reconnect_max_s, "connections_per_s": scenario.balancer.connections_per_s,
-        "key_life_s": scenario.presence.key_life_s, "refresh_s": scenario.presence.refresh_s,
+        "key_life_s": scenario.presence.key_life_s if scenario.has_broker else 0.0,
+        "refresh_s": scenario.presence.refresh_s,
         "push_after_s": scenario.push.after_min * MINUTE_S, "push_retry_s": scenario.push.retry_s,
         "return_share": scenario.push.return_share, "session_s": scenario.push.session_s,
         "soft_bytes": broker.subscriber_soft_bytes, "max_bytes": broker.subscriber_max_bytes,
@@ -141,6 +144,8 @@ def _asked_of_chat(scenario: Scenario) -> dict[str, float]:
     design, listing, token_us = scenario.design, scenario.friend_list, _token_us(scenario)
     gateway, broker, database = scenario.gateway, scenario.broker, scenario.database
     policy, check = POLICY_NUMBERS[scenario.access.policy], CHECK_NUMBERS[scenario.access.check]
+    shown_to = SHOWN_TO_NUMBERS[scenario.presence.show_to]
+    pushes = shown_to != NOBODY and scenario.presence.how == "push"
     asks, renews = asks_database(policy, check), renews_token(policy, check)
     creates = design.rooms_created == "first_message" and design.rooms != "personal"
     return {
@@ -151,6 +156,8 @@ def _asked_of_chat(scenario: Scenario) -> dict[str, float]:
         "message_us": gateway.receive_us + (token_us if renews else 0.0), "cache_s": scenario.access.cache_s,
         "token_life_s": scenario.access.token_life_s, "relation_us": database.relation_us,
         "friends_us": database.friends_us, "friend_us": database.friend_us,
+        "pushes_presence": pushes, "shown_to": shown_to, "watches": pushes and is_watched(shown_to),
+        "tells_all": pushes and shown_to == SHOWN_TO_ALL,
         "loads": listing.policy != "none", "list_policy": RANKING_NUMBERS.get(listing.policy, NONE),
         "ranked": scenario.has_broker and listing.policy not in ("none", "all", "random"),
         "list_limit": listing.limit, "list_us": broker.list_us, "list_entry_us": broker.list_entry_us,
@@ -191,7 +198,7 @@ def _stations(tables: Tables, scenario: Scenario, world: World) -> None:
         station["exponential"], station["slow"] = costs.service == "exponential", 1.0
         for name in ("tick_us", "wake_us", "flush_us"):
             station[name] = getattr(costs, name)
-        for name in ("host", "first", "last", "parcel", "parcel_last"):
+        for name in ("host", "first", "last", "parcel", "parcel_last", "held_first", "held_last"):
             station[name] = NONE
     hosts = tables["hosts"] = np.zeros(max(1, len(scenario.hosts)), FIXED["hosts"])
     names = list(scenario.stations)
@@ -207,7 +214,9 @@ def _stations(tables: Tables, scenario: Scenario, world: World) -> None:
     tables["work"] = np.zeros((len(tiers), len(Work)), LONG)
     tables["owed"] = np.zeros((max(1, nodes), gateways), LONG)
     tables["soft_since_s"] = np.full((max(1, nodes), gateways), NEVER)
-    channels = 1 + 2 * world.users + len(world.rooms) + gateways
+    watched = world.users if tables["asked"][0]["watches"] else 0
+    channels = tables["asked"][0]["channels"] = 1 + 2 * world.users + len(world.rooms) + gateways + watched
+    tables["scratch"] = np.zeros(world.users if tables["asked"][0]["pushes_presence"] else 1, LONG)
     blocks = nodes if scenario.broker.topology == "cluster" else 1
     tables["channel_first"] = np.full(channels * max(1, blocks), NONE, LONG)
 
@@ -250,6 +259,7 @@ def _people(tables: Tables, scenario: Scenario, world: World, rooms: Rooms, luck
 def _ties(tables: Tables, scenario: Scenario, world: World, rooms: Rooms) -> None:
     """Friends, where it matters who is one; ties that end; and tries to get into rooms."""
     matters = scenario.access.policy == "friends" or scenario.friend_list.policy != "none"
+    matters |= scenario.presence.show_to == "friends"
     friends = [rooms.friends(user) for user in range(world.users)] if matters else []
     tables["friend_start"] = np.cumsum([0, *map(len, friends)], dtype=np.int64)
     tables["friend"] = np.array([friend for own in friends for friend in own], np.int64)
@@ -281,7 +291,7 @@ def _lists(tables: Tables, scenario: Scenario, world: World, rooms: Rooms, lists
     tables["conversations"] = np.zeros(conversations, FIXED["conversations"])
     tables["conversations"]["other"] = NONE
     tables["list_size"] = lists.size.astype(np.int64)
-    if asked.other_share == 0:
+    if asked.other_share == 0 and scenario.presence.show_to != "list":
         return
     limit = None if asked.policy == "all" else asked.limit
     start, listed = listed_friends(world, asked.policy, asked.half_life_s, limit)

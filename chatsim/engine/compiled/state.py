@@ -32,7 +32,8 @@ JOB = record(
 PARCEL = record("place to_session first last count next")
 SESSION = record(
     "user client gateway online gone closed cut registered held silent fate listed unread live live_first live_last"
-    " entered holds old synced synced_count synced_max origin attempt parcel next_here seat_first seat_last stamp",
+    " entered holds old synced synced_count synced_max origin attempt parcel next_here seat_first seat_last stamp"
+    " next_held previous_held",
     "link_s rate uplink_s downlink_s drained_s unsent_bytes start_s end_s online_s left_s cut_s rights_s due_s"
     " sync_luck",
 )
@@ -44,7 +45,7 @@ FIXED: dict[str, np.dtype[Any]] = {
         " blocks checks closes pulls pushes_kept total_rooms users history_max limited quota_per_min command_places"
         " receipts keeps_presence jitters seed_low seed_high replication admission_burst remembers_early resync"
         " asks_more personal creates_rooms asks_members leaves_idle access asks renews reads_friends client_joins"
-        " loads ranked list_policy list_limit",
+        " loads ranked list_policy list_limit pushes_presence shown_to watches tells_all channels",
         "end_s receive_us parse_us command_us write_us flush_us login_us close_us publish_us push_us bus_send_us"
         " bus_receive_us subscribe_us lookup_us lookup_user_us update_us presence_us store_us sync_us broker_link_s"
         " database_link_s notice_s outbound_max_bytes connect_timeout_s reconnect_s reconnect_max_s messages_per_s"
@@ -59,12 +60,14 @@ FIXED: dict[str, np.dtype[Any]] = {
         "time_s admission_left admission_s minute",
     ),
     "stations": record(
-        "tier idle waits by_item batch_max cores ending host first last length parcel parcel_last exponential",
+        "tier idle waits by_item batch_max cores ending host first last length parcel parcel_last exponential"
+        " held_first held_last",
         "tick_us wake_us flush_us slow item_us",
     ),
     "hosts": record("free first last"),
     "users": record(
-        "held last_gateway online first last registered box_first box_last retries pushes again sessions shown holding",
+        "held last_gateway online first last registered box_first box_last retries pushes again sessions shown"
+        " holding mark",
         "came_s waits_since_s shown_until_s",
     ),
     "messages": record(
@@ -84,6 +87,7 @@ FIXED: dict[str, np.dtype[Any]] = {
     "chats": record("conversation rank detour", "luck choice searched_s"),
     "conversations": record("ended sender other"),
     "list_size": LONG, "listed_start": LONG, "listed": LONG, "pair_keys": LONG, "pair_rooms": LONG, "venues": LONG,
+    "scratch": LONG,
 }  # fmt: skip
 """Tables that stay as they are made; of whole numbers, real ones or records."""
 GROWING: dict[str, np.dtype[Any]] = {
@@ -103,7 +107,7 @@ GROWING: dict[str, np.dtype[Any]] = {
     "rows": record("message session fate cause", "written_s time_s"),
     "ticks": record("station items waiting", "start_s end_s waited_s"),
     "subscriptions": record("node change", "time_s"),
-    "shown": record("user change", "time_s"),
+    "shown": record("user change meant pushes notices", "time_s told_sum_s told_last_s"),
     "pulls": record("user shown online", "time_s"),
     "pushed": record("user message tries session fate", "due_s sent_s arrived_s"),
     "trimmed": record("message user"), "unasked": record("message user"),

@@ -144,6 +144,7 @@ def _take_fixed(st: State, tables: Any) -> None:
     st.pair_keys = tables[37]
     st.pair_rooms = tables[38]
     st.venues = tables[39]
+    st.scratch = tables[40]
 
 
 @compiled
@@ -192,7 +193,7 @@ def fixed(st: State) -> Any:
         st.soft_since_s.copy(),
         st.friend_start.copy(), st.friend.copy(), st.tie_keys.copy(), st.tie_ends_s.copy(), st.endings.copy(),
         st.intrusions.copy(), st.chats.copy(), st.conversations.copy(), st.list_size.copy(), st.listed_start.copy(),
-        st.listed.copy(), st.pair_keys.copy(), st.pair_rooms.copy(), st.venues.copy(),
+        st.listed.copy(), st.pair_keys.copy(), st.pair_rooms.copy(), st.venues.copy(), st.scratch.copy(),
     )
 
 
