@@ -32,7 +32,7 @@ class Rooms:
         self.start: list[int] = world.rooms.start.tolist()
         self.meant: list[int] = world.messages.room.tolist()
         self.is_pair: list[bool] = (world.rooms.kind == PAIR).tolist()
-        self._venue = self._venues()
+        self.venue = self._venues()
         self.room: list[int] = self._all_rooms().tolist()
         self.exists = [True] * (self._total + world.users)
         if design.rooms_created == "first_message" and self.kind != PERSONAL_ROOMS:
@@ -121,7 +121,7 @@ class Rooms:
             return room
         if self.kind == PERSONAL_ROOMS:
             return personal_room(self.partner(message), self._total)
-        return self._venue[room]
+        return self.venue[room]
 
     def _venues(self) -> list[int]:
         """The room of each room's messages: itself, or for a pair the smallest group that both are in."""
@@ -148,7 +148,7 @@ class Rooms:
         if self.kind == PERSONAL_ROOMS:
             partner = self.partners()
             return np.where(partner >= 0, personal_room(0, self._total) + partner, meant)
-        return np.array(self._venue, np.int64)[meant]
+        return np.array(self.venue, np.int64)[meant]
 
     def own(self) -> tuple[Longs, Longs, Longs]:
         """Where the rooms of each user begin, these rooms, created or not, and the user's place in each."""
@@ -157,7 +157,7 @@ class Rooms:
         if self.kind == PERSONAL_ROOMS:
             used = table.kind != PAIR
         elif self.kind == GROUP_ROOMS:
-            used = np.array(self._venue, np.int64) == np.arange(self._total)
+            used = np.array(self.venue, np.int64) == np.arange(self._total)
         room: Longs = np.repeat(np.arange(self._total), np.diff(table.start))
         place = np.arange(len(room)) - table.start[room]
         user = table.member.astype(np.int64)

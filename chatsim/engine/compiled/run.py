@@ -51,7 +51,8 @@ def run_compiled(scenario: Scenario, world: World, progress: Callable[[float], N
     _tell(progress, told, 0.99)
     tables = tables_of(st)
     notes = Written(world, tables, lists)
-    return replace(outcome_of(scenario, world, notes, inbox_of(st), np.array(rooms.meant, np.int64)), engine="compiled")
+    meant = tables["messages"]["meant"].copy()
+    return replace(outcome_of(scenario, world, notes, inbox_of(st), meant), engine="compiled")
 
 
 def compile_all(progress: Callable[[float], None] | None = None) -> None:
@@ -72,11 +73,12 @@ def is_compiled() -> bool:
 
 
 def _lists(scenario: Scenario, world: World) -> FriendLists | None:
-    """Which conversations open: needed where clients ask for presence then."""
+    """The lists, and which conversations open: needed where clients ask for presence then."""
     asked = scenario.friend_list
-    if scenario.presence.how != "pull":
+    loads = asked.policy != "none"
+    if not loads and scenario.presence.how != "pull":
         return None
-    return friend_lists(world, "recent", asked.half_life_s, asked.kept, asked.opening_gap_s)
+    return friend_lists(world, asked.policy if loads else "recent", asked.half_life_s, asked.kept, asked.opening_gap_s)
 
 
 def _tell(progress: Callable[[float], None] | None, told: int, share: float) -> int:

@@ -48,9 +48,10 @@ EVENT = record("number kind one two three next", "time_s")
 PARCEL = record("place to_session first last count next")
 SESSION = record(
     "user client gateway online gone closed cut registered held silent fate listed unread live live_first live_last"
-    " entered synced synced_count synced_max origin attempt parcel next_here seat_first seat_last stamp"
-    " outbox_first outbox_last sending",
-    "link_s rate uplink_s downlink_s drained_s unsent_bytes outbox_bytes start_s end_s online_s left_s cut_s"
+    " entered holds old synced synced_count synced_max origin attempt parcel next_here seat_first seat_last stamp"
+    " next_held previous_held outbox_first outbox_last sending",
+    "link_s rate uplink_s downlink_s drained_s unsent_bytes outbox_bytes start_s end_s online_s left_s cut_s rights_s"
+    " due_s"
     " sync_luck",
 )
 JOB, EVENT, PARCEL, SESSION = slim(JOB, "channel"), slim(EVENT, "number"), slim(PARCEL), slim(SESSION, "stamp")
@@ -60,27 +61,32 @@ FIXED: dict[str, np.dtype[Any]] = {
         " store_in_database connections_max shed_above message_max_bytes burst buffer_max tries_max reconnect trips"
         " blocks checks closes pulls pushes_kept total_rooms users history_max limited quota_per_min command_places"
         " receipts keeps_presence jitters seed_low seed_high replication admission_burst remembers_early resync"
-        " asks_more personal creates_rooms asks_members leaves_idle drops_oldest one_by_one",
+        " asks_more personal creates_rooms asks_members leaves_idle access asks renews reads_friends client_joins"
+        " loads ranked list_policy list_limit pushes_presence shown_to watches tells_all channels drops_oldest"
+        " one_by_one",
         "end_s receive_us parse_us command_us write_us flush_us login_us close_us publish_us push_us bus_send_us"
         " bus_receive_us subscribe_us lookup_us lookup_user_us update_us presence_us store_us sync_us broker_link_s"
         " database_link_s notice_s outbound_max_bytes connect_timeout_s reconnect_s reconnect_max_s messages_per_s"
         " connections_per_s key_life_s refresh_s push_after_s push_retry_s return_share session_s soft_bytes max_bytes"
-        " soft_s stream_us slots_per_s leave_idle_s",
+        " soft_s stream_us slots_per_s leave_idle_s message_us token_us token_life_s cache_s relation_us friends_us"
+        " friend_us list_us list_entry_us entry_us entry_bytes search_us search_share other_share",
     ),
     "now": record(
         "number arrivals stamp taken overflowed most_pushes heap slot coming coming_count later free_coming soon"
         " soon_first links jobs parcels batches queries sessions seats places tokens rows ticks subscriptions shown"
-        " pulls pushed trimmed unasked missed receipts packets free_link free_job free_parcel free_batch free_query"
-        " free_seat free_packet",
+        " pulls pushed trimmed unasked missed receipts answers packets free_link free_job free_parcel free_batch"
+        " free_query free_seat free_packet",
         "time_s admission_left admission_s minute",
     ),
     "stations": record(
-        "tier idle waits by_item batch_max cores ending host first last length parcel parcel_last exponential",
+        "tier idle waits by_item batch_max cores ending host first last length parcel parcel_last exponential"
+        " held_first held_last",
         "tick_us wake_us flush_us slow item_us",
     ),
     "hosts": record("free first last"),
     "users": record(
-        "held last_gateway online first last registered box_first box_last retries pushes again sessions shown",
+        "held last_gateway online first last registered box_first box_last retries pushes again sessions shown"
+        " holding mark",
         "came_s waits_since_s shown_until_s",
     ),
     "messages": record(
@@ -94,6 +100,13 @@ FIXED: dict[str, np.dtype[Any]] = {
     "parcel_of": LONG, "slots": LONG, "stamps": LONG, "connections": LONG, "out": LONG, "early": BYTE, "factors": REAL,
     "push_luck": REAL, "blank_job": JOB, "blank_parcel": PARCEL, "blank_session": SESSION, "work": LONG, "owed": LONG,
     "soft_since_s": REAL,
+    "friend_start": LONG, "friend": LONG, "tie_keys": LONG, "tie_ends_s": REAL,
+    "endings": record("user other blocks holders", "effective_s"),
+    "intrusions": record("user session victim room fate", "draw decided_s"),
+    "chats": record("conversation rank detour", "luck choice searched_s"),
+    "conversations": record("ended sender other"),
+    "list_size": LONG, "listed_start": LONG, "listed": LONG, "pair_keys": LONG, "pair_rooms": LONG, "venues": LONG,
+    "scratch": LONG,
 }  # fmt: skip
 """Tables that stay as they are made; of whole numbers, real ones or records."""
 GROWING: dict[str, np.dtype[Any]] = {
@@ -113,13 +126,15 @@ GROWING: dict[str, np.dtype[Any]] = {
     "rows": record("message session fate cause", "written_s time_s"),
     "ticks": record("station items waiting", "start_s end_s waited_s"),
     "subscriptions": record("node change", "time_s"),
-    "shown": record("user change", "time_s"),
+    "shown": record("user change meant pushes notices", "time_s told_sum_s told_last_s"),
     "pulls": record("user shown online", "time_s"),
     "pushed": record("user message tries session fate", "due_s sent_s arrived_s"),
     "trimmed": record("message user"), "unasked": record("message user"),
     "missed": LONG, "user_draws": REAL,
     "receipts": record("row", "time_s"),
     "packets": record("kind two first next", "size_bytes factor"),
+    "answers": record("", "asked_s"),
+    "answer_keys": LONG, "answer_ids": LONG,
 }  # fmt: skip
 """Tables that grow. ``now`` counts the rows taken of each, and knows the first row given back of some."""
 for _name in ("messages", "users"):
