@@ -25,7 +25,7 @@ from chatsim.world.tables import World
 
 STEPS = 200_000
 """Events between two looks at progress, and at ctrl-C."""
-HANDLERS_SHARE = 0.6
+HANDLERS_SHARE = 0.75
 """Of the time that compiling takes: the rest goes into making machine code of the whole."""
 
 
