@@ -368,8 +368,9 @@ def sync_luck(scenario: Scenario, world: World, sessions: int) -> npt.NDArray[np
     return _service(world, scenario.database if in_database else scenario.broker, SYNC, sessions)
 
 
-def draws_of_users(scenario: Scenario, world: World, times: int) -> npt.NDArray[np.float64]:
-    """What is drawn for the first so many pushes of each user: rows of latency, luck of coming back, delay, link."""
+def draws_of_users(scenario: Scenario, world: World, times: int, first: int = 0) -> npt.NDArray[np.float64]:
+    """What is drawn for so many pushes of each user from the ``first`` on: rows of latency, luck of coming back, delay,
+    link."""
     asked, network = scenario.push, scenario.network
     rows: list[npt.NDArray[np.float64]] = []
     users = np.arange(world.users)
@@ -378,7 +379,7 @@ def draws_of_users(scenario: Scenario, world: World, times: int) -> npt.NDArray[
         drawn = normal(world.seed, world.replication, purpose, users, number).tolist()
         return np.array([median * math.exp(sigma * draw) for draw in drawn])
 
-    for number in range(times):
+    for number in range(first, first + times):
         rows += [
             spread(Purpose.PUSH_LATENCY, number, asked.latency_s_median, asked.latency_sigma),
             uniform(world.seed, world.replication, Purpose.RETURN, users, number),
