@@ -117,8 +117,8 @@ def channel_at_start(st: State, gateway: int) -> int:
 
 # ---------------------------------------------------------------------- rooms
 
-ENTERED = 1 << 40
-WATCHING = 1 << 41
+ENTERED = 1 << 29
+WATCHING = 1 << 30
 """The ranks of seats of those who came into a room, behind those in rooms of their own, and of those who watch."""
 
 

@@ -267,11 +267,14 @@ def _people(tables: Tables, scenario: Scenario, world: World, rooms: Rooms, luck
 
 def _ties(tables: Tables, scenario: Scenario, world: World, rooms: Rooms) -> None:
     """Friends, where it matters who is one; ties that end; and tries to get into rooms."""
-    matters = scenario.access.policy == "friends" or scenario.friend_list.policy != "none"
-    matters |= scenario.presence.show_to == "friends"
-    friends = [rooms.friends(user) for user in range(world.users)] if matters else []
-    tables["friend_start"] = np.cumsum([0, *map(len, friends)], dtype=np.int64)
-    tables["friend"] = np.array([friend for own in friends for friend in own], np.int64)
+    matters = "friends" in (scenario.access.policy, scenario.presence.show_to) or scenario.friend_list.policy != "none"
+    if matters and len(world.friends.friend):
+        graph = world.friends
+        tables["friend_start"], tables["friend"] = (part.astype(np.int64) for part in (graph.start, graph.friend))
+    elif matters:
+        friends = [rooms.friends(user) for user in range(world.users)]
+        tables["friend_start"] = np.cumsum([0, *map(len, friends)], dtype=np.int64)
+        tables["friend"] = np.array([friend for own in friends for friend in own], np.int64)
     ending, intrusion = world.endings, world.intrusions
     endings = tables["endings"] = np.zeros(len(ending), FIXED["endings"])
     for name in ("user", "other", "blocks"):
