@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,7 +17,7 @@ from chatsim.engine.compiled.state import TABLES
 from chatsim.scenario import InputError, Scenario, load_scenario, preset_names
 from chatsim.scenario.load import validate
 from chatsim.world import build_world
-from chatsim.world.tables import World, no_intrusions
+from chatsim.world.tables import World
 from tests.conftest import ROOT
 from tests.test_fault_laws import busy_worlds
 from tests.test_laws import scenarios, worlds
@@ -59,11 +58,9 @@ def check_equal(chosen: Scenario, people: World, again: str) -> None:
 def covered(draw: st.DrawFn) -> Scenario:
     """Any scenario of the laws that the compiled engine covers, with clients that come back as they like."""
     table = draw(scenarios()).model_dump()
-    table["access"] |= {"policy": "open", "signature": draw(st.sampled_from(["hs256", "rs256"]))}
-    table["friend_list"] |= {"policy": "none"}
+    table["access"] |= {"signature": draw(st.sampled_from(["hs256", "rs256"]))}
     has_broker = table["design"]["routing"] not in ("in_process", "mesh")
-    shows = draw(st.sampled_from(["none", "rooms", "friends", "all"])) if has_broker else "none"
-    table["presence"] |= {"show_to": shows, "how": "pull" if has_broker else "push"}
+    table["friend_list"] |= {"other_share": draw(st.sampled_from([0.0, 0.3, 0.6]))}
     table["network"] |= {
         "outbound_policy": draw(st.sampled_from(["close", "drop_newest", "drop_oldest", "block"])),
         "slow_share": draw(st.sampled_from([0.0, 0.5])), "slow_bytes_per_s": 300.0,
@@ -92,7 +89,7 @@ def crowds(draw: st.DrawFn) -> World:
     sessions = []
     for user in range(4):
         if draw(st.integers(0, 3)):
-            sessions.append((user, -1.0, draw(st.sampled_from([4.0, 9.0, 1000.0]))))
+            sessions.append((user, draw(st.sampled_from([-4.0, -1.0])), draw(st.sampled_from([4.0, 9.0, 1000.0]))))
         start_ms = draw(st.integers(0, 6000))
         sessions.append((user, start_ms / 1000, (start_ms + draw(st.integers(500, 5000))) / 1000))
     messages = []
@@ -105,7 +102,7 @@ def crowds(draw: st.DrawFn) -> World:
     times = st.integers(0, 10_000).map(lambda ms: ms / 1000)
     two = st.sampled_from([(user, other) for user in range(4) for other in range(4) if user != other])
     tries = draw(st.lists(st.tuples(times, two), max_size=4))
-    endings = draw(st.lists(st.tuples(times, two, st.booleans()), max_size=3))
+    endings = draw(st.lists(st.tuples(times, two, st.booleans()), max_size=4))
     return world(
         sorted(sessions, key=lambda session: (session[1], session[0])),
         [*pairs, [0, 1, 2, 3]],
@@ -139,7 +136,6 @@ def test_presets_have_equal_outcomes_at_their_own_workload(name: str) -> None:
 @settings(max_examples=60, deadline=None, suppress_health_check=QUIET, print_blob=True)
 @given(covered(), st.one_of(worlds(), busy_worlds(), crowds()))
 def test_random_scenarios_have_equal_outcomes(chosen: Scenario, people: World) -> None:
-    people = without_intrusions(people)
     assert missing(chosen, people) == ()
     check_equal(chosen, people, "the blob that hypothesis prints")
 
@@ -152,25 +148,20 @@ def test_a_thousand_random_scenarios_have_equal_outcomes(number: int) -> None:
     @given(covered(), st.one_of(worlds(), busy_worlds(), crowds()))
     def check(chosen: Scenario, people: World) -> None:
         again = f"pytest -m long tests/test_compiled.py -k 'thousand and {number}'"
-        check_equal(chosen, without_intrusions(people), again)
+        check_equal(chosen, people, again)
 
     check()
-
-
-def without_intrusions(people: World) -> World:
-    """A world in which nobody tries to get into rooms."""
-    return replace(people, intrusions=no_intrusions())
 
 
 def test_what_is_missing_is_named_and_refused_in_one_line() -> None:
     people = world([(0, *ALWAYS), (1, *ALWAYS)], [[0, 1]], [(1.0, 0, 0)])
     chosen = scenario(
-        friend_list={"policy": "recent"}, access={"policy": "friends"},
+        scaling={"start": 1}, client={"guarantee": "at_least_once"},
         faults=[{"kind": "gateway_crash", "at_s": 1.0, "stations": ["gateway-0"]}],
     )
-    names = ("faults", "access.policy = 'friends'", "friend_list.policy = 'recent'")
+    names = ("faults", "scaling.start = 1", "client.guarantee = 'at_least_once'")
     assert missing(chosen, people) == names
-    with pytest.raises(InputError, match=r"^engine = 'compiled': does not cover faults, access\.policy") as said:
+    with pytest.raises(InputError, match=r"^engine = 'compiled': does not cover faults, scaling\.start = 1") as said:
         simulate(chosen, people, engine="compiled")
     assert "\n" not in str(said.value)
     outcome = simulate(chosen, people)
@@ -187,9 +178,7 @@ def test_each_key_that_is_missing_keeps_a_run_from_being_compiled() -> None:
     """Every choice that any other test calls missing is found; and nothing is, where nothing is asked for."""
     people = world([(0, *ALWAYS), (1, *ALWAYS)], [[0, 1]], [(1.0, 0, 0)])
     asked: list[dict[str, dict[str, object]]] = [
-        {"scaling": {"start": 1}}, {"client": {"guarantee": "at_least_once"}}, {"access": {"policy": "scopes"}},
-        {"friend_list": {"policy": "recent"}},
-        {"presence": {"show_to": "all", "how": "push"}},
+        {"scaling": {"start": 1}}, {"client": {"guarantee": "at_least_once"}},
         {"design": {"gateways": 3000}},
     ]  # fmt: skip
     assert [len(missing(scenario(**parts), people)) for parts in asked] == [1] * len(asked)

@@ -29,7 +29,7 @@ SMALL = ("--set", "workload.users=100", "--set", "workload.duration_s=120", "--j
 TINY = ["workload.users=100", "workload.duration_s=120"]
 
 
-def made_up(scenario: Scenario, world: World, progress: object = None) -> Outcome:
+def made_up(scenario: Scenario, world: World, progress: object = None, engine: str = "auto") -> Outcome:
     """A run in which each fault cuts two sessions at 60 s, which are back at 61 and 63 s, in 1 + 2 tries, and loses one of
     120 messages, one each second; in calm all come. Each takes 50 ms."""
     messages = [{"time_s": float(second), "sender": 0} for second in range(120)]

@@ -17,10 +17,12 @@ from chatsim.world.tables import SessionTable, World
 
 Flags = npt.NDArray[np.bool_]
 Longs = npt.NDArray[np.int64]
+Pairs = tuple[Longs, npt.NDArray[np.int32]]
 
 
 NOT_MEANT = (Fate.OVERHEARD, Fate.COPY)
 NO_ENDS = (Fate.MISSED, Fate.DUPLICATE, *NOT_MEANT)
+KEPT = (Fate.DELIVERED, Fate.READ_LATER, *NOT_MEANT)
 
 
 def settle(scenario: Scenario, world: World, notes: Notes, inbox: dict[int, dict[int, None]], meant: Longs) -> Columns:
@@ -41,16 +43,17 @@ def settle(scenario: Scenario, world: World, notes: Notes, inbox: dict[int, dict
     row_place = _places(pair_key, row_key)
     beyond = row_place < 0
     row_fate[beyond] = _beyond(row_fate, sessions.user[row_session] == messages["sender"][row_message])[beyond]
-    has_it = np.isin(row_fate, (Fate.DELIVERED, Fate.READ_LATER))
+    has_it = _among(row_fate, (Fate.DELIVERED, Fate.READ_LATER))
     in_store = _inbox_keys(world, inbox)
     lost = np.flatnonzero(row_fate == Fate.LOST)
-    elsewhere = _places(np.sort(np.concatenate([row_key[has_it], in_store])), row_key[lost]) >= 0
-    row_fate[lost[elsewhere]] = Fate.MISSED
+    if len(lost):
+        elsewhere = _places(np.sort(np.concatenate([row_key[has_it], in_store])), row_key[lost]) >= 0
+        row_fate[lost[elsewhere]] = Fate.MISSED
     if scenario.design.offline != "drop":
         still_coming = np.isnan(messages["done_s"].astype(np.float64))[row_message]
         row_fate[(row_fate == Fate.LOST) & still_coming] = Fate.MISSED
 
-    ended = ~np.isin(row_fate, NO_ENDS)
+    ended = ~_among(row_fate, NO_ENDS)
     ended &= ~((row_fate == Fate.IN_FLIGHT) & np.isin(row_key, in_store))
     open_pair = np.ones(len(pair_key), bool)
     open_pair[row_place[ended & (row_place >= 0)]] = False
@@ -93,14 +96,14 @@ def audit(scenario: Scenario, world: World, notes: Notes, deliveries: Columns, m
 
 def audit_recorded(world: World, notes: Notes, deliveries: Columns, meant: Longs) -> None:
     """Checks laws 1 to 4, which hold of whatever was recorded, be it of a model or of a system that runs."""
-    messages = notes.messages(world, meant)
-    _check_every_pair_ends(world, deliveries, meant)
-    _check_expected_sessions(world, notes, messages, deliveries, meant)
-    _check_once(deliveries)
+    messages, pairs = notes.messages(world, meant), pairs_of(world, meant)
+    _check_every_pair_ends(world, deliveries, pairs)
+    rows = _rows_of_sessions(deliveries, len(notes.session_gateway))
+    _check_expected_sessions(world, notes, messages, rows, pairs, meant)
     _check_times(messages, deliveries)
 
 
-def pairs_of(world: World, meant: Longs) -> tuple[Longs, npt.NDArray[np.int32]]:
+def pairs_of(world: World, meant: Longs) -> Pairs:
     """All message x recipient: members of the room that each is meant for, without its sender."""
     rooms, trace = world.rooms, world.messages
     sizes = np.diff(rooms.start)[meant]
@@ -171,6 +174,8 @@ def _was_cut(
     """Whether the session that a user had, or thought to have, at a time had its connection broken at its gateway."""
     cut = np.append(np.isfinite(np.array(notes.cut_s)), False)
     found = np.zeros(len(user), bool)
+    if not cut.any():
+        return found
     for device in _devices(sessions):
         found |= cut[_session_at(sessions, device, user, time_s.astype(np.float64))]
     return found
@@ -220,6 +225,11 @@ def _heard(notes: Notes, messages: Columns, meant: Longs) -> Flags:
     return heard
 
 
+def _among(fate: npt.NDArray[np.int8], wanted: tuple[Fate, ...]) -> Flags:
+    """Which fates are among those wanted: by a table, since there are few of them and many rows."""
+    return np.isin(np.arange(len(Fate)), wanted)[fate]
+
+
 def _key(world: World, message: npt.NDArray[np.generic], user: npt.NDArray[np.generic]) -> Longs:
     return message.astype(np.int64) * world.users + user.astype(np.int64)
 
@@ -243,17 +253,8 @@ def _session_at(
     """The last session of each user's device that started by then, or -1. Sessions of one device do not overlap."""
     mine = np.flatnonzero(sessions.device == device)
     order = mine[np.lexsort((sessions.start_s[mine], sessions.user[mine]))]
-    both_user = np.concatenate([sessions.user[order], user])
-    both_time_s = np.concatenate([sessions.start_s[order], time_s])
-    is_query = np.repeat([False, True], [len(order), len(user)])
-    ranks = np.lexsort((is_query, both_time_s, both_user))
-    known = np.maximum.accumulate(np.where(is_query[ranks], -1, np.arange(len(ranks))))
-    last = np.where(known >= 0, ranks[np.maximum(known, 0)], -1)
-    found = np.empty(len(ranks), np.int64)
-    found[ranks] = last
-    session = found[len(order) :]
-    session = np.where(session >= 0, np.append(order, -1)[np.minimum(session, len(order))], -1)
-    return np.where((session >= 0) & (np.append(sessions.user, -1)[session] == user), session, -1)
+    first, place = _place_by(sessions.user[order], sessions.start_s[order], user, time_s)
+    return np.where(place > first[user], np.append(order, -1)[place - 1], -1)
 
 
 def _devices(sessions: SessionTable) -> range:
@@ -263,19 +264,51 @@ def _devices(sessions: SessionTable) -> range:
 def _had_session(
     notes: Notes, sessions: SessionTable, user: npt.NDArray[np.generic], time_s: npt.NDArray[np.generic]
 ) -> Flags:
-    """Whether a user had a session online, or on its way to be, at a time."""
-    left_s = np.append(_ends_s(notes.left_s), -np.inf)
-    refused = np.append(np.array(notes.session_fate) == SessionFate.REFUSED, False)
-    had = np.zeros(len(user), bool)
-    for device in _devices(sessions):
-        session = _session_at(sessions, device, user, time_s.astype(np.float64))
-        had |= (session >= 0) & (left_s[session] > time_s) & ~refused[session]
+    """Whether a user had a session online, or on its way to be, at a time: more of them had begun than had ended."""
+    began = np.array(notes.session_fate) != SessionFate.REFUSED
+    owner, ends_s = sessions.user[began], _ends_s(notes.left_s)[began]
+    at_s = time_s.astype(np.float64)
+    begun = _count_by(owner, sessions.start_s[began], user, at_s)
+    had: Flags = (begun > _count_by(owner, ends_s, user, at_s)) & ~np.isnan(at_s)
     return had
 
 
-def _check_every_pair_ends(world: World, deliveries: Columns, meant: Longs) -> None:
-    pair_message, pair_user = pairs_of(world, meant)
-    ended = ~np.isin(deliveries["fate"], NO_ENDS)
+def _count_by(
+    owner: npt.NDArray[np.generic],
+    times_s: npt.NDArray[np.float64],
+    user: npt.NDArray[np.generic],
+    at_s: npt.NDArray[np.float64],
+) -> Longs:
+    """How many of a user's times are not after a given one."""
+    order = np.lexsort((times_s, owner))
+    first, place = _place_by(owner[order], times_s[order], user, at_s)
+    count: Longs = place - first[user]
+    return count
+
+
+def _place_by(
+    owner: npt.NDArray[np.generic],
+    times_s: npt.NDArray[np.float64],
+    user: npt.NDArray[np.generic],
+    at_s: npt.NDArray[np.float64],
+) -> tuple[Longs, Longs]:
+    """Of times by user and ascending: where those of each user begin, and where those after ``at_s`` do."""
+    users = int(max(owner.max(initial=-1), user.max(initial=-1))) + 1
+    count = np.bincount(owner.astype(np.int64), minlength=users)
+    first = np.cumsum(count) - count
+    padded_s = np.append(times_s, np.inf)
+    low, high = first[user], (first + count)[user]
+    for _ in range(int(count.max(initial=0)).bit_length()):  # halves the range in which each one is to be found
+        middle = (low + high) // 2
+        is_by = (low < high) & ~(padded_s[middle] > at_s)
+        high = np.where(is_by, high, middle)
+        low = np.where(is_by, middle + 1, low)
+    return first, low
+
+
+def _check_every_pair_ends(world: World, deliveries: Columns, pairs: Pairs) -> None:
+    pair_message, pair_user = pairs
+    ended = ~_among(deliveries["fate"], NO_ENDS)
     has_end = _key(world, deliveries["message"][ended], deliveries["recipient"][ended])
     wanted = _key(world, pair_message, pair_user)
     place = _places(wanted, has_end)
@@ -291,47 +324,56 @@ def _check_every_pair_ends(world: World, deliveries: Columns, meant: Longs) -> N
         raise AuditError("a message to one recipient has two ends")
 
 
-def _check_expected_sessions(world: World, notes: Notes, messages: Columns, deliveries: Columns, meant: Longs) -> None:
+def _rows_of_sessions(deliveries: Columns, sessions: int) -> Longs:
+    """Keys of all messages x sessions that have a row, ascending. AuditError where a session kept a message twice."""
+    live = deliveries["session"] >= 0
+    keys = deliveries["message"][live].astype(np.int64) * sessions + deliveries["session"][live]
+    kept = _among(deliveries["fate"][live], KEPT)
+    keys = np.sort(2 * keys + kept)
+    if ((keys[1:] == keys[:-1]) & (keys[1:] % 2 == 1)).any():
+        raise AuditError("a session got a message twice and kept both")
+    return keys >> 1
+
+
+def _check_expected_sessions(
+    world: World, notes: Notes, messages: Columns, rows: Longs, pairs: Pairs, meant: Longs
+) -> None:
     table = notes.all_sessions(world)
-    pair_message, pair_user = pairs_of(world, meant)
+    pair_message, pair_user = pairs
     routed_s = messages["routed_s"].astype(np.float64)[pair_message]
     received_s = messages["received_s"].astype(np.float64)[pair_message]
     done_s = messages["done_s"].astype(np.float64)[pair_message]
     wanted = ~np.isnan(routed_s) & ~np.isnan(done_s) & _heard(notes, messages, meant)[pair_message]
     pair_message, pair_user = pair_message[wanted], pair_user[wanted]
     received_s, done_s = received_s[wanted], done_s[wanted]
-    online_s = np.append(np.nan_to_num(np.array(notes.online_s), nan=np.inf), np.inf)
-    left_s = np.append(np.fmin(_ends_s(notes.left_s), _ends_s(notes.cut_s)), -np.inf)
-    gateway = np.append(np.array(notes.session_gateway, np.int64), -1)
-    breaks = notes.breaks.table()
-    sessions = len(table)
-    live = deliveries["session"] >= 0
-    rows = np.sort(deliveries["message"][live].astype(np.int64) * sessions + deliveries["session"][live])
-    for device in _devices(table):
-        session = _session_at(table, device, pair_user, received_s)
-        expected = (session >= 0) & (online_s[session] < received_s) & (left_s[session] > done_s)
-        missing = _places(rows, pair_message[expected] * sessions + session[expected]) < 0
-        if len(breaks["message"]) and missing.any():
-            missing &= _break_of(breaks, pair_message[expected], gateway[session[expected]]) < 0
-        if missing.any():
-            first = int(np.flatnonzero(missing)[0])
-            raise AuditError(
-                f"message {pair_message[expected][first]}: session {session[expected][first]} was online throughout, "
-                f"but nothing was written to it ({int(missing.sum())} such)"
-            )
+    online_s = np.nan_to_num(np.array(notes.online_s, np.float64), nan=np.inf)
+    left_s = np.fmin(_ends_s(notes.left_s), _ends_s(notes.cut_s))
+    gateway, breaks = np.array(notes.session_gateway, np.int64), notes.breaks.table()
+    by_user = np.lexsort((received_s, pair_user))
+    pair_message, pair_user = pair_message[by_user], pair_user[by_user]
+    received_s, done_s = received_s[by_user], done_s[by_user]
+    came = np.flatnonzero(online_s < left_s)
+    _, first = _place_by(pair_user, received_s, table.user[came], online_s[came])
+    _, end = _place_by(pair_user, received_s, table.user[came], left_s[came])
+    count = end - first
+    session = np.repeat(came, count)
+    pair = np.arange(len(session)) - np.repeat(np.cumsum(count) - count - first, count)
+    expected = left_s[session] > done_s[pair]
+    session, pair_message = session[expected], pair_message[pair[expected]]
+    missing = _places(rows, pair_message * len(table) + session) < 0
+    if len(breaks["message"]) and missing.any():
+        missing &= _break_of(breaks, pair_message, gateway[session]) < 0
+    if missing.any():
+        one = int(np.flatnonzero(missing)[0])
+        raise AuditError(
+            f"message {pair_message[one]}: session {session[one]} was online throughout, "
+            f"but nothing was written to it ({int(missing.sum())} such)"
+        )
 
 
 def _ends_s(noted_s: array[float]) -> npt.NDArray[np.float64]:
     """Times at which something ended, infinite where it did not."""
     return np.nan_to_num(np.array(noted_s, np.float64), nan=np.inf)
-
-
-def _check_once(deliveries: Columns) -> None:
-    got = np.isin(deliveries["fate"], (Fate.DELIVERED, Fate.READ_LATER, *NOT_MEANT))
-    session = deliveries["session"].astype(np.int64)
-    keys = np.sort(deliveries["message"][got] * (session.max(initial=0) + 1) + session[got])
-    if (keys[1:] == keys[:-1]).any():
-        raise AuditError("a session got a message twice and kept both")
 
 
 def _check_times(messages: Columns, deliveries: Columns) -> None:
@@ -421,11 +463,18 @@ def _check_ticks(scenario: Scenario, notes: Notes) -> None:
             [scenario.database.cores],
         ]
     )
-    order = np.lexsort((ticks["start_s"], ticks["station"]))
-    station, start_s, end_s = (ticks[name][order] for name in ("station", "start_s", "end_s"))
-    ends_s = end_s[np.lexsort((end_s, station))]
+    order = _by_station(ticks["station"], ticks["start_s"])
+    station, start_s = ticks["station"][order], ticks["start_s"][order]
+    ends_s = ticks["end_s"][_by_station(ticks["station"], ticks["end_s"])]
     place = np.arange(len(station)) - cores[station]
     same = (place >= 0) & (station[np.maximum(place, 0)] == station)
     early = same & (start_s < ends_s[np.maximum(place, 0)])
     if early.any():
         raise AuditError(f"station {station[np.flatnonzero(early)[0]]} has more ticks at once than cores")
+
+
+def _by_station(station: npt.NDArray[np.generic], time_s: npt.NDArray[np.float64]) -> Longs:
+    """The order by station and time: ticks are noted nearly in the order of time, and stations are small numbers."""
+    order = np.argsort(time_s, kind="stable")
+    kind = np.uint16 if int(station.max(initial=0)) < 1 << 16 else np.int64
+    return order[np.argsort(station[order].astype(kind), kind="stable")]

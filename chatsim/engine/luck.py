@@ -39,10 +39,11 @@ class Luck:
         self.uplink = np.exp(
             self._jitter_sigma * normal(self._seed, self._replication, Purpose.UPLINK, every, 0)
         ).tolist()
-        silent = uniform(self._seed, self._replication, Purpose.SILENT, sessions, 0) < network.silent_share
-        self._silent: list[bool] = silent.tolist()
+        self.silent = uniform(self._seed, self._replication, Purpose.SILENT, sessions, 0) < network.silent_share
+        self._silent: list[bool] = self.silent.tolist()
         slow = uniform(self._seed, self._replication, Purpose.SLOW_LINK, sessions, 0) < network.slow_share
-        self._rate: list[float] = np.where(slow, network.slow_bytes_per_s, network.downlink_bytes_per_s).tolist()
+        self.rates = np.where(slow, network.slow_bytes_per_s, network.downlink_bytes_per_s)
+        self._rate: list[float] = self.rates.tolist()
         self._drawn: dict[tuple[Purpose, int, int], list[float]] = {}
         self._network = network
         self._again: dict[int, int] = {}

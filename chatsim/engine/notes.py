@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from array import array
-from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,16 @@ from chatsim.engine.outcome import Cause, Columns, Fate, IntrusionFate, SessionF
 from chatsim.world.tables import SessionTable, World
 
 NEVER = float("nan")
+
+
+def _times(user: npt.NDArray[np.generic]) -> npt.NDArray[np.int64]:
+    """How often each user stands before its own place."""
+    order = np.argsort(user, kind="stable")
+    place = np.arange(len(user))
+    first = np.searchsorted(user[order], user[order])
+    times = np.empty(len(user), np.int64)
+    times[order] = place - first
+    return times
 
 
 class Rows:
@@ -207,18 +216,17 @@ class Notes:
         """The sessions of the trace, then those that the system has caused: the next ones of a device, or the first of
         a new one."""
         trace, caused = world.sessions, self.caused.table()
-        first = int(trace.device.max(initial=-1)) + 1
-        times: Counter[int] = Counter()
-        device = [*trace.device.tolist(), *[0] * len(self.caused)]
-        for place, (user, origin) in enumerate(zip(caused["user"].tolist(), caused["origin"].tolist(), strict=True)):
-            if origin >= 0:
-                device[len(trace) + place] = device[origin]
-            else:
-                device[len(trace) + place] = first + times[user]
-                times[user] += 1
+        count = len(trace)
+        origin = np.concatenate([np.full(count, -1), caused["origin"]]).astype(np.int64)
+        root = np.arange(len(origin))  # the first session of the device of each one
+        while (goes_on := origin[root] >= 0).any():
+            root = np.where(goes_on, origin[root], root)
+        device = np.concatenate([trace.device.astype(np.int64), np.zeros(len(origin) - count, np.int64)])
+        new = count + np.flatnonzero(origin[count:] < 0)
+        device[new] = int(trace.device.max(initial=-1)) + 1 + _times(caused["user"][new - count])
         return SessionTable(
             np.concatenate([trace.user, caused["user"]]),
-            np.array(device, trace.device.dtype),
+            device[root].astype(trace.device.dtype),
             np.concatenate([trace.start_s, caused["start_s"]]),
             np.concatenate([trace.end_s, caused["end_s"]]),
         )

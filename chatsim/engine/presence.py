@@ -46,10 +46,11 @@ class Change(Notice):
 
     def told(self, sessions: list[Session]) -> None:
         table, row = self.stage.notes.presence, self.row
-        arrivals_s = [self.stage.clock.now + session.link_s for session in sessions]
         table["notices"][row] += len(sessions)
-        table["told_sum_s"][row] += sum(arrivals_s) - len(sessions) * table["time_s"][row]
-        table["told_last_s"][row] = max(*arrivals_s, table["told_last_s"][row])
+        for session in sessions:
+            arrives_s = self.stage.clock.now + session.link_s
+            table["told_sum_s"][row] += arrives_s - table["time_s"][row]
+            table["told_last_s"][row] = max(arrives_s, table["told_last_s"][row])
 
 
 class Presence:
@@ -189,7 +190,7 @@ class Presence:
         if self.stage.routing == USER and self.shown_to != NOBODY:
             return [session for session in gateway.local.get(scope, ()) if self._is_watched(user, session)]
         if self.shown_to == ALL:
-            return [session for own in gateway.local.values() for session in own if session.user != user]
+            return [session for session in gateway.sessions if session.registered and session.user != user]
         return list(gateway.watchers.get(user, ()))
 
     def meant_for(self, user: int) -> int:
@@ -253,7 +254,7 @@ class Presence:
     def _watchers_of(self, user: int) -> list[int]:
         """The users who are shown a user's presence, where each of them is told by a PUBLISH of its own."""
         if self.shown_to == ALL:
-            return [other for other in self.stage.registry if other != user]
+            return sorted(other for other in self.stage.registry if other != user)
         if self.shown_to == ROOMS:
             return [other for other in self._neighbours(user) if other in self.stage.registry]
         watchers = {session.user for gateway in self.stage.gateways for session in gateway.watchers.get(user, ())}

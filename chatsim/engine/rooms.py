@@ -9,6 +9,7 @@ from chatsim.rules.rooms import GROUP_ROOMS, PAIR_ROOMS, PERSONAL_ROOMS, ROOM_NU
 from chatsim.scenario.models import Design
 from chatsim.world.tables import PAIR, World
 
+Longs = npt.NDArray[np.int64]
 NO_PLACE = -1
 """The place of a session in a room of which its user is no member."""
 
@@ -31,26 +32,21 @@ class Rooms:
         self.start: list[int] = world.rooms.start.tolist()
         self.meant: list[int] = world.messages.room.tolist()
         self.is_pair: list[bool] = (world.rooms.kind == PAIR).tolist()
-        self._venue = self._venues()
-        self.room: list[int] = [self._of(message) for message in range(len(self.meant))]
+        self.venue = self._venues()
+        self.room: list[int] = self._all_rooms().tolist()
         self.exists = [True] * (self._total + world.users)
         if design.rooms_created == "first_message" and self.kind != PERSONAL_ROOMS:
             for room in np.flatnonzero((world.rooms.kind == PAIR) & ~world.rooms.known).tolist():
                 self.exists[room] = False
-        self._rooms_of, self._rooms_start = self._by_user()
+        self._own_start, self._own_room, self._own_place = self.own()
         self._partners: dict[int, list[int]] = {}
         self._pair_room: dict[tuple[int, int], int] = {}
 
     def of_user(self, user: int) -> list[tuple[int, int]]:
         """The rooms that a user's sessions are in from their login on, with the user's place in each."""
-        return [(room, place) for room, place in self.ever_of_user(user) if self.exists[room]]
-
-    def ever_of_user(self, user: int) -> list[tuple[int, int]]:
-        """As :meth:`of_user`, with the rooms that no message has created yet."""
-        own = self._rooms_of[self._rooms_start[user] : self._rooms_start[user + 1]]
-        if self.kind == PERSONAL_ROOMS:
-            own = [*own, (personal_room(user, self._total), 0)]
-        return own
+        own = slice(self._own_start[user], self._own_start[user + 1])
+        pairs = zip(self._own_room[own].tolist(), self._own_place[own].tolist(), strict=True)
+        return [(room, place) for room, place in pairs if self.exists[room]]
 
     def members(self, room: int) -> list[int]:
         """The members of a room, ascending."""
@@ -69,6 +65,15 @@ class Rooms:
         if not self.is_pair[room]:
             return -1
         return self.member[self.start[room]] + self.member[self.start[room] + 1] - self.sender[message]
+
+    def partners(self) -> Longs:
+        """The other side of each private message, -1 for those to groups."""
+        world, room = self._world, self._world.messages.room
+        if not len(room):
+            return np.zeros(0, np.int64)
+        member = np.append(world.rooms.member, 0).astype(np.int64)
+        first = world.rooms.start[room]
+        return np.where(world.rooms.kind[room] == PAIR, member[first] + member[first + 1] - world.messages.sender, -1)
 
     def friends(self, user: int) -> list[int]:
         """A user's friends; where nobody has any, as in the world of a log, those with whom it shares a pair room."""
@@ -116,7 +121,7 @@ class Rooms:
             return room
         if self.kind == PERSONAL_ROOMS:
             return personal_room(self.partner(message), self._total)
-        return self._venue[room]
+        return self.venue[room]
 
     def _venues(self) -> list[int]:
         """The room of each room's messages: itself, or for a pair the smallest group that both are in."""
@@ -135,14 +140,34 @@ class Rooms:
                 rooms[room] = min(shared, key=lambda group: (len(self.members(group)), group), default=room)
         return rooms
 
-    def _by_user(self) -> tuple[list[tuple[int, int]], list[int]]:
-        table = self._world.rooms
-        used = np.array([not pair or self.kind != PERSONAL_ROOMS for pair in self.is_pair], bool)
-        if self.kind == GROUP_ROOMS:
-            used = np.array([venue == room for room, venue in enumerate(self._venue)], bool)
-        room_of: npt.NDArray[np.int64] = np.repeat(np.arange(self._total), np.diff(table.start))
-        order = np.argsort(table.member, kind="stable")
-        order = order[used[room_of[order]]] if self._total else order
-        place = order - table.start[room_of[order]]
-        starts = np.searchsorted(table.member[order], np.arange(self._world.users + 1)).tolist()
-        return list(zip(room_of[order].tolist(), place.tolist(), strict=True)), starts
+    def _all_rooms(self) -> Longs:
+        """The room in which each message is broadcast, as :meth:`_of` says it of one."""
+        meant = self._world.messages.room.astype(np.int64)
+        if self.kind == PAIR_ROOMS:
+            return meant
+        if self.kind == PERSONAL_ROOMS:
+            partner = self.partners()
+            return np.where(partner >= 0, personal_room(0, self._total) + partner, meant)
+        return np.array(self.venue, np.int64)[meant]
+
+    def own(self) -> tuple[Longs, Longs, Longs]:
+        """Where the rooms of each user begin, these rooms, created or not, and the user's place in each."""
+        table, users = self._world.rooms, self._world.users
+        used = np.ones(self._total, bool)
+        if self.kind == PERSONAL_ROOMS:
+            used = table.kind != PAIR
+        elif self.kind == GROUP_ROOMS:
+            used = np.array(self.venue, np.int64) == np.arange(self._total)
+        room: Longs = np.repeat(np.arange(self._total), np.diff(table.start))
+        place = np.arange(len(room)) - table.start[room]
+        user = table.member.astype(np.int64)
+        kept = used[room] if self._total else np.zeros(0, bool)
+        user, room, place = user[kept], room[kept], place[kept]
+        if self.kind == PERSONAL_ROOMS:
+            everybody = np.arange(users)
+            user = np.concatenate([user, everybody])
+            room = np.concatenate([room, personal_room(0, self._total) + everybody])
+            place = np.concatenate([place, np.zeros(users, np.int64)])
+        order = np.argsort(user, kind="stable")
+        start = np.concatenate([[0], np.cumsum(np.bincount(user, minlength=users))])
+        return start, room[order], place[order]

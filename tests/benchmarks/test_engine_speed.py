@@ -1,6 +1,6 @@
-"""Both engines against a bare idiomatic SimPy model of the same fan-out, side by side in one run.
+"""Both engines against a bare idiomatic SimPy model and a C loop of the same fan-out, side by side in one run.
 
-``python -m pytest -m benchmark -s tests/benchmarks`` prints the ratios.
+``python -m pytest -m benchmark -s tests/benchmarks`` prints the ratios. All times are CPU times, rounds are interleaved.
 """
 
 from __future__ import annotations
@@ -8,27 +8,34 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
 
-from chatsim.engine import simulate
+from chatsim.engine import Outcome, simulate
+from chatsim.engine.compiled.loop import DONE, go_on, start
+from chatsim.engine.compiled.setup import tables_for
+from chatsim.engine.compiled.state import state_of, tables_of
+from chatsim.engine.rooms import Rooms
 from chatsim.scenario import Scenario
 from chatsim.scenario.load import validate
 from chatsim.world.draws import Purpose, exponential
 from chatsim.world.tables import World
 from tests.benchmarks.idiomatic import run_idiomatic
+from tests.benchmarks.in_c import c_loop, world_in_c
 from tests.worlds import standing_rooms
 
 ROUNDS, ROOMS, RATE_PER_S = 7, 100, 1000.0
 pytestmark = pytest.mark.benchmark
 
 
-def fan_out_world(members: int, messages: int) -> World:
+def fan_out_world(members: int, messages: int, rooms: int = ROOMS, rate_per_s: float = RATE_PER_S) -> World:
     """Rooms of ``members``, everybody connected, one message after the other."""
     numbers = np.arange(messages)
-    times_s = np.cumsum(exponential(1, 0, Purpose.LOAD_TEST, numbers, 0)) / RATE_PER_S
-    return standing_rooms(members, ROOMS, times_s, (numbers * 7919) % (ROOMS * members))
+    times_s = np.cumsum(exponential(1, 0, Purpose.LOAD_TEST, numbers, 0)) / rate_per_s
+    return standing_rooms(members, rooms, times_s, (numbers * 7919) % (rooms * members))
 
 
 def same_fan_out(gateways: int) -> Scenario:
@@ -72,37 +79,87 @@ def test_the_engine_is_no_slower_than_idiomatic_simpy(members: int, messages: in
 
 @pytest.mark.parametrize(("members", "messages"), [(2, 60_000), (10, 20_000), (50, 5000)])
 def test_the_compiled_engine_is_many_times_as_fast(members: int, messages: int) -> None:
-    """Whole runs, with tables made, notes written, settled and audited; of that the event loop alone is said too."""
-    gateways, rounds = 4, 3
+    """Whole runs, with tables made, notes written, settled and audited; of that the event loop alone is said too, and
+    held against the same loop by hand in C, which notes no ticks and neither queues packets nor counts work."""
+    gateways, rounds = 4, 5
     scenario, people = same_fan_out(gateways), fan_out_world(members, messages)
     outcome = simulate(scenario, people, engine="compiled")
     deliveries = int((outcome.deliveries["fate"] == 0).sum())
     assert deliveries == messages * (members - 1)
-    ratios: dict[str, list[float]] = {"idiomatic": [], "simpy": [], "loop": []}
-    ours_s = []
+    in_c = c_loop()
+    if in_c is not None:
+        check_same(in_c, scenario, people, outcome)
+    took_s: dict[str, list[float]] = {"idiomatic": [], "simpy": [], "run": [], "loop": [], "c": []}
     for _ in range(rounds):
-        idiomatic_s = cpu_s(lambda: run_idiomatic(gateways, members, messages, RATE_PER_S, ROOMS))
-        simpy_s = cpu_s(lambda: simulate(scenario, people, engine="simpy"))
-        ours_s.append(cpu_s(lambda: simulate(scenario, people, engine="compiled")))
-        ratios["idiomatic"].append(idiomatic_s / ours_s[-1])
-        ratios["simpy"].append(simpy_s / ours_s[-1])
-        ratios["loop"].append(idiomatic_s / loop_s(scenario, people))
-    found = {name: statistics.median(each) for name, each in ratios.items()}
-    print(
-        f"\nrooms of {members}: {found['idiomatic']:.0f} times idiomatic SimPy and {found['simpy']:.0f} times the SimPy engine "
-        f"(of {rounds} rounds), {deliveries / statistics.median(ours_s):,.0f} audited deliveries per CPU second; "
-        f"the event loop alone {found['loop']:.0f} times idiomatic SimPy"
-    )
-    assert found["simpy"] >= 3.0
+        took_s["idiomatic"].append(cpu_s(lambda: run_idiomatic(gateways, members, messages, RATE_PER_S, ROOMS)))
+        took_s["simpy"].append(cpu_s(lambda: simulate(scenario, people, engine="simpy")))
+        took_s["run"].append(cpu_s(lambda: simulate(scenario, people, engine="compiled")))
+        took_s["loop"].append(loop_s(scenario, people))
+        if in_c is not None:
+            world, _arrays = world_in_c(scenario, people)
+            took_s["c"].append(cpu_s(partial(in_c, world)))
+    print(f"\nrooms of {members}, {deliveries:,} deliveries, medians of {rounds} rounds:")
+    for name, what in (("run", "whole audited run"), ("loop", "event loop alone")):
+        ratios = {other: ratio(took_s[other], took_s[name]) for other in ("idiomatic", "simpy")}
+        per_s = deliveries / statistics.median(took_s[name])
+        print(
+            f"  {what}: {ratios['idiomatic']:.0f} times idiomatic SimPy, {ratios['simpy']:.0f} times the SimPy engine, "
+            f"{per_s:,.0f} deliveries per CPU second"
+        )
+    if in_c is not None:
+        print(f"  event loop: {ratio(took_s['loop'], took_s['c']):.2f} times the time of the C loop")
+        assert ratio(took_s["loop"], took_s["c"]) <= 5.0
+    assert ratio(took_s["simpy"], took_s["run"]) >= 6.0
+
+
+def ratio(one_s: list[float], other_s: list[float]) -> float:
+    """The median of ratios of one round each."""
+    return statistics.median(one / other for one, other in zip(one_s, other_s, strict=True))
+
+
+def check_same(in_c: Callable[[Any], int], scenario: Scenario, people: World, outcome: Outcome) -> None:
+    """What the C loop writes is the outcome, float by float."""
+    world, arrays = world_in_c(scenario, people)
+    rows, deliveries = arrays["rows"][: in_c(world)], outcome.deliveries
+    ours, theirs = (np.lexsort((table["session"], table["message"])) for table in (deliveries, rows))
+    for name in ("message", "session", "written_s", "time_s"):
+        np.testing.assert_array_equal(rows[name][theirs], deliveries[name][ours])
+    for name in ("received_s", "routed_s", "done_s"):
+        np.testing.assert_array_equal(arrays[name], outcome.messages[name])
+
+
+GROWTH = {
+    "users": [(rooms, 10, 4, RATE_PER_S) for rooms in (30, 300, 3000, 30_000)],
+    "fan-out": [(100, members, 4, RATE_PER_S) for members in (3, 30, 300)],
+    "gateways": [(100, 10, gateways, RATE_PER_S) for gateways in (1, 10, 100)],
+    "queue length": [(100, 10, 1, rate_per_s) for rate_per_s in (1e3, 1e4, 1e5, 1e6)],
+}
+"""Rooms, members of each, gateways, and messages per s, of which one gateway carries some 8000."""
+
+
+@pytest.mark.parametrize("what", GROWTH)
+def test_how_cost_grows(what: str) -> None:
+    """CPU time of the event loop per event, as one thing grows a hundred times or more."""
+    costs = []
+    for rooms, members, gateways, rate_per_s in GROWTH[what]:
+        scenario, people = same_fan_out(gateways), fan_out_world(members, 60_000 // members, rooms, rate_per_s)
+        took_s, events = min(loop_of(scenario, people) for _ in range(3))
+        costs.append(1e9 * took_s / events)
+        print(
+            f"\n{what}: {rooms * members:,} users in rooms of {members}, {gateways} gateways, {rate_per_s:,.0f} messages "
+            f"per s: {events:,} events, {costs[-1]:.0f} ns each",
+            end="",
+        )
+    assert max(costs) <= 12 * min(costs)  # n log n, and caches that no longer hold all
 
 
 def loop_s(scenario: Scenario, people: World) -> float:
     """CPU time of the compiled event loop alone."""
-    from chatsim.engine.compiled.loop import DONE, go_on, start
-    from chatsim.engine.compiled.setup import tables_for
-    from chatsim.engine.compiled.state import state_of
-    from chatsim.engine.rooms import Rooms
+    return loop_of(scenario, people)[0]
 
+
+def loop_of(scenario: Scenario, people: World) -> tuple[float, int]:
+    """CPU time of the compiled event loop alone, and how many events happened."""
     st = state_of(tables_for(scenario, people, Rooms(people, scenario.design), None))
 
     def loop() -> None:
@@ -110,4 +167,4 @@ def loop_s(scenario: Scenario, people: World) -> float:
         while go_on(st, 1_000_000) != DONE:
             pass
 
-    return cpu_s(loop)
+    return cpu_s(loop), int(tables_of(st)["now"][0]["number"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from chatsim.engine.compiled.access import keeps_rights, verdict_of
 from chatsim.engine.compiled.clients import has_room_s, send, write
 from chatsim.engine.compiled.code import compiled
 from chatsim.engine.compiled.kinds import (
@@ -28,6 +29,7 @@ from chatsim.engine.compiled.pools import add_link, link, new_job, place_of, tok
 from chatsim.engine.compiled.requests import subscription
 from chatsim.engine.compiled.rules import bus_copies, room_channel, tokens_now, verdict
 from chatsim.engine.compiled.state import NONE, State
+from chatsim.engine.compiled.watching import find_local, find_watching
 from chatsim.engine.station import US
 from chatsim.rules.limits import ACCEPTED
 from chatsim.rules.limits import TOO_MANY as MANY
@@ -74,12 +76,14 @@ def begin_receive(st: State, station: int, job: int, at_s: float) -> float:
     asked, row = st.asked[0], st.jobs[job]
     luck = st.messages[row.message].receive_luck
     cause = limit(st, row.message, station, at_s)
+    if cause == NO_CAUSE and keeps_rights(st):
+        cause = verdict_of(st, row.message, st.sessions[own_session(st, row.message)].rights_s)
     row.cause = cause
     if cause:
         row.touch = TOUCH_SENDER
-        return float((asked.receive_us + asked.write_us) * luck)
+        return float((asked.message_us + asked.write_us) * luck)
     row.touch = TOUCH_COMMANDS if asked.command_places else NO_TOUCH
-    return float((asked.receive_us + asked.command_us * row.commands) * luck)
+    return float((asked.message_us + asked.command_us * row.commands) * luck)
 
 
 @compiled
@@ -130,23 +134,16 @@ def begin_tell(st: State, station: int, job: int) -> float:
 
 @compiled
 def find_concerned(st: State, station: int, job: int) -> None:
-    """Sessions of a message's sender, and others of its reader."""
+    """Sessions that are shown one's presence; or those of a message's sender, and others of its reader."""
+    if st.jobs[job].message < 0:
+        find_watching(st, station, job)
+        return
     reader, scope = st.jobs[job].session, st.jobs[job].recipient
     if st.asked[0].routing == USER:
         find_local(st, station, job, scope, reader)
         return
     find_local(st, station, job, st.messages[st.jobs[job].message].sender, reader)
     find_local(st, station, job, st.sessions[reader].user, reader)
-
-
-@compiled
-def find_local(st: State, station: int, job: int, user: int, but: int) -> None:
-    """The sessions of a user at a gateway, ``but`` one."""
-    session = st.users[user].first
-    while session >= 0:
-        if st.sessions[session].gateway == station and session != but:
-            add_link(st, job, session, 0)
-        session = st.sessions[session].next_here
 
 
 @compiled

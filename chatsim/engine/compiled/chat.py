@@ -31,6 +31,7 @@ from chatsim.engine.compiled.kinds import (
     PRESENCE,
     STATE_READ,
 )
+from chatsim.engine.compiled.notices import changed, note_shown
 from chatsim.engine.compiled.places import node_of
 from chatsim.engine.compiled.pools import grown, link, new_job, unlink
 from chatsim.engine.compiled.requests import request
@@ -68,17 +69,6 @@ def end_request(st: State, station: int, job: int) -> None:
 
 
 @compiled
-def note_shown(st: State, user: int, change: int) -> None:
-    """What is shown of a user's presence changes."""
-    now = st.now[0]
-    now.shown += 1
-    if now.shown > len(st.shown):
-        st.shown = grown(st.shown)
-    row = st.shown[now.shown - 1]
-    row.time_s, row.user, row.change = now.time_s, user, change
-
-
-@compiled
 def write_key(st: State, user: int) -> bool:
     """Writes a user's presence key, with its lifetime; whether it was not there."""
     row = st.users[user]
@@ -92,10 +82,10 @@ def write_key(st: State, user: int) -> bool:
 
 @compiled
 def expires(st: State, user: int) -> None:
-    """A key is gone unless it was written since."""
+    """A key is gone unless it was written since; the broker itself tells of it."""
     if st.users[user].shown and st.users[user].shown_until_s <= st.now[0].time_s:
         st.users[user].shown = 0
-        note_shown(st, user, -1)
+        changed(st, user, -1, NONE)
 
 
 @compiled
@@ -103,7 +93,7 @@ def stands(st: State, user: int) -> None:
     """A session of a user is online when the run starts."""
     st.users[user].sessions += 1
     if not st.users[user].shown:
-        note_shown(st, user, 1)
+        note_shown(st, user, 1, 0)
     write_key(st, user)
 
 
@@ -115,12 +105,17 @@ def sign_in(st: State, session: int) -> int:
 
 
 @compiled
-def end_sign_in(st: State, station: int, job: int) -> None:
+def came(st: State, user: int, gateway: int) -> None:
     """A session more of a user counts; the first one changes what is shown."""
-    user = st.jobs[job].user
     st.users[user].sessions += 1
     if st.users[user].sessions > 0 and write_key(st, user):
-        note_shown(st, user, 1)
+        changed(st, user, 1, gateway)
+
+
+@compiled
+def end_sign_in(st: State, station: int, job: int) -> None:
+    """The broker knows that a session of a user is there."""
+    came(st, st.jobs[job].user, st.jobs[job].gateway)
     end_request(st, station, job)
 
 
@@ -133,13 +128,19 @@ def sign_out(st: State, session: int) -> None:
 
 
 @compiled
-def end_sign_out(st: State, station: int, job: int) -> None:
+def went(st: State, user: int, gateway: int) -> None:
     """A session less of a user counts; without any, the user is shown no longer."""
-    row = st.users[st.jobs[job].user]
+    row = st.users[user]
     row.sessions -= 1
     if row.sessions <= 0 and row.shown:
         row.shown = 0
-        note_shown(st, st.jobs[job].user, -1)
+        changed(st, user, -1, gateway)
+
+
+@compiled
+def end_sign_out(st: State, station: int, job: int) -> None:
+    """The broker knows that a session of a user is gone."""
+    went(st, st.jobs[job].user, st.jobs[job].gateway)
     end_request(st, station, job)
 
 
@@ -172,7 +173,7 @@ def end_write_key(st: State, station: int, job: int) -> None:
     """A key is written again, if its user has a session."""
     user = st.jobs[job].user
     if st.users[user].sessions > 0 and write_key(st, user):
-        note_shown(st, user, 1)
+        changed(st, user, 1, st.jobs[job].gateway)
     end_request(st, station, job)
 
 

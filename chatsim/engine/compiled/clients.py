@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from chatsim.engine.compiled.access import rights_end, stays_away
 from chatsim.engine.compiled.code import compiled
 from chatsim.engine.compiled.events import at, soon
 from chatsim.engine.compiled.kinds import (
@@ -16,6 +17,7 @@ from chatsim.engine.compiled.kinds import (
     E_QUEUES,
     E_RECEIPT,
     E_TRIES,
+    INTRUDERS,
     LEFT,
     NO_SESSION,
     OUTBOUND_FULL,
@@ -66,9 +68,24 @@ def gives_up(st: State, client: int) -> None:
     here = person.first
     person.first = person.last = NONE
     while here >= 0:
-        person.waiting -= 1
-        refuse(st, st.links[here].one, NO_SESSION)
+        who = st.links[here].one
+        if who <= INTRUDERS:
+            stays_away(st, INTRUDERS - who)
+        else:
+            person.waiting -= 1
+            refuse(st, who, NO_SESSION)
         here = unlink(st, here)
+
+
+@compiled
+def waits_for_connection(st: State, client: int, who: int) -> None:
+    """A message, or an intruder, waits until its client is online."""
+    new, person = link(st, who, 0, 0.0), st.clients[client]
+    if person.first >= 0:
+        st.links[person.last].next = new
+    else:
+        person.first = new
+    person.last = new
 
 
 @compiled
@@ -93,6 +110,7 @@ def gone(st: State, session: int, fate: int) -> None:
     row = st.sessions[session]
     if row.online:
         st.users[row.user].online -= 1
+    rights_end(st, session)
     row.gone, row.online = 1, 0
     row.left_s, row.fate = st.now[0].time_s, fate
     if fate in (S_LEFT, S_ABANDONED):

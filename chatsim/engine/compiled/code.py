@@ -77,14 +77,18 @@ def is_interpreted() -> bool:
 
 def entry(function: Handler) -> Handler:
     """Compiles a function that Python calls, with all that it calls, and keeps the code where there is a place."""
+    if is_interpreted():
+        return function
     from numba import config, njit
+
+    from chatsim.engine.compiled.whole import EntryCompiler
 
     folder = code_folder()
     if folder is None:
-        return cast(Handler, njit(no_cfunc_wrapper=True)(function))
+        return cast(Handler, njit(no_cfunc_wrapper=True, pipeline_class=EntryCompiler)(function))
     before, config.CACHE_DIR = config.CACHE_DIR, str(folder)
     try:
-        return cast(Handler, njit(cache=True, no_cfunc_wrapper=True)(function))
+        return cast(Handler, njit(cache=True, no_cfunc_wrapper=True, pipeline_class=EntryCompiler)(function))
     finally:
         config.CACHE_DIR = before
 

@@ -22,17 +22,12 @@ def missing(scenario: Scenario, world: World) -> tuple[str, ...]:
     >>> missing(scenario, build_world(scenario))
     ('scaling.start = 1',)
     """
-    design, presence = scenario.design, scenario.presence
-    pushes_presence = presence.show_to != "none" and presence.how == "push"
+    design = scenario.design
     stations = design.gateways + scenario.broker_nodes
     cases = {
         "faults": bool(scenario.faults),
         f"scaling.start = {scenario.scaling.start}": scenario.scaling.start > 0,
         "client.guarantee = 'at_least_once'": scenario.client.guarantee == "at_least_once",
-        f"access.policy = '{scenario.access.policy}'": scenario.access.policy != "open",
-        f"friend_list.policy = '{scenario.friend_list.policy}'": scenario.friend_list.policy != "none",
-        f"presence.show_to = '{presence.show_to}' with presence.how = 'push'": pushes_presence,
-        "workload.intruders": len(world.intrusions) > 0,
         f"design.gateways = {design.gateways} with broker.nodes = {scenario.broker.nodes}": stations > STATIONS_MAX,
     }
     return tuple(case for case, applies in cases.items() if applies)

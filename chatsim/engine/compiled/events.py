@@ -1,45 +1,78 @@
-"""What happens when: a heap of events by (time, number), and those that begin within the present instant.
+"""What happens when: events by (time, number), and those that begin within the present instant.
 
 SimPy's order is (time, priority, number of scheduling): what is urgent there, a story that starts, goes into ``soon``,
-a ring that is emptied before the heap is looked at.
+a ring that is emptied before anything else is looked at.
+
+Time is cut into slots. Events of the present slot lie on a small heap; those of the next :data:`SLOTS` ones in a list
+per slot, without order; what comes later on a large heap. So an event of the near future, as most are, costs the same
+however many wait.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 from chatsim.engine.compiled.code import compiled
 from chatsim.engine.compiled.pools import copy_rows, grown
-from chatsim.engine.compiled.state import State
+from chatsim.engine.compiled.state import NONE, SLOTS, State
 
 
 @compiled
 def at(st: State, time_s: float, kind: int, one: int, two: int, three: int) -> None:
     """An event of a kind at ``time_s``; one that the run does not come to is not even remembered."""
-    now = st.now[0]
-    if time_s >= st.asked[0].end_s:
+    now, asked = st.now[0], st.asked[0]
+    if time_s >= asked.end_s:
         return
-    place: int = now.heap
-    now.heap += 1
     now.number += 1
-    if now.heap > len(st.heap):
-        st.heap = grown(st.heap)
-    heap = st.heap
-    while place > 0:
-        above = (place - 1) >> 2
-        if heap[above].time_s <= time_s:  # what was scheduled before is first at one time
-            break
-        copy_rows(heap, above, heap, place, 1)
-        place = above
-    event = heap[place]
+    slot = int(time_s * asked.slots_per_s)
+    if slot <= now.slot:
+        row = room_on_heap(st, time_s, now.number)
+        event = st.heap[row]
+    elif slot < now.slot + SLOTS:
+        row = new_coming(st, slot)
+        event = st.coming[row]
+    else:
+        now.later += 1
+        if now.later > len(st.later):
+            st.later = grown(st.later)
+        event = st.later[lifted(st.later, now.later - 1, time_s, now.number)]
     event.time_s, event.number, event.kind = time_s, now.number, kind
     event.one, event.two, event.three = one, two, three
 
 
 @compiled
-def drop_first(st: State) -> None:
-    """Takes the first event off the heap."""
-    now, heap = st.now[0], st.heap
-    now.heap -= 1
-    count = now.heap
+def new_coming(st: State, slot: int) -> int:
+    """A row for an event of a slot that comes."""
+    now = st.now[0]
+    now.coming_count += 1
+    row: int = now.free_coming
+    if row >= 0:
+        now.free_coming = st.coming[row].next
+    else:
+        row = now.coming
+        now.coming += 1
+        if now.coming > len(st.coming):
+            st.coming = grown(st.coming)
+    st.coming[row].next = st.slots[slot % SLOTS]
+    st.slots[slot % SLOTS] = row
+    return row
+
+
+@compiled
+def lifted(heap: Any, place: int, time_s: float, number: int) -> int:
+    """Makes room on a heap for an event, from its end ``place`` upwards; where the event goes."""
+    while place > 0:
+        above = (place - 1) >> 2
+        if heap[above].time_s < time_s or (heap[above].time_s == time_s and heap[above].number < number):
+            break
+        copy_rows(heap, above, heap, place, 1)
+        place = above
+    return place
+
+
+@compiled
+def drop_first(heap: Any, count: int) -> None:
+    """Takes the first event off a heap, on which ``count`` others are."""
     last = heap[count]
     time_s, number = last.time_s, last.number
     place = 0
@@ -60,8 +93,53 @@ def drop_first(st: State) -> None:
 
 
 @compiled
+def comes(st: State) -> bool:
+    """Whether there is an event yet to happen; the first one is the first of the small heap then."""
+    now = st.now[0]
+    while now.heap == 0:
+        if now.coming_count == 0:
+            if now.later == 0:
+                return False
+            now.slot = int(st.later[0].time_s * st.asked[0].slots_per_s)
+        else:
+            now.slot += 1
+        open_slot(st)
+    return True
+
+
+@compiled
+def open_slot(st: State) -> None:
+    """The events of the slot that begins come onto the small heap."""
+    now = st.now[0]
+    here = st.slots[now.slot % SLOTS]
+    st.slots[now.slot % SLOTS] = NONE
+    while here >= 0:
+        place = room_on_heap(st, st.coming[here].time_s, st.coming[here].number)
+        copy_rows(st.coming, here, st.heap, place, 1)
+        following = st.coming[here].next
+        st.coming[here].next = now.free_coming
+        now.free_coming = here
+        now.coming_count -= 1
+        here = following
+    while now.later and int(st.later[0].time_s * st.asked[0].slots_per_s) <= now.slot:
+        place = room_on_heap(st, st.later[0].time_s, st.later[0].number)
+        copy_rows(st.later, 0, st.heap, place, 1)
+        now.later -= 1
+        drop_first(st.later, now.later)
+
+
+@compiled
+def room_on_heap(st: State, time_s: float, number: int) -> int:
+    """Makes room for an event on the small heap; where it goes."""
+    st.now[0].heap += 1
+    if st.now[0].heap > len(st.heap):
+        st.heap = grown(st.heap)
+    return int(lifted(st.heap, st.now[0].heap - 1, time_s, number))
+
+
+@compiled
 def soon(st: State, kind: int, one: int, two: int, three: int) -> None:
-    """An event of a kind now, before all that is on the heap, and after those that are soon already."""
+    """An event of a kind now, before all others, and after those that are soon already."""
     now = st.now[0]
     if now.soon == len(st.soon):
         st.soon = grown(st.soon)

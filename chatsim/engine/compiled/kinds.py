@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chatsim.engine.outcome import Cause, Fate, PushFate, SessionFate, Work
+from chatsim.engine.outcome import Cause, Fate, IntrusionFate, PushFate, SessionFate, Work
 
 GATEWAY_TIER, NODE_TIER, DATABASE_TIER = range(3)
 
@@ -19,11 +19,15 @@ GATEWAY_TIER, NODE_TIER, DATABASE_TIER = range(3)
     J_LOOK_UP, J_STORE, J_SYNC,
 ) = range(24)  # fmt: skip
 
-E_RECEIPT, E_RECEIPT_UP, E_IDLES, E_IDLE = range(100, 104)
-J_RECEIPT, J_ANNOUNCED, J_ANNOUNCE, J_TELL, J_REQUEST, J_COUNT = range(100, 106)
+E_RECEIPT, E_RECEIPT_UP, E_IDLES, E_IDLE, E_TIE_ENDS, E_INTRUDES, E_INTRUDER_UP, E_RENEWS, E_RENEW = range(100, 109)
+E_SEARCH_UP, E_SEARCHED, E_ANNOUNCES = range(109, 112)
+(
+    J_RECEIPT, J_ANNOUNCED, J_ANNOUNCE, J_TELL, J_REQUEST, J_COUNT, J_RELATION, J_REFUSE, J_JOIN, J_SAY_NO, J_TOKEN,
+    J_SEARCH, J_FOUND,
+) = range(100, 113)  # fmt: skip
 """Of the chat logic that a design need not have: beyond all others."""
 
-Q_SUBSCRIBED, Q_LOADED, Q_ENTERED, Q_FOUNDED, Q_MEMBERS = range(5)
+Q_SUBSCRIBED, Q_LOADED, Q_RELATION, Q_ENTERED, Q_FOUNDED, Q_MEMBERS, Q_INTRUDES, Q_INSIDE = range(8)
 """How a story goes on when a query is answered."""
 
 NO_TOUCH, TOUCH_ONE, TOUCH_BROKER, TOUCH_SENDER, TOUCH_COMMANDS, TOUCH_SUBSCRIBERS, TOUCH_TARGETS = range(7)
@@ -35,18 +39,21 @@ STORE_NUMBERS = {"before": STORE_BEFORE, "beside": STORE_BESIDE, "after": STORE_
 (
     RECEIVE, COMMAND, PARSE, WRITE, LOGIN, CLOSE, DISCARD, PUBLISH, PUSH, BUS, SUBSCRIBE, LOOKUP, UPDATE, STORE,
     RECOVER, REFUSAL,
-    _RELATION, _TOKEN, _JOIN, _LIST, STATE_READ, _SEARCH, MEMBERS, PRESENCE, ASKED, NOTICE, NOTICE_PUBLISH,
+    RELATION, TOKEN, JOIN, LIST, STATE_READ, SEARCH, MEMBERS, PRESENCE, ASKED, NOTICE, NOTICE_PUBLISH,
     NOTICE_PUSH, NOTICE_BUS, RECEIPT, NOTIFY, _ACK,
 ) = (int(work) for work in Work)  # fmt: skip
 
-DELIVERED, READ_LATER, LOST, REFUSED, IN_FLIGHT, DUPLICATE = (
-    int(fate) for fate in (Fate.DELIVERED, Fate.READ_LATER, Fate.LOST, Fate.REFUSED, Fate.IN_FLIGHT, Fate.DUPLICATE)
-)
-NO_CAUSE, LEFT, OUTBOUND_FULL, NO_SESSION, TOO_MANY, TOO_LARGE, NOT_BUFFERED = (
+DELIVERED, READ_LATER, LOST, REFUSED, IN_FLIGHT, DUPLICATE, ABANDONED = (
+    int(fate)
+    for fate in (
+        Fate.DELIVERED, Fate.READ_LATER, Fate.LOST, Fate.REFUSED, Fate.IN_FLIGHT, Fate.DUPLICATE, Fate.ABANDONED,
+    )
+)  # fmt: skip
+NO_CAUSE, LEFT, OUTBOUND_FULL, NO_SESSION, TOO_MANY, TOO_LARGE, NOT_BUFFERED, FORBIDDEN = (
     int(cause)
     for cause in (
         Cause.NONE, Cause.LEFT, Cause.OUTBOUND_FULL, Cause.NO_SESSION, Cause.TOO_MANY, Cause.TOO_LARGE,
-        Cause.NOT_BUFFERED,
+        Cause.NOT_BUFFERED, Cause.FORBIDDEN,
     )
 )  # fmt: skip
 S_ONLINE, S_LEFT, S_CLOSED, S_ABANDONED, S_REFUSED, S_CONNECTING, S_FAILED = (
@@ -57,3 +64,6 @@ S_ONLINE, S_LEFT, S_CLOSED, S_ABANDONED, S_REFUSED, S_CONNECTING, S_FAILED = (
     )
 )  # fmt: skip
 P_UNDER_WAY, P_IGNORED, P_BROUGHT_BACK, P_WASTED = (int(fate) for fate in PushFate)
+I_UNDER_WAY, I_REFUSED, I_ENTERED, I_NO_SESSION, I_NO_ROOM = (int(fate) for fate in IntrusionFate)
+INTRUDERS = -2
+"""Who waits for a connection: messages by their number, intruders by this one less theirs."""

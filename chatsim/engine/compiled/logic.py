@@ -2,24 +2,41 @@
 
 from __future__ import annotations
 
-from chatsim.engine.compiled import entering, notices, passing, sessions
+from chatsim.engine.compiled import access, entering, intruders, lists, messages, notices, passing, sessions
 from chatsim.engine.compiled.chat import end_request
 from chatsim.engine.compiled.code import compiled
 from chatsim.engine.compiled.kinds import (
+    E_ANNOUNCES,
     E_IDLE,
     E_IDLES,
+    E_INTRUDES,
     E_RECEIPT,
+    E_RECEIPT_UP,
+    E_RENEW,
+    E_RENEWS,
+    E_SEARCH_UP,
+    E_SEARCHED,
+    E_TIE_ENDS,
     J_ANNOUNCE,
     J_ANNOUNCED,
     J_COUNT,
+    J_FOUND,
+    J_JOIN,
     J_RECEIPT,
+    J_REFUSE,
+    J_RELATION,
     J_REQUEST,
+    J_SEARCH,
+    J_TELL,
+    J_TOKEN,
     Q_ENTERED,
     Q_FOUNDED,
+    Q_INSIDE,
+    Q_INTRUDES,
     Q_LOADED,
+    Q_RELATION,
     Q_SUBSCRIBED,
 )
-from chatsim.engine.compiled.messages import carry
 from chatsim.engine.compiled.places import counted_in
 from chatsim.engine.compiled.pools import free_query
 from chatsim.engine.compiled.state import State
@@ -30,12 +47,35 @@ def happens(st: State, kind: int, one: int, two: int, three: int) -> None:
     """An event of the chat logic happens."""
     if kind == E_RECEIPT:
         notices.receipt_leaves(st, one, two, three)
+    elif kind == E_RECEIPT_UP:
+        notices.receipt_comes_up(st, one, two, three)
+    elif kind == E_ANNOUNCES:
+        notices.announce(st, two, one)
     elif kind == E_IDLES:
         entering.idles(st, one, two)
     elif kind == E_IDLE:
         entering.is_idle(st, one, two)
     else:
-        notices.receipt_comes_up(st, one, two, three)
+        access_happens(st, kind, one, two)
+
+
+@compiled
+def access_happens(st: State, kind: int, one: int, two: int) -> None:
+    """Something happens to rights, to a search, or to an intruder."""
+    if kind == E_TIE_ENDS:
+        access.tie_ends(st, one)
+    elif kind == E_RENEWS:
+        intruders.renews(st, one)
+    elif kind == E_RENEW:
+        intruders.renew(st, one)
+    elif kind == E_SEARCH_UP:
+        lists.search_comes_up(st, one, two)
+    elif kind == E_SEARCHED:
+        messages.searched(st, one, two)
+    elif kind == E_INTRUDES:
+        intruders.intrudes(st, one)
+    else:
+        intruders.comes_up(st, one, two)
 
 
 @compiled
@@ -56,12 +96,18 @@ def answered(st: State, query: int) -> None:
         sessions.subscribed(st, session)
     elif story == Q_LOADED:
         sessions.loaded(st, session)
+    elif story == Q_RELATION:
+        passing.checks(st, subject, session)
     elif story == Q_ENTERED:
         passing.founds(st, subject, session)
     elif story == Q_FOUNDED:
         passing.asks_members(st, subject, session)
+    elif story == Q_INTRUDES:
+        intruders.decides(st, subject, session)
+    elif story == Q_INSIDE:
+        intruders.is_inside(st, subject)
     else:
-        carry(st, subject, st.sessions[session].gateway)
+        messages.carry(st, subject, st.sessions[session].gateway)
 
 
 @compiled
@@ -78,5 +124,26 @@ def end(st: State, kind: int, station: int, job: int) -> None:
         notices.end_announced(st, station, job)
     elif kind == J_ANNOUNCE:
         notices.end_announce(st, station, job)
-    else:
+    elif kind == J_TELL:
         notices.end_tell(st, station, job)
+    else:
+        end_for_access(st, kind, station, job)
+
+
+@compiled
+def end_for_access(st: State, kind: int, station: int, job: int) -> None:
+    """A job of rights, of a search, or of an intruder leaves its station."""
+    if kind == J_RELATION:
+        passing.end_relation(st, station, job)
+    elif kind == J_REFUSE:
+        passing.end_refuse(st, job)
+    elif kind == J_SEARCH:
+        lists.end_search(st, station, job)
+    elif kind == J_FOUND:
+        lists.end_found(st, station, job)
+    elif kind == J_TOKEN:
+        intruders.end_token(st, job)
+    elif kind == J_JOIN:
+        intruders.end_join(st, station, job)
+    else:
+        intruders.end_say_no(st, job)

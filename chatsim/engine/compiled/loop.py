@@ -1,4 +1,4 @@
-"""The event loop: what is soon, then what is first on the heap, until the end, or until Python is needed."""
+"""The event loop: what is soon, then what is first of all others, until the end, or until Python is needed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from chatsim.engine.compiled import chat, logic, messages, queries, sessions
 from chatsim.engine.compiled.chat import AHEAD, DRAWS
 from chatsim.engine.compiled.clients import arrives, packet_arrives, queues
 from chatsim.engine.compiled.code import compiled, entry
-from chatsim.engine.compiled.events import at, drop_first, soon
+from chatsim.engine.compiled.events import at, comes, drop_first, soon
 from chatsim.engine.compiled.kinds import (
     E_ARRIVES,
     E_ASKED,
@@ -95,7 +95,7 @@ def start(st: State, standing: int) -> None:
 @entry
 def go_on(st: State, steps: int) -> int:
     """Runs so many events, or fewer; why it comes back."""
-    now, end_s = st.now[0], st.asked[0].end_s
+    now = st.now[0]
     for _ in range(steps):
         if now.overflowed:
             return UNCOVERED
@@ -109,12 +109,13 @@ def go_on(st: State, steps: int) -> int:
             now.soon -= 1
             now.soon_first = (now.soon_first + 1) % len(st.soon)
         else:
-            if now.heap == 0 or st.heap[0].time_s >= end_s:
-                now.time_s = end_s
+            if now.heap == 0 and not comes(st):
+                now.time_s = st.asked[0].end_s
                 return DONE
             event = st.heap[0]
             now.time_s, kind, one, two, three = event.time_s, event.kind, event.one, event.two, event.three
-            drop_first(st)
+            now.heap -= 1
+            drop_first(st.heap, now.heap)
         happens(st, kind, one, two, three)
     return MORE
 

@@ -102,14 +102,21 @@ LONG, POINTER = ir.IntType(64), cgutils.voidptr_t
 STATE_VALUE = LONG.as_pointer()
 
 
-def _table_type(name: str) -> Table:
-    kind = from_dtype(TABLES[name])
-    if isinstance(kind, types.Record):
-        kind.name = name  # the one that numba makes tells all fields, and is in names of functions
-    return Table(kind, 2 if name in TWO_DIMENSIONS else 1, "C", name=f"Table({kind.name})")
+def _table_types() -> dict[str, Table]:
+    """The types of all tables. Those of one kind of records have one type, which is named after the first of them: the
+    name that numba makes tells all fields, and is part of the names of functions."""
+    kinds: dict[Any, Any] = {}
+    for name, dtype in TABLES.items():
+        if dtype not in kinds:
+            kinds[dtype] = from_dtype(dtype)
+            kinds[dtype].name = name if dtype.names else kinds[dtype].name
+    return {
+        name: Table(kinds[dtype], 2 if name in TWO_DIMENSIONS else 1, "C", name=f"Table({kinds[dtype].name})")
+        for name, dtype in TABLES.items()
+    }
 
 
-KINDS = {name: _table_type(name) for name in TABLES}
+KINDS = _table_types()
 
 
 @register_model(StateType)

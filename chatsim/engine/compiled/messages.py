@@ -6,7 +6,7 @@ import math
 
 from chatsim.engine.compiled.begin import factor_of, own_session
 from chatsim.engine.compiled.chat import pushes_for
-from chatsim.engine.compiled.clients import carried, refuse, send, send_to_session, write
+from chatsim.engine.compiled.clients import carried, refuse, send, send_to_session, waits_for_connection, write
 from chatsim.engine.compiled.code import compiled
 from chatsim.engine.compiled.events import at, soon
 from chatsim.engine.compiled.kinds import (
@@ -41,6 +41,7 @@ from chatsim.engine.compiled.kinds import (
     TOUCH_ONE,
     WRITE,
 )
+from chatsim.engine.compiled.lists import finds, moves, noted
 from chatsim.engine.compiled.places import (
     has_members,
     hearers,
@@ -83,17 +84,29 @@ def begins(st: State, message: int) -> None:
         refuse(st, message, NO_SESSION)
     else:
         client.waiting += 1
-        new = link(st, message, 0, 0.0)
-        if client.first >= 0:
-            st.links[client.last].next = new
-        else:
-            client.first = new
-        client.last = new
+        waits_for_connection(st, st.sessions[session].client, message)
 
 
 @compiled
 def goes_on(st: State, message: int, session: int) -> None:
-    """The sender is connected: up the link to the gateway."""
+    """The sender is connected, and looks for the recipient where there are lists."""
+    if not st.asked[0].loads or finds(st, message, session):
+        writes(st, message, session)
+
+
+@compiled
+def searched(st: State, message: int, session: int) -> None:
+    """The answer to a search is there: the message is written, unless its writer has gone."""
+    st.chats[message].searched_s = st.now[0].time_s
+    if st.sessions[session].gone:
+        refuse(st, message, NO_SESSION)
+    else:
+        writes(st, message, session)
+
+
+@compiled
+def writes(st: State, message: int, session: int) -> None:
+    """A message is written, and goes up the link to the gateway."""
     row = st.messages[message]
     if st.asked[0].pulls and row.opening:
         soon(st, E_ASKS, session, row.partner, NONE)
@@ -114,6 +127,7 @@ def comes_up(st: State, message: int, session: int) -> None:
     row.gateway = sender.gateway
     store = st.asked[0].store
     commands = 1 if store in (STORE_BEFORE, STORE_BESIDE) else 0
+    commands += moves(st, message)
     if store != STORE_BEFORE:
         commands += commands_for(st, message, sender.gateway)
     job = new_job(st, J_RECEIVE)
@@ -465,6 +479,7 @@ def is_routed(st: State, message: int, gateway: int) -> None:
     row.fate, row.cause = DELIVERED, NO_CAUSE
     row.routed_s = st.now[0].time_s
     if asked.store != STORE_AFTER:
+        noted(st, message, gateway)
         carried(st, message)
         return
     job = new_job(st, J_STORE_AFTER)
@@ -478,6 +493,7 @@ def end_store_after(st: State, station: int, job: int) -> None:
     """The command to store a message is written after it was routed."""
     message = st.jobs[job].message
     ask_store(st, message, station, False)
+    noted(st, message, station)
     carried(st, message)
 
 

@@ -1,16 +1,17 @@
 """Small things that gateways tell sessions, as in :mod:`chatsim.engine.notices` and :mod:`chatsim.engine.receipts`.
 
-A notice is in the job that carries it: its ``message`` and the reader's ``session`` with the ``row`` of its delivery.
-``recipient`` is the scope: what a channel was about.
+A notice is in the job that carries it. Of a receipt that is the ``message`` and the reader's ``session`` with the
+``row`` of the delivery, of a change of presence its ``row`` alone. ``recipient`` is the scope: what a channel is about.
 """
 
 from __future__ import annotations
 
 from chatsim.engine.compiled.clients import send
 from chatsim.engine.compiled.code import compiled
-from chatsim.engine.compiled.events import at
+from chatsim.engine.compiled.events import at, soon
 from chatsim.engine.compiled.kinds import (
     COMMAND,
+    E_ANNOUNCES,
     E_RECEIPT_UP,
     J_ANNOUNCE,
     J_ANNOUNCED,
@@ -25,9 +26,11 @@ from chatsim.engine.compiled.kinds import (
 )
 from chatsim.engine.compiled.places import node_of
 from chatsim.engine.compiled.pools import add_link, free_job, grown, new_job
-from chatsim.engine.compiled.rules import bus_copies, room_channel, server_channel, user_channel
-from chatsim.engine.compiled.state import NONE, State
+from chatsim.engine.compiled.rules import bus_copies, presence_channel, room_channel, server_channel, user_channel
+from chatsim.engine.compiled.state import NEVER, NONE, State
 from chatsim.engine.compiled.stations import take_one
+from chatsim.engine.compiled.watching import find_told, meant_for
+from chatsim.rules.presence import ROOMS
 from chatsim.rules.routing import DIRECTORY, GLOBAL_CHANNEL, ROOM, USER
 
 
@@ -68,6 +71,14 @@ def end_announced(st: State, station: int, job: int) -> None:
         for peer in range(st.asked[0].gateways):
             if peer != station:
                 send(st, station, peer, alike(st, J_TELL, job, NONE, NONE, 1))
+        pushed(st, job, st.asked[0].gateways - 1)
+
+
+@compiled
+def pushed(st: State, job: int, pushes: int) -> None:
+    """A broker node (or a gateway of a mesh) has pushed a notice to gateways."""
+    if st.jobs[job].message < 0:
+        st.shown[st.jobs[job].row].pushes += pushes
 
 
 @compiled
@@ -83,6 +94,7 @@ def end_announce(st: State, station: int, job: int) -> None:
         for node in range(asked.gateways, asked.gateways + asked.nodes):
             if node != station:
                 send(st, station, node, alike(st, J_ANNOUNCE, job, channel, scope, 1))
+    pushed(st, job, st.jobs[job].count)
     st.work[station, NOTICE_BUS if on_bus else NOTICE_PUBLISH] += 1
     st.work[station, NOTICE_PUSH] += st.jobs[job].count
 
@@ -92,7 +104,82 @@ def end_tell(st: State, station: int, job: int) -> None:
     """A gateway has written a notice to sessions."""
     st.work[station, PARSE] += st.jobs[job].pushed
     st.work[station, NOTICE] += st.jobs[job].count
-    knows(st, job)
+    if st.jobs[job].message >= 0:
+        knows(st, job)
+    else:
+        told(st, job)
+
+
+# ---------------------------------------------------------------------- changes of presence
+
+
+@compiled
+def note_shown(st: State, user: int, change: int, meant: int) -> int:
+    """What is shown of a user's presence changes; the row of that."""
+    now = st.now[0]
+    now.shown += 1
+    if now.shown > len(st.shown):
+        st.shown = grown(st.shown)
+    row = st.shown[now.shown - 1]
+    row.time_s, row.user, row.change, row.meant = now.time_s, user, change, meant
+    row.pushes, row.notices, row.told_sum_s, row.told_last_s = 0, 0, 0.0, NEVER
+    return int(now.shown - 1)
+
+
+@compiled
+def changed(st: State, user: int, change: int, gateway: int) -> None:
+    """A user came online (+1) or went (-1): those who watch are told, by a gateway, or (-1) by the broker itself."""
+    if not st.asked[0].pushes_presence:
+        note_shown(st, user, change, 0)
+        return
+    job = new_job(st, J_ANNOUNCED)
+    st.jobs[job].row = note_shown(st, user, change, meant_for(st, user))
+    if st.asked[0].has_broker:
+        add_channels(st, job, user)
+    if gateway >= 0:
+        soon(st, E_ANNOUNCES, job, gateway, NONE)
+        return
+    here = st.jobs[job].first
+    while here >= 0:
+        channel, scope = st.links[here].one, st.links[here].two
+        take_one(st, node_of(st, channel), alike(st, J_ANNOUNCE, job, channel, scope, 0))
+        here = st.links[here].next
+    free_job(st, job)
+
+
+@compiled
+def add_channels(st: State, job: int, user: int) -> None:
+    """On which channels a change of a user's presence is published, each with its scope."""
+    asked = st.asked[0]
+    if asked.routing == USER:
+        for place in range(find_told(st, user)):
+            add_link(st, job, user_channel(st.scratch[place]), st.scratch[place])
+    elif asked.routing == DIRECTORY:
+        for gateway in range(asked.gateways):
+            add_link(st, job, server_channel(gateway), NONE)
+    elif asked.routing == ROOM and asked.shown_to == ROOMS:
+        for own in range(st.own_start[user], st.own_start[user + 1]):
+            room = st.own_room[own]
+            if st.rooms[room].exists:
+                add_link(st, job, room_channel(room), room)
+    elif asked.routing == ROOM and asked.watches:
+        add_link(st, job, presence_channel(user), NONE)
+    else:
+        add_link(st, job, GLOBAL_CHANNEL, NONE)
+
+
+@compiled
+def told(st: State, job: int) -> None:
+    """A gateway has written a change of presence to sessions, now."""
+    row, here, now_s = st.jobs[job].row, st.jobs[job].first, st.now[0].time_s
+    change = st.shown[row]
+    change.notices += st.jobs[job].count
+    while here >= 0:
+        arrives_s = now_s + st.sessions[st.links[here].one].link_s
+        change.told_sum_s += arrives_s - change.time_s
+        if not arrives_s <= change.told_last_s:
+            change.told_last_s = arrives_s
+        here = st.links[here].next
 
 
 # ---------------------------------------------------------------------- receipts

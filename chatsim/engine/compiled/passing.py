@@ -4,24 +4,86 @@ from __future__ import annotations
 
 import math
 
+from chatsim.engine.compiled.access import answer, answers_now, must_ask
+from chatsim.engine.compiled.chat import end_request
+from chatsim.engine.compiled.clients import carried, refuse, send_to_session
 from chatsim.engine.compiled.code import compiled
 from chatsim.engine.compiled.entering import enter
-from chatsim.engine.compiled.kinds import J_REQUEST, MEMBERS, Q_ENTERED, Q_FOUNDED, Q_MEMBERS, UPDATE
+from chatsim.engine.compiled.kinds import (
+    E_TOLD,
+    J_REFUSE,
+    J_RELATION,
+    J_REQUEST,
+    MEMBERS,
+    Q_ENTERED,
+    Q_FOUNDED,
+    Q_MEMBERS,
+    Q_RELATION,
+    REFUSAL,
+    RELATION,
+    UPDATE,
+)
 from chatsim.engine.compiled.messages import carry
-from chatsim.engine.compiled.places import hearers, node_of
+from chatsim.engine.compiled.places import database, hearers, node_of
+from chatsim.engine.compiled.pools import new_job
 from chatsim.engine.compiled.queries import ask_one
 from chatsim.engine.compiled.requests import request
 from chatsim.engine.compiled.rules import room_channel
 from chatsim.engine.compiled.state import NONE, State
+from chatsim.engine.compiled.stations import take_one
 from chatsim.rules.routing import ROOM
 
 
 @compiled
 def may_pass(st: State, message: int, session: int) -> None:
-    """A message was taken; where its room is the recipient's own, the server joins its sender to that."""
+    """A message was taken; the database is asked whether its two are friends, unless that is remembered."""
+    gateway = st.sessions[session].gateway
+    if not must_ask(st, message, gateway):
+        checks(st, message, session)
+        return
+    question = request(st, J_RELATION, gateway, NONE, RELATION, st.asked[0].relation_us)
+    st.jobs[question].message, st.jobs[question].place = message, database(st)
+    ask_one(st, Q_RELATION, message, session, question)
+
+
+@compiled
+def end_relation(st: State, station: int, job: int) -> None:
+    """The database has answered."""
+    answers_now(st, st.jobs[job].gateway, st.jobs[job].message)
+    end_request(st, station, job)
+
+
+@compiled
+def checks(st: State, message: int, session: int) -> None:
+    """A message goes on, or is refused by the answer of the database."""
+    gateway = st.sessions[session].gateway
+    cause = answer(st, message, gateway)
+    if not cause:
+        joins(st, message, session)
+        return
+    job = new_job(st, J_REFUSE)
+    refusal = st.jobs[job]
+    refusal.message, refusal.session, refusal.cause, refusal.cost_us = message, session, cause, st.asked[0].write_us
+    st.work[gateway, REFUSAL] += 1
+    take_one(st, gateway, job)
+
+
+@compiled
+def end_refuse(st: State, job: int) -> None:
+    """The refusal of a message is written."""
+    message = st.jobs[job].message
+    st.messages[message].refused += 1
+    refuse(st, message, st.jobs[job].cause)
+    send_to_session(st, st.jobs[job].session, 0.0, E_TOLD, message)
+    carried(st, message)
+
+
+@compiled
+def joins(st: State, message: int, session: int) -> None:
+    """Where the room of a message is the recipient's own, the server joins its sender to that."""
     row = st.messages[message]
-    joins = st.asked[0].personal and row.partner >= 0 and not st.sessions[session].gone
-    if not joins or enter(st, session, row.room, Q_ENTERED, message):
+    is_new = st.asked[0].personal and row.partner >= 0 and not st.sessions[session].gone
+    if not is_new or enter(st, session, row.room, Q_ENTERED, message):
         founds(st, message, session)
 
 

@@ -8,6 +8,7 @@ from chatsim.engine.compiled.code import compiled
 from chatsim.engine.compiled.kinds import DATABASE_TIER, NODE_TIER
 from chatsim.engine.compiled.pools import grown, link, place_made, place_of, unlink
 from chatsim.engine.compiled.rules import (
+    presence_channel,
     publish_node,
     publishes_per_recipient,
     room_channel,
@@ -16,6 +17,7 @@ from chatsim.engine.compiled.rules import (
     user_channel,
 )
 from chatsim.engine.compiled.state import NONE, State
+from chatsim.rules.presence import FRIENDS
 from chatsim.rules.routing import CLUSTER, GLOBAL_CHANNEL, PRESENCE_CHANNELS, ROOM, USER
 
 
@@ -73,7 +75,7 @@ def row_of_channel(st: State, channel: int, node: int) -> int:
         kind, number = (channel - 1) % 3, (channel - 1) // 3
         row = 1 + number + (0 if kind == 0 else asked.users if kind == 1 else every)
     if asked.topology == CLUSTER:
-        row += (node - asked.gateways) * (1 + every + asked.gateways)
+        row += (node - asked.gateways) * asked.channels
     return int(row)
 
 
@@ -108,13 +110,31 @@ def change_subscription(st: State, node: int, channel: int, gateway: int, change
 def channel_at_start(st: State, gateway: int) -> int:
     """The channel to which a gateway subscribes when it starts, or -1."""
     asked = st.asked[0]
-    return GLOBAL_CHANNEL if asked.routing == ROOM and asked.creates_rooms else standing_channel(asked.routing, gateway)
+    if asked.routing == ROOM and (asked.creates_rooms or asked.tells_all):
+        return GLOBAL_CHANNEL
+    return standing_channel(asked.routing, gateway)
 
 
 # ---------------------------------------------------------------------- rooms
 
-ENTERED = 1 << 40
-"""The rank of a seat in a room of which a user is no member, behind those of rooms of its own."""
+ENTERED = 1 << 29
+WATCHING = 1 << 30
+"""The ranks of seats of those who came into a room, behind those in rooms of their own, and of those who watch."""
+
+
+@compiled
+def watch_room(st: State, user: int) -> int:
+    """The number of what stands for a room: in it are the sessions that watch a user's presence."""
+    return int(st.asked[0].total_rooms + st.asked[0].users + user)
+
+
+@compiled
+def add_channel(st: State, last: int, room: int) -> int:
+    """Adds the channel of a room, or of one's presence, to a list; its link."""
+    watched = room - watch_room(st, 0)
+    channel = presence_channel(watched) if watched >= 0 else room_channel(room)
+    st.links[last].next = link(st, channel, 0, 0.0)
+    return int(st.links[last].next)
 
 
 @compiled
@@ -243,21 +263,35 @@ def join(st: State, session: int) -> int:
     else:
         person.first = session
     person.last = session
-    first, last = NONE, NONE
+    head = last = link(st, NONE, 0, 0.0)
     routing = st.asked[0].routing
     if routing == USER and sessions_here(st, user, gateway) == 1:
-        first = last = link(st, user_channel(user), 0, 0.0)
+        last = st.links[head].next = link(st, user_channel(user), 0, 0.0)
     if not publishes_per_recipient(routing):
         for own in range(st.own_start[user], st.own_start[user + 1]):
             room = st.own_room[own]
             if st.rooms[room].exists and into(st, session, room, st.own_place[own], own) and routing == ROOM:
-                new = link(st, room_channel(room), 0, 0.0)
-                if last >= 0:
-                    st.links[last].next = new
-                else:
-                    first = new
-                last = new
-    return first
+                last = add_channel(st, last, room)
+    if st.asked[0].watches:
+        watch(st, session, last)
+    return unlink(st, head)
+
+
+@compiled
+def watch(st: State, session: int, last: int) -> None:
+    """A session starts to watch those that it is shown; channels that its gateway now needs are added to a list."""
+    asked, user = st.asked[0], st.sessions[session].user
+    is_needed = asked.routing == ROOM
+    if asked.shown_to == FRIENDS:
+        for place in range(st.friend_start[user], st.friend_start[user + 1]):
+            room = watch_room(st, st.friend[place])
+            if into(st, session, room, NONE, WATCHING) and is_needed:
+                last = add_channel(st, last, room)
+    elif session < len(st.listed_start) - 1:
+        for place in range(st.listed_start[session], st.listed_start[session + 1]):
+            room = watch_room(st, st.listed[place])
+            if into(st, session, room, NONE, WATCHING) and is_needed:
+                last = add_channel(st, last, room)
 
 
 @compiled
@@ -276,22 +310,17 @@ def part(st: State, session: int) -> int:
         person.first = following
     if following < 0:
         person.last = before
-    first, last = NONE, NONE
+    head = last = link(st, NONE, 0, 0.0)
     if st.asked[0].routing == USER and sessions_here(st, user, gateway) == 0:
-        first = last = link(st, user_channel(user), 0, 0.0)
+        last = st.links[head].next = link(st, user_channel(user), 0, 0.0)
     seat = st.sessions[session].seat_first
     while seat >= 0:
         following, room = st.seats[seat].next_own, st.seats[seat].room
         if out_of(st, seat) and st.asked[0].routing == ROOM:
-            new = link(st, room_channel(room), 0, 0.0)
-            if last >= 0:
-                st.links[last].next = new
-            else:
-                first = new
-            last = new
+            last = add_channel(st, last, room)
         seat = following
     st.sessions[session].seat_first = st.sessions[session].seat_last = NONE
-    return first
+    return unlink(st, head)
 
 
 @compiled

@@ -32,6 +32,8 @@ class Written(Notes):
         }  # fmt: skip
         if lists is not None:
             columns |= {"listed_rank": np.where(lists.conversation >= 0, lists.rank, -1), "opening": lists.opening}
+        if tables["asked"][0]["loads"]:
+            columns |= {"detour": tables["chats"]["detour"], "searched_s": tables["chats"]["searched_s"]}
         sessions = tables["sessions"][: taken["sessions"]]
         left = np.isin(sessions["fate"], (SessionFate.LEFT, SessionFate.ABANDONED))
         columns |= {
@@ -39,6 +41,11 @@ class Written(Notes):
             "session_fate": sessions["fate"],
             "session_listed": sessions["listed"], "session_unread": sessions["unread"],
             "session_silent": (sessions["silent"] > 0) & left, "cut_s": sessions["cut_s"],
+        }  # fmt: skip
+        intrusions = tables["intrusions"]
+        columns |= {
+            "intrusion_room": intrusions["room"], "intrusion_fate": intrusions["fate"],
+            "decided_s": intrusions["decided_s"], "effective_s": tables["endings"]["effective_s"],
         }  # fmt: skip
         for name, column in columns.items():
             setattr(self, name, np.ascontiguousarray(column))
@@ -49,10 +56,7 @@ class Written(Notes):
         self.subscriptions.extend(_columns(tables["subscriptions"][: taken["subscriptions"]]))
         self.pulls.extend(_columns(tables["pulls"][: taken["pulls"]]))
         self.pushed.extend(_columns(tables["pushed"][: taken["pushed"]]))
-        shown = tables["shown"][: taken["shown"]]
-        nothing = np.zeros(len(shown))
-        counts = dict.fromkeys(("meant", "pushes", "notices", "told_sum_s"), nothing)
-        self.presence.extend({**_columns(shown), **counts, "told_last_s": np.full(len(shown), NEVER)})
+        self.presence.extend(_columns(tables["shown"][: taken["shown"]]))
         ready_s = tables["rooms"]["ready_s"]
         self.room_ready_s = {room: ready_s[room] for room in np.flatnonzero(~np.isnan(ready_s)).tolist()}
         for name in ("trimmed", "unasked"):

@@ -6,10 +6,14 @@ import numpy as np
 
 from chatsim.engine.compiled.code import compiled, rule
 from chatsim.engine.compiled.state import State
-from chatsim.rules import hashing, limits, offline, placement, presence, reconnect, rooms, routing
+from chatsim.rules import access, hashing, limits, offline, placement, presence, ranking, reconnect, rooms, routing
+from chatsim.rules import detour as detours
 from chatsim.world.draws import ROUNDS, WEYL, Purpose
 
 spread = rule(hashing.spread)
+may_write = rule(access.may_write)
+may_enter = rule(access.may_enter)
+remembered = rule(access.remembered)
 tokens_now = rule(limits.tokens_now)
 verdict = rule(limits.verdict)
 is_due = rule(offline.is_due)
@@ -17,9 +21,13 @@ is_taken = rule(offline.is_taken)
 retry_after_s = rule(offline.retry_after_s)
 place = rule(placement.place)
 expires_s = rule(presence.expires_s)
+is_listed = rule(ranking.is_listed)
+detour = rule(detours.detour)
 pause_s = rule(reconnect.pause_s)
+personal_room = rule(rooms.personal_room)
 leaves_when_idle = rule(rooms.leaves_when_idle)
 user_channel = rule(routing.user_channel)
+presence_channel = rule(routing.presence_channel)
 room_channel = rule(routing.room_channel)
 server_channel = rule(routing.server_channel)
 standing_channel = rule(routing.standing_channel)

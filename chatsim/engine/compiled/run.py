@@ -25,7 +25,7 @@ from chatsim.world.tables import World
 
 STEPS = 200_000
 """Events between two looks at progress, and at ctrl-C."""
-HANDLERS_SHARE = 0.6
+HANDLERS_SHARE = 0.75
 """Of the time that compiling takes: the rest goes into making machine code of the whole."""
 
 
@@ -45,13 +45,13 @@ def run_compiled(scenario: Scenario, world: World, progress: Callable[[float], N
         if reason == NEEDS_SESSIONS:
             _more_sessions(st, scenario, world)
         elif reason == NEEDS_DRAWS:
-            times = len(tables_of(st)["user_draws"]) // DRAWS
-            put_table(st, "user_draws", draws_of_users(scenario, world, max(2 * AHEAD, 2 * times)))
+            _more_draws(st, scenario, world)
         told = _tell(progress, told, float(tables_of(st)["now"][0]["time_s"]) / end_s)
     _tell(progress, told, 0.99)
     tables = tables_of(st)
     notes = Written(world, tables, lists)
-    return replace(outcome_of(scenario, world, notes, inbox_of(st), np.array(rooms.meant, np.int64)), engine="compiled")
+    meant = tables["messages"]["meant"].copy()
+    return replace(outcome_of(scenario, world, notes, inbox_of(st), meant), engine="compiled")
 
 
 def compile_all(progress: Callable[[float], None] | None = None) -> None:
@@ -72,11 +72,12 @@ def is_compiled() -> bool:
 
 
 def _lists(scenario: Scenario, world: World) -> FriendLists | None:
-    """Which conversations open: needed where clients ask for presence then."""
+    """The lists, and which conversations open: needed where clients ask for presence then."""
     asked = scenario.friend_list
-    if scenario.presence.how != "pull":
+    loads = asked.policy != "none"
+    if not loads and scenario.presence.how != "pull":
         return None
-    return friend_lists(world, "recent", asked.half_life_s, asked.kept, asked.opening_gap_s)
+    return friend_lists(world, asked.policy if loads else "recent", asked.half_life_s, asked.kept, asked.opening_gap_s)
 
 
 def _tell(progress: Callable[[float], None] | None, told: int, share: float) -> int:
@@ -85,6 +86,14 @@ def _tell(progress: Callable[[float], None] | None, told: int, share: float) -> 
         told += 1
         progress(told / 100)
     return told
+
+
+def _more_draws(st: State, scenario: Scenario, world: World) -> None:
+    """A quarter more draws for the pushes of each user: some get many more than most."""
+    draws = tables_of(st)["user_draws"]
+    times = len(draws) // DRAWS
+    more = draws_of_users(scenario, world, max(AHEAD, times // 4), times)
+    put_table(st, "user_draws", np.concatenate([draws, more]) if times else more)
 
 
 def _more_sessions(st: State, scenario: Scenario, world: World) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from chatsim.engine.compiled.chat import DRAWS, LINK_AGAIN, does, end_request, sign_in, sign_out, stands
+from chatsim.engine.compiled.access import renewed
+from chatsim.engine.compiled.chat import DRAWS, LINK_AGAIN, came, does, end_request, sign_in, sign_out, stands, went
 from chatsim.engine.compiled.clients import (
     forget_live,
     gone,
@@ -14,6 +15,7 @@ from chatsim.engine.compiled.clients import (
 from chatsim.engine.compiled.code import compiled
 from chatsim.engine.compiled.entering import leaves_all
 from chatsim.engine.compiled.events import at, soon
+from chatsim.engine.compiled.intruders import goes_in, will_renew
 from chatsim.engine.compiled.kinds import (
     CLOSE,
     DUPLICATE,
@@ -26,6 +28,7 @@ from chatsim.engine.compiled.kinds import (
     E_SHED,
     E_TIMES_OUT,
     E_WELCOMED,
+    INTRUDERS,
     J_CLOSE,
     J_LOGIN,
     J_REQUEST,
@@ -41,6 +44,7 @@ from chatsim.engine.compiled.kinds import (
     Q_SUBSCRIBED,
     READ_LATER,
     RECOVER,
+    RELATION,
     S_ABANDONED,
     S_FAILED,
     S_LEFT,
@@ -50,10 +54,12 @@ from chatsim.engine.compiled.kinds import (
     UPDATE,
     WRITE,
 )
+from chatsim.engine.compiled.lists import add_lists, length
 from chatsim.engine.compiled.messages import goes_on
 from chatsim.engine.compiled.outbox import lose_row, note_row
 from chatsim.engine.compiled.places import (
     change_subscription,
+    database,
     join,
     node_of,
     node_to_hear,
@@ -99,7 +105,31 @@ def take_place(st: State, session: int) -> bool:
     row.gateway, row.held = number, 1
     st.connections[number] += 1
     st.users[row.user].last_gateway = number
+    home = st.stations[number]
+    row.previous_held, row.next_held = home.held_last, NONE
+    if home.held_last >= 0:
+        st.sessions[home.held_last].next_held = session
+    else:
+        home.held_first = session
+    home.held_last = session
     return True
+
+
+@compiled
+def released(st: State, session: int) -> None:
+    """A gateway has one connection less."""
+    row = st.sessions[session]
+    home, previous, following = st.stations[row.gateway], row.previous_held, row.next_held
+    row.held = 0
+    st.connections[row.gateway] -= 1
+    if previous >= 0:
+        st.sessions[previous].next_held = following
+    else:
+        home.held_first = following
+    if following >= 0:
+        st.sessions[following].previous_held = previous
+    else:
+        home.held_last = previous
 
 
 @compiled
@@ -122,8 +152,8 @@ def connected(st: State, session: int) -> None:
     if row.gone or row.cut:
         return
     if asked.shed_above and st.stations[row.gateway].length > asked.shed_above:
-        row.held, row.cut = 0, 1
-        st.connections[row.gateway] -= 1
+        row.cut = 1
+        released(st, session)
         at(st, st.now[0].time_s + row.link_s, E_SHED, session, NONE, NONE)
         return
     does(st, row.gateway, J_LOGIN, LOGIN, asked.login_us, session, row.user)
@@ -170,9 +200,15 @@ def end_login(st: State, station: int, job: int) -> None:
     session = st.jobs[job].session
     if st.sessions[session].gone or st.sessions[session].cut:
         return
+    renewed(st, session)
     query, last = query_for(st, Q_LOADED, session, session), NONE
     if st.asked[0].asks_members:
         last = add_request(st, query, last, rooms_of(st, session))
+    if st.asked[0].reads_friends:
+        last = add_request(st, query, last, friends_of(st, session))
+    if st.asked[0].loads:
+        last = add_lists(st, query, last, session)
+        st.sessions[session].listed = length(st, session)
     if not asks(st, query):
         loaded(st, session)
 
@@ -190,6 +226,16 @@ def rooms_of(st: State, session: int) -> int:
 
 
 @compiled
+def friends_of(st: State, session: int) -> int:
+    """A request for the friends of a user, to whom it may write."""
+    row, asked = st.sessions[session], st.asked[0]
+    cost_us = asked.friends_us + asked.friend_us * (st.friend_start[row.user + 1] - st.friend_start[row.user])
+    job = request(st, J_REQUEST, row.gateway, row.user, RELATION, cost_us)
+    st.jobs[job].place = database(st)
+    return job
+
+
+@compiled
 def loaded(st: State, session: int) -> None:
     """The gateway takes a session on: it subscribes to what it now needs, and says that its user is online."""
     row, asked = st.sessions[session], st.asked[0]
@@ -203,11 +249,15 @@ def loaded(st: State, session: int) -> None:
         last = add_request(st, query, last, subscription(st, station, first, 1))
     if keeps_registry(asked.routing):
         last = add_request(st, query, last, update(st, session, 1))
-    if asked.keeps_presence:
+    if asked.keeps_presence and not asked.has_broker:
+        came(st, row.user, station)
+    elif asked.keeps_presence:
         signing = sign_in(st, session)
         st.jobs[signing].place = node_of(st, user_channel(row.user))
         last = add_request(st, query, last, signing)
         soon(st, E_REFRESHES, session, NONE, NONE)
+    if asked.renews:
+        will_renew(st, session, st.now[0].time_s)
     if not asks(st, query):
         subscribed(st, session)
 
@@ -271,7 +321,7 @@ def welcome(st: State, session: int, first: int, count: int) -> None:
         note_row(st, message, session, st.now[0].time_s, 0)
         size_bytes += st.messages[message].size_bytes
         row.synced_max = max(row.synced_max, message)
-    send_to_session(st, session, float(size_bytes), E_WELCOMED, first_row)
+    send_to_session(st, session, float(size_bytes) + row.listed * st.asked[0].entry_bytes, E_WELCOMED, first_row)
 
 
 @compiled
@@ -294,8 +344,12 @@ def welcomed(st: State, session: int, first_row: int) -> None:
     here = client.first
     client.first = client.last = NONE
     while here >= 0:
-        client.waiting -= 1
-        goes_on(st, st.links[here].one, session)
+        who = st.links[here].one
+        if who <= INTRUDERS:
+            goes_in(st, INTRUDERS - who, session)
+        else:
+            client.waiting -= 1
+            goes_on(st, who, session)
         here = unlink(st, here)
 
 
@@ -342,8 +396,7 @@ def end_close(st: State, station: int, job: int) -> None:
     row, asked = st.sessions[session], st.asked[0]
     if not row.held:
         return
-    row.held = 0
-    st.connections[station] -= 1
+    released(st, session)
     if not row.registered:
         return
     rest = part(st, session)
@@ -356,7 +409,9 @@ def end_close(st: State, station: int, job: int) -> None:
     if keeps_registry(asked.routing):
         leaving = update(st, session, -1)
         send(st, station, st.jobs[leaving].place, leaving)
-    if asked.keeps_presence:
+    if asked.keeps_presence and not asked.has_broker:
+        went(st, row.user, station)
+    elif asked.keeps_presence:
         sign_out(st, session)
 
 
@@ -432,6 +487,8 @@ def standing(st: State, session: int) -> None:
         return
     row.online, row.online_s, row.fate = 1, row.start_s, S_ONLINE
     st.users[row.user].online += 1
+    if asked.loads:
+        row.listed = length(st, session)
     rest = join(st, session)
     while rest >= 0:
         here = rest
@@ -440,9 +497,13 @@ def standing(st: State, session: int) -> None:
             channel = st.links[here].one
             change_subscription(st, node_to_hear(st, channel, row.gateway), channel, row.gateway, 1)
             here = unlink(st, here)
+    renewed(st, session)
     if asked.keeps_presence:
         stands(st, row.user)
+    if asked.keeps_presence and asked.has_broker:
         soon(st, E_REFRESHES, session, NONE, NONE)
+    if asked.renews:
+        will_renew(st, session, row.start_s)
     if keeps_registry(asked.routing):
         register(st, row.user, row.gateway, 1)
     at(st, max(0.0, row.end_s), E_LEAVE, session, NONE, NONE)

@@ -11,28 +11,35 @@ import numpy.typing as npt
 from chatsim.engine.compiled.chat import AHEAD, DRAWS
 from chatsim.engine.compiled.kinds import (
     DATABASE_TIER,
+    E_INTRUDES,
     E_LOGIN,
     E_MESSAGE,
+    E_TIE_ENDS,
     GATEWAY_TIER,
+    I_UNDER_WAY,
     IN_FLIGHT,
     NODE_TIER,
     S_CONNECTING,
     STORE_NUMBERS,
 )
-from chatsim.engine.compiled.state import FIXED, GROWING, LONG, NEVER, NONE
+from chatsim.engine.compiled.state import FIXED, GROWING, LONG, NEVER, NONE, SLOTS
 from chatsim.engine.luck import PUBLISH, PUSH, RECEIVE, STORE, SYNC, Luck
 from chatsim.engine.outcome import Work
 from chatsim.engine.rooms import Rooms
+from chatsim.rules.access import CHECK_NUMBERS, CONNECT, FRIENDS, OPEN, POLICY_NUMBERS, asks_database, renews_token
 from chatsim.rules.offline import MINUTE_S
 from chatsim.rules.placement import PLACEMENT_NUMBERS
+from chatsim.rules.presence import ALL as SHOWN_TO_ALL
+from chatsim.rules.presence import NOBODY, SHOWN_TO_NUMBERS, is_watched
+from chatsim.rules.ranking import POLICY_NUMBERS as RANKING_NUMBERS
 from chatsim.rules.reconnect import RECONNECT_NUMBERS
 from chatsim.rules.rooms import PERSONAL_ROOMS
 from chatsim.rules.routing import ROUTING_NUMBERS, TOPOLOGY_NUMBERS
 from chatsim.scenario import Scenario
 from chatsim.scenario.models import StationCosts
-from chatsim.world.contacts import FriendLists
+from chatsim.world.contacts import FriendLists, listed_friends
 from chatsim.world.draws import Purpose, exponential, normal, uniform
-from chatsim.world.tables import World
+from chatsim.world.tables import PAIR, World
 
 Tables = dict[str, npt.NDArray[Any]]
 GATEWAY_COSTS = ("receive_us", "parse_us", "command_us", "write_us", "flush_us", "close_us")
@@ -40,6 +47,7 @@ BROKER_COSTS = (
     "publish_us", "push_us", "bus_send_us", "bus_receive_us", "subscribe_us", "lookup_us", "lookup_user_us",
     "update_us", "presence_us", "history_max",
 )  # fmt: skip
+EVENTS_PER_SLOT = 8.0
 ROOM_AT_FIRST = 1024
 """Rows that growing tables have at first."""
 
@@ -48,12 +56,14 @@ def tables_for(scenario: Scenario, world: World, rooms: Rooms, lists: FriendList
     """All tables at time 0, before anything has begun; ``lists`` where it matters which conversations open."""
     luck = Luck(scenario, world)
     tables: Tables = {name: np.zeros(ROOM_AT_FIRST, dtype) for name, dtype in GROWING.items()}
-    for keys in ("place_keys", "token_keys"):
+    for keys in ("place_keys", "token_keys", "answer_keys"):
         tables[keys][:] = NONE
     tables |= {name: np.zeros(1, dtype) for name, dtype in FIXED.items()}
     _ask(tables["asked"][0], scenario, world)
     now = tables["now"][0]
-    for name in ("free_link", "free_job", "free_parcel", "free_batch", "free_query", "free_seat", "free_packet"):
+    for name in (
+        "free_coming", "free_link", "free_job", "free_parcel", "free_batch", "free_query", "free_seat", "free_packet"
+    ):  # fmt: skip
         now[name] = NONE
     now["admission_left"], now["minute"] = float(scenario.balancer.burst), -1.0
     _blanks(tables, scenario)
@@ -62,7 +72,11 @@ def tables_for(scenario: Scenario, world: World, rooms: Rooms, lists: FriendList
     _messages(tables, scenario, world, rooms, luck, lists)
     for name, rows in _likely(world).items():
         tables[name] = np.zeros(max(rows, ROOM_AT_FIRST), GROWING[name])
-    tables["trace"] = _trace(world)
+    tables["slots"] = np.full(SLOTS, NONE, LONG)
+    tables["asked"][0]["slots_per_s"] = _events_per_s(world) / EVENTS_PER_SLOT
+    _ties(tables, scenario, world, rooms)
+    _lists(tables, scenario, world, rooms, lists)
+    tables["trace"] = _trace(scenario, world)
     tables["user_draws"] = draws_of_users(scenario, world, 2 * AHEAD if scenario.design.offline == "push" else 0)
     return tables
 
@@ -73,17 +87,22 @@ def _likely(world: World) -> dict[str, int]:
     return {"rows": pairs, "ticks": 8 * len(world.messages) + 8 * len(world.sessions)}
 
 
+def _events_per_s(world: World) -> float:
+    """About how many events there will be per second: it decides on speed alone."""
+    pairs = int(np.diff(world.rooms.start)[world.messages.room].sum())
+    return (2 * pairs + 10 * len(world.messages) + 10 * len(world.sessions) + 1) / max(world.duration_s, 1.0)
+
+
 def _ask(asked: Any, scenario: Scenario, world: World) -> None:
     """Writes what handlers must know of the scenario."""
     design, network, client = scenario.design, scenario.network, scenario.client
     gateway, broker, database = scenario.gateway, scenario.broker, scenario.database
     in_database = design.store_in == "database"
     kept = scenario.presence.show_to != "none"
-    creates = design.rooms_created == "first_message" and design.rooms != "personal"
-    token_us = gateway.token_rs256_us if scenario.access.signature == "rs256" else gateway.token_us
     found: dict[str, float] = {
         **{name: getattr(gateway, name) for name in GATEWAY_COSTS},
         **{name: getattr(broker, name) for name in BROKER_COSTS},
+        **_asked_of_chat(scenario),
         "gateways": design.gateways, "nodes": scenario.broker_nodes, "routing": ROUTING_NUMBERS[design.routing],
         "topology": TOPOLOGY_NUMBERS[broker.topology], "placement": PLACEMENT_NUMBERS[design.placement],
         "shortcut": design.local_shortcut, "keeps_missed": design.offline != "drop", "own_devices": design.own_devices,
@@ -101,9 +120,6 @@ def _ask(asked: Any, scenario: Scenario, world: World) -> None:
         "pulls": kept and scenario.presence.how == "pull",
         "keeps_presence": kept, "pushes_kept": design.offline == "push", "total_rooms": len(world.rooms),
         "users": world.users, "receipts": design.receipts,
-        "personal": design.rooms == "personal", "creates_rooms": creates, "asks_members": design.membership == "broker",
-        "asks_more": design.rooms == "personal" or creates or design.membership == "broker",
-        "leaves_idle": design.leave == "idle", "leave_idle_s": design.leave_idle_s,
         "limited": bool(broker.subscriber_max_bytes or broker.subscriber_soft_bytes),
         "stream_us": broker.stream_us if broker.delivery == "stream" else 0.0,
         "quota_per_min": scenario.push.quota_per_min,
@@ -112,14 +128,15 @@ def _ask(asked: Any, scenario: Scenario, world: World) -> None:
         "admission_burst": scenario.balancer.burst, "resync": client.resync,
         "remembers_early": design.offline != "drop" and design.store != "before",
         "end_s": world.duration_s + scenario.workload.drain_s,
-        "login_us": gateway.tls_us + gateway.handshake_us + token_us,
+        "login_us": gateway.tls_us + gateway.handshake_us + _token_us(scenario),
         "store_us": database.insert_us if in_database else broker.history_us,
         "sync_us": database.read_us if in_database else broker.recover_us,
         "broker_link_s": network.broker_rtt_ms * 1e-3 / 2, "database_link_s": network.database_rtt_ms * 1e-3 / 2,
         "notice_s": network.notice_s, "outbound_max_bytes": network.outbound_max_bytes,
         "connect_timeout_s": client.connect_timeout_s, "reconnect_s": client.reconnect_s,
         "reconnect_max_s": client.reconnect_max_s, "connections_per_s": scenario.balancer.connections_per_s,
-        "key_life_s": scenario.presence.key_life_s, "refresh_s": scenario.presence.refresh_s,
+        "key_life_s": scenario.presence.key_life_s if scenario.has_broker else 0.0,
+        "refresh_s": scenario.presence.refresh_s,
         "push_after_s": scenario.push.after_min * MINUTE_S, "push_retry_s": scenario.push.retry_s,
         "return_share": scenario.push.return_share, "session_s": scenario.push.session_s,
         "soft_bytes": broker.subscriber_soft_bytes, "max_bytes": broker.subscriber_max_bytes,
@@ -127,6 +144,40 @@ def _ask(asked: Any, scenario: Scenario, world: World) -> None:
     }  # fmt: skip
     for name, value in found.items():
         asked[name] = value
+
+
+def _token_us(scenario: Scenario) -> float:
+    """What it costs a gateway to check a token."""
+    gateway = scenario.gateway
+    return gateway.token_rs256_us if scenario.access.signature == "rs256" else gateway.token_us
+
+
+def _asked_of_chat(scenario: Scenario) -> dict[str, float]:
+    """What handlers must know of rooms, access and friend lists."""
+    design, listing, token_us = scenario.design, scenario.friend_list, _token_us(scenario)
+    gateway, broker, database = scenario.gateway, scenario.broker, scenario.database
+    policy, check = POLICY_NUMBERS[scenario.access.policy], CHECK_NUMBERS[scenario.access.check]
+    shown_to = SHOWN_TO_NUMBERS[scenario.presence.show_to]
+    pushes = shown_to != NOBODY and scenario.presence.how == "push"
+    asks, renews = asks_database(policy, check), renews_token(policy, check)
+    creates = design.rooms_created == "first_message" and design.rooms != "personal"
+    return {
+        "personal": design.rooms == "personal", "creates_rooms": creates, "asks_members": design.membership == "broker",
+        "asks_more": design.rooms == "personal" or creates or design.membership == "broker" or asks,
+        "access": policy, "asks": asks, "renews": renews, "client_joins": scenario.access.client_joins,
+        "reads_friends": policy == FRIENDS and check == CONNECT, "token_us": token_us,
+        "message_us": gateway.receive_us + (token_us if renews else 0.0), "cache_s": scenario.access.cache_s,
+        "token_life_s": scenario.access.token_life_s, "relation_us": database.relation_us,
+        "friends_us": database.friends_us, "friend_us": database.friend_us,
+        "pushes_presence": pushes, "shown_to": shown_to, "watches": pushes and is_watched(shown_to),
+        "tells_all": pushes and shown_to == SHOWN_TO_ALL,
+        "loads": listing.policy != "none", "list_policy": RANKING_NUMBERS.get(listing.policy, NONE),
+        "ranked": scenario.has_broker and listing.policy not in ("none", "all", "random"),
+        "list_limit": listing.limit, "list_us": broker.list_us, "list_entry_us": broker.list_entry_us,
+        "entry_us": gateway.friend_us, "entry_bytes": listing.entry_bytes, "search_us": database.search_us,
+        "search_share": listing.search_share, "other_share": listing.other_share,
+        "leaves_idle": design.leave == "idle", "leave_idle_s": design.leave_idle_s,
+    }  # fmt: skip
 
 
 def _blanks(tables: Tables, scenario: Scenario) -> None:
@@ -141,7 +192,7 @@ def _blanks(tables: Tables, scenario: Scenario) -> None:
     job["times"], job["luck"] = 1, 1.0
     for name in ("client", "gateway", "live_first", "synced_max", "origin", "parcel"):
         session[name] = NONE
-    for name in ("next_here", "seat_first", "seat_last", "entered", "outbox_first", "outbox_last", "sending"):
+    for name in ("next_here", "seat_first", "seat_last", "entered", "old", "outbox_first", "outbox_last", "sending"):
         session[name] = NONE
     for name in ("online_s", "left_s", "cut_s"):
         session[name] = NEVER
@@ -160,7 +211,7 @@ def _stations(tables: Tables, scenario: Scenario, world: World) -> None:
         station["exponential"], station["slow"] = costs.service == "exponential", 1.0
         for name in ("tick_us", "wake_us", "flush_us"):
             station[name] = getattr(costs, name)
-        for name in ("host", "first", "last", "parcel", "parcel_last"):
+        for name in ("host", "first", "last", "parcel", "parcel_last", "held_first", "held_last"):
             station[name] = NONE
     hosts = tables["hosts"] = np.zeros(max(1, len(scenario.hosts)), FIXED["hosts"])
     names = list(scenario.stations)
@@ -176,7 +227,9 @@ def _stations(tables: Tables, scenario: Scenario, world: World) -> None:
     tables["work"] = np.zeros((len(tiers), len(Work)), LONG)
     tables["owed"] = np.zeros((max(1, nodes), gateways), LONG)
     tables["soft_since_s"] = np.full((max(1, nodes), gateways), NEVER)
-    channels = 1 + 2 * world.users + len(world.rooms) + gateways
+    watched = world.users if tables["asked"][0]["watches"] else 0
+    channels = tables["asked"][0]["channels"] = 1 + 2 * world.users + len(world.rooms) + gateways + watched
+    tables["scratch"] = np.zeros(world.users if tables["asked"][0]["pushes_presence"] else 1, LONG)
     blocks = nodes if scenario.broker.topology == "cluster" else 1
     tables["channel_first"] = np.full(channels * max(1, blocks), NONE, LONG)
 
@@ -186,7 +239,7 @@ def _people(tables: Tables, scenario: Scenario, world: World, rooms: Rooms, luck
     trace = world.sessions
     count = len(trace)
     users = tables["users"] = np.zeros(world.users, FIXED["users"])
-    for name in ("last_gateway", "first", "last", "registered", "box_first", "box_last"):
+    for name in ("last_gateway", "first", "last", "registered", "box_first", "box_last", "holding"):
         users[name] = NONE
     users["came_s"] = users["waits_since_s"] = -math.inf
     room = count + max(64, count // 8)
@@ -195,17 +248,13 @@ def _people(tables: Tables, scenario: Scenario, world: World, rooms: Rooms, luck
         sessions[name][:count] = getattr(trace, name)
     sessions["client"] = np.arange(room)
     sessions["link_s"][:count] = luck.link_s
-    sessions["rate"][:count] = [luck.rate(number) for number in range(count)]
-    sessions["silent"][:count] = [luck.is_silent(number) for number in range(count)]
+    sessions["rate"][:count] = luck.rates
+    sessions["silent"][:count] = luck.silent
     sessions["sync_luck"] = sync_luck(scenario, world, room)
     tables["clients"] = clients_from(0, room)
     tables["clients"]["end_s"][:count] = trace.end_s
     tables["now"][0]["sessions"] = count
-    own = [rooms.ever_of_user(user) for user in range(world.users)]
-    tables["own_start"] = np.cumsum([0, *map(len, own)], dtype=np.int64)
-    tables["own_room"], tables["own_place"] = (
-        np.array([pair[part] for pairs in own for pair in pairs], np.int64) for part in (0, 1)
-    )
+    tables["own_start"], tables["own_room"], tables["own_place"] = rooms.own()
     personal = world.users if rooms.kind == PERSONAL_ROOMS else 0
     tables["member"] = np.concatenate([world.rooms.member, np.arange(personal)]).astype(np.int64)
     start = np.concatenate([world.rooms.start, world.rooms.start[-1] + np.arange(1, personal + 1)])
@@ -214,6 +263,57 @@ def _people(tables: Tables, scenario: Scenario, world: World, rooms: Rooms, luck
     table["ready_s"] = NEVER
     if len(start) > 1:
         table["start"], table["end"], table["exists"] = start[:-1], start[1:], rooms.exists[: len(start) - 1]
+
+
+def _ties(tables: Tables, scenario: Scenario, world: World, rooms: Rooms) -> None:
+    """Friends, where it matters who is one; ties that end; and tries to get into rooms."""
+    matters = "friends" in (scenario.access.policy, scenario.presence.show_to) or scenario.friend_list.policy != "none"
+    if matters and len(world.friends.friend):
+        graph = world.friends
+        tables["friend_start"], tables["friend"] = (part.astype(np.int64) for part in (graph.start, graph.friend))
+    elif matters:
+        friends = [rooms.friends(user) for user in range(world.users)]
+        tables["friend_start"] = np.cumsum([0, *map(len, friends)], dtype=np.int64)
+        tables["friend"] = np.array([friend for own in friends for friend in own], np.int64)
+    ending, intrusion = world.endings, world.intrusions
+    endings = tables["endings"] = np.zeros(len(ending), FIXED["endings"])
+    for name in ("user", "other", "blocks"):
+        endings[name] = getattr(ending, name)
+    endings["effective_s"] = NEVER
+    user, other = endings["user"], endings["other"]
+    tables["tie_keys"] = np.unique(np.concatenate([user * world.users + other, other * world.users + user]))
+    tables["tie_ends_s"] = np.full(len(tables["tie_keys"]), math.inf)
+    intrusions = tables["intrusions"] = np.zeros(len(intrusion), FIXED["intrusions"])
+    for name in ("user", "session", "victim", "draw"):
+        intrusions[name] = getattr(intrusion, name)
+    intrusions["room"], intrusions["fate"], intrusions["decided_s"] = NONE, I_UNDER_WAY, NEVER
+
+
+def _lists(tables: Tables, scenario: Scenario, world: World, rooms: Rooms, lists: FriendLists | None) -> None:
+    """What friend lists say of messages and sessions, who is on them, and where one may write instead."""
+    asked = scenario.friend_list
+    if lists is None or asked.policy == "none":
+        return
+    chats = tables["chats"] = np.zeros(len(world.messages), FIXED["chats"])
+    every = np.arange(len(world.messages))
+    chats["conversation"], chats["rank"], chats["searched_s"] = lists.conversation, lists.rank, NEVER
+    chats["luck"] = uniform(world.seed, world.replication, Purpose.DETOUR, every, 0)
+    chats["choice"] = uniform(world.seed, world.replication, Purpose.DISTRACTION, every, 0)
+    conversations = 1 + int(lists.conversation.max(initial=-1))
+    tables["conversations"] = np.zeros(conversations, FIXED["conversations"])
+    tables["conversations"]["other"] = NONE
+    tables["list_size"] = lists.size.astype(np.int64)
+    if asked.other_share == 0 and scenario.presence.show_to != "list":
+        return
+    limit = None if asked.policy == "all" else asked.limit
+    start, listed = listed_friends(world, asked.policy, asked.half_life_s, limit)
+    tables["listed_start"], tables["listed"] = start, listed.astype(np.int64)
+    pairs = np.flatnonzero(world.rooms.kind == PAIR)
+    first = world.rooms.start[pairs]
+    keys = world.rooms.member[first].astype(np.int64) * world.users + world.rooms.member[first + 1]
+    tables["pair_keys"], latest = np.unique(keys[::-1], return_index=True)
+    tables["pair_rooms"] = pairs[::-1][latest]
+    tables["venues"] = np.array(rooms.venue, np.int64)
 
 
 def clients_from(first: int, count: int) -> npt.NDArray[Any]:
@@ -234,7 +334,7 @@ def _messages(
     for name in ("sender", "session", "size_bytes", "time_s"):
         table[name] = getattr(trace, name)
     table["room"], table["meant"] = rooms.room, rooms.meant
-    table["partner"] = [rooms.partner(message) for message in range(count)]
+    table["partner"] = rooms.partners()
     table["gateway"], table["fate"], table["uplink"] = NONE, IN_FLIGHT, luck.uplink
     table["opening"] = 0 if lists is None else lists.opening
     for name in ("received_s", "stored_s", "routed_s", "told_s", "done_s"):
@@ -271,8 +371,9 @@ def sync_luck(scenario: Scenario, world: World, sessions: int) -> npt.NDArray[np
     return _service(world, scenario.database if in_database else scenario.broker, SYNC, sessions)
 
 
-def draws_of_users(scenario: Scenario, world: World, times: int) -> npt.NDArray[np.float64]:
-    """What is drawn for the first so many pushes of each user: rows of latency, luck of coming back, delay, link."""
+def draws_of_users(scenario: Scenario, world: World, times: int, first: int = 0) -> npt.NDArray[np.float64]:
+    """What is drawn for so many pushes of each user from the ``first`` on: rows of latency, luck of coming back, delay,
+    link."""
     asked, network = scenario.push, scenario.network
     rows: list[npt.NDArray[np.float64]] = []
     users = np.arange(world.users)
@@ -281,7 +382,7 @@ def draws_of_users(scenario: Scenario, world: World, times: int) -> npt.NDArray[
         drawn = normal(world.seed, world.replication, purpose, users, number).tolist()
         return np.array([median * math.exp(sigma * draw) for draw in drawn])
 
-    for number in range(times):
+    for number in range(first, first + times):
         rows += [
             spread(Purpose.PUSH_LATENCY, number, asked.latency_s_median, asked.latency_sigma),
             uniform(world.seed, world.replication, Purpose.RETURN, users, number),
@@ -292,14 +393,15 @@ def draws_of_users(scenario: Scenario, world: World, times: int) -> npt.NDArray[
     return np.stack(rows) if rows else np.zeros((0, 0))
 
 
-def _trace(world: World) -> npt.NDArray[Any]:
+def _trace(scenario: Scenario, world: World) -> npt.NDArray[Any]:
     """Sessions that start, ties that end, messages and tries, in order of time, in this one at ties."""
-    starts_s = world.sessions.start_s
+    starts_s, is_open = world.sessions.start_s, POLICY_NUMBERS[scenario.access.policy] == OPEN
     standing = int(np.searchsorted(starts_s, 0.0, side="right"))
     parts = (
         (E_LOGIN, starts_s[standing:], np.arange(standing, len(starts_s))),
-        (NONE, world.endings.time_s, np.arange(len(world.endings))),
+        (NONE if is_open else E_TIE_ENDS, world.endings.time_s, np.arange(len(world.endings))),
         (E_MESSAGE, world.messages.time_s, np.arange(len(world.messages))),
+        (E_INTRUDES, world.intrusions.time_s, np.arange(len(world.intrusions))),
     )
     rows = np.zeros(sum(len(times_s) for _, times_s, _ in parts), FIXED["trace"])
     rows["kind"] = np.repeat([kind for kind, _, _ in parts], [len(times_s) for _, times_s, _ in parts])

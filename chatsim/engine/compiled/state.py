@@ -17,6 +17,8 @@ from chatsim.engine.compiled.code import is_interpreted
 State = Any
 NEVER = float("nan")
 NONE = -1
+SLOTS = 1 << 16
+"""Slots of time of which each has a list of the events that are to come in it."""
 
 
 def record(longs: str = "", floats: str = "") -> np.dtype[Any]:
@@ -24,46 +26,67 @@ def record(longs: str = "", floats: str = "") -> np.dtype[Any]:
     return np.dtype([(name, np.int64) for name in longs.split()] + [(name, np.float64) for name in floats.split()])
 
 
+def slim(dtype: np.dtype[Any], *wide: str) -> np.dtype[Any]:
+    """The type with its whole numbers below 2**31, as numbers of rows are, but for ``wide`` ones: half as much to move.
+
+    Where handlers are Python they stay wide: there a product of small numbers is small, and overflows.
+    """
+    if is_interpreted():
+        return dtype
+    fields = [(name, dtype[name]) for name in dtype.names or ()]
+    small = [(name, np.dtype(np.int32) if kind == LONG and name not in wide else kind) for name, kind in fields]
+    return np.dtype(sorted(small, key=lambda field: -field[1].itemsize))
+
+
+LONG, REAL, BYTE = (np.dtype(kind) for kind in (np.int64, np.float64, np.uint8))
 JOB = record(
     "kind message session user recipient source gateway node channel change work times reply query place commands"
     " pushed known asks cause answer row first last count touch next",
     "cost_us luck arrived_s",
 )
+EVENT = record("number kind one two three next", "time_s")
 PARCEL = record("place to_session first last count next")
 SESSION = record(
     "user client gateway online gone closed cut registered held silent fate listed unread live live_first live_last"
-    " entered synced synced_count synced_max origin attempt parcel next_here seat_first seat_last stamp"
-    " outbox_first outbox_last sending",
-    "link_s rate uplink_s downlink_s drained_s unsent_bytes outbox_bytes start_s end_s online_s left_s cut_s"
+    " entered holds old synced synced_count synced_max origin attempt parcel next_here seat_first seat_last stamp"
+    " next_held previous_held outbox_first outbox_last sending",
+    "link_s rate uplink_s downlink_s drained_s unsent_bytes outbox_bytes start_s end_s online_s left_s cut_s rights_s"
+    " due_s"
     " sync_luck",
 )
-LONG, REAL, BYTE = (np.dtype(kind) for kind in (np.int64, np.float64, np.uint8))
+JOB, EVENT, PARCEL, SESSION = slim(JOB, "channel"), slim(EVENT, "number"), slim(PARCEL), slim(SESSION, "stamp")
 FIXED: dict[str, np.dtype[Any]] = {
     "asked": record(
         "gateways nodes routing topology placement shortcut keeps_missed own_devices has_broker mesh_directory store"
         " store_in_database connections_max shed_above message_max_bytes burst buffer_max tries_max reconnect trips"
         " blocks checks closes pulls pushes_kept total_rooms users history_max limited quota_per_min command_places"
         " receipts keeps_presence jitters seed_low seed_high replication admission_burst remembers_early resync"
-        " asks_more personal creates_rooms asks_members leaves_idle drops_oldest one_by_one",
+        " asks_more personal creates_rooms asks_members leaves_idle access asks renews reads_friends client_joins"
+        " loads ranked list_policy list_limit pushes_presence shown_to watches tells_all channels drops_oldest"
+        " one_by_one",
         "end_s receive_us parse_us command_us write_us flush_us login_us close_us publish_us push_us bus_send_us"
         " bus_receive_us subscribe_us lookup_us lookup_user_us update_us presence_us store_us sync_us broker_link_s"
         " database_link_s notice_s outbound_max_bytes connect_timeout_s reconnect_s reconnect_max_s messages_per_s"
         " connections_per_s key_life_s refresh_s push_after_s push_retry_s return_share session_s soft_bytes max_bytes"
-        " soft_s stream_us leave_idle_s",
+        " soft_s stream_us slots_per_s leave_idle_s message_us token_us token_life_s cache_s relation_us friends_us"
+        " friend_us list_us list_entry_us entry_us entry_bytes search_us search_share other_share",
     ),
     "now": record(
-        "number arrivals stamp taken overflowed most_pushes heap soon soon_first links jobs parcels batches queries"
-        " sessions seats places tokens rows ticks subscriptions shown pulls pushed trimmed unasked missed free_link"
-        " receipts free_job free_parcel free_batch free_query free_seat packets free_packet",
+        "number arrivals stamp taken overflowed most_pushes heap slot coming coming_count later free_coming soon"
+        " soon_first links jobs parcels batches queries sessions seats places tokens rows ticks subscriptions shown"
+        " pulls pushed trimmed unasked missed receipts answers packets free_link free_job free_parcel free_batch"
+        " free_query free_seat free_packet",
         "time_s admission_left admission_s minute",
     ),
     "stations": record(
-        "tier idle waits by_item batch_max cores ending host first last length parcel parcel_last exponential",
+        "tier idle waits by_item batch_max cores ending host first last length parcel parcel_last exponential"
+        " held_first held_last",
         "tick_us wake_us flush_us slow item_us",
     ),
     "hosts": record("free first last"),
     "users": record(
-        "held last_gateway online first last registered box_first box_last retries pushes again sessions shown",
+        "held last_gateway online first last registered box_first box_last retries pushes again sessions shown"
+        " holding mark",
         "came_s waits_since_s shown_until_s",
     ),
     "messages": record(
@@ -74,13 +97,20 @@ FIXED: dict[str, np.dtype[Any]] = {
     "rooms": record("start end kept_first kept_last kept exists founding waits entered", "ready_s"),
     "trace": record("kind number", "time_s"),
     "member": LONG, "own_start": LONG, "own_room": LONG, "own_place": LONG, "channel_first": LONG,
-    "parcel_of": LONG, "stamps": LONG, "connections": LONG, "out": LONG, "early": BYTE, "factors": REAL,
+    "parcel_of": LONG, "slots": LONG, "stamps": LONG, "connections": LONG, "out": LONG, "early": BYTE, "factors": REAL,
     "push_luck": REAL, "blank_job": JOB, "blank_parcel": PARCEL, "blank_session": SESSION, "work": LONG, "owed": LONG,
     "soft_since_s": REAL,
+    "friend_start": LONG, "friend": LONG, "tie_keys": LONG, "tie_ends_s": REAL,
+    "endings": record("user other blocks holders", "effective_s"),
+    "intrusions": record("user session victim room fate", "draw decided_s"),
+    "chats": record("conversation rank detour", "luck choice searched_s"),
+    "conversations": record("ended sender other"),
+    "list_size": LONG, "listed_start": LONG, "listed": LONG, "pair_keys": LONG, "pair_rooms": LONG, "venues": LONG,
+    "scratch": LONG,
 }  # fmt: skip
 """Tables that stay as they are made; of whole numbers, real ones or records."""
 GROWING: dict[str, np.dtype[Any]] = {
-    "heap": record("number kind one two three", "time_s"),
+    "heap": EVENT, "later": EVENT, "coming": EVENT,
     "soon": record("number kind one two three", "time_s"),
     "links": record("one two next", "value"),
     "jobs": JOB, "parcels": PARCEL,
@@ -96,15 +126,21 @@ GROWING: dict[str, np.dtype[Any]] = {
     "rows": record("message session fate cause", "written_s time_s"),
     "ticks": record("station items waiting", "start_s end_s waited_s"),
     "subscriptions": record("node change", "time_s"),
-    "shown": record("user change", "time_s"),
+    "shown": record("user change meant pushes notices", "time_s told_sum_s told_last_s"),
     "pulls": record("user shown online", "time_s"),
     "pushed": record("user message tries session fate", "due_s sent_s arrived_s"),
     "trimmed": record("message user"), "unasked": record("message user"),
     "missed": LONG, "user_draws": REAL,
     "receipts": record("row", "time_s"),
     "packets": record("kind two first next", "size_bytes factor"),
+    "answers": record("", "asked_s"),
+    "answer_keys": LONG, "answer_ids": LONG,
 }  # fmt: skip
 """Tables that grow. ``now`` counts the rows taken of each, and knows the first row given back of some."""
+for _name in ("messages", "users"):
+    FIXED[_name] = slim(FIXED[_name], "offset")
+for _name in ("batches", "queries", "clients", "seats", "places", "rows", "ticks", "pushed", "shown"):
+    GROWING[_name] = slim(GROWING[_name])
 TABLES = {**FIXED, **GROWING}
 TWO_DIMENSIONS = ("push_luck", "work", "owed", "soft_since_s", "user_draws")
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from numba.core import typed_passes, types, typing, untyped_passes
 from numba.core.codegen import JITCodeLibrary
-from numba.core.compiler import CompilerBase, Flags
+from numba.core.compiler import Compiler, CompilerBase, Flags
 from numba.core.compiler_machinery import PassManager
 
 PASSES = (
@@ -22,6 +22,8 @@ PASSES = (
     typed_passes.NoPythonBackend,
 )  # fmt: skip
 """What of numba's passes handlers need."""
+LEVEL = 2
+"""How hard the whole is optimised: the third level takes longer, and makes it no faster."""
 
 
 class NoMachineCode:
@@ -79,6 +81,25 @@ class HandlerCode(JITCodeLibrary):
                 needed[library] = None
                 if isinstance(library, HandlerCode):
                     library._gather(needed)
+
+
+class EntryCode(JITCodeLibrary):
+    """The code of a function that Python calls, with all that it needs: optimised once, and not for loops over arrays
+    of numbers, of which there are none."""
+
+    def _optimize_final_module(self) -> None:
+        passes, builder = self._codegen._module_pass_manager(opt=LEVEL, loop_vectorize=False, slp_vectorize=False)
+        with self._recorded_timings.record("all passes", builder):
+            passes.run(self._final_module, builder)
+
+
+class EntryCompiler(Compiler):
+    """numba's own compiler, for a function that Python calls."""
+
+    def __init__(self, typing_context: Any, target: Any, _: Any, *others: Any) -> None:
+        code = EntryCode(target.codegen(), "entry")
+        code.enable_object_caching()
+        super().__init__(typing_context, target, code, *others)
 
 
 class HandlerFlags(Flags):
