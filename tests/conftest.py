@@ -19,18 +19,6 @@ settings.register_profile("any machine", deadline=None)  # a busy machine is no 
 settings.load_profile("any machine")
 
 
-TOGETHER = ("test_live", "test_compiled")
-"""Files whose names begin so are run by one process: they look at what is left behind, or compile the same code."""
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where tests run in several processes, a file is run by one, for the sake of what its tests share."""
-    for item in items:
-        name = item.path.stem
-        group = next((prefix for prefix in TOGETHER if name.startswith(prefix)), name)
-        item.add_marker(pytest.mark.xdist_group(group))
-
-
 class Said(NamedTuple):
     """What a command line came to."""
 

@@ -73,7 +73,13 @@ def ours(pid: str) -> bool:
 def folders() -> set[str]:
     """What live runs write into while they last."""
     places = (Path("/dev/shm"), Path(tempfile.gettempdir()))
-    return {str(path) for place in places if place.is_dir() for path in place.glob("chatsim-live-*")}
+    found = (path for place in places if place.is_dir() for path in place.glob("chatsim-live-*"))
+    return {str(path) for path in found if not_in_use_by_others(path.name.split("-")[2])}
+
+
+def not_in_use_by_others(pid: str) -> bool:
+    """Whether a process is this one, one that it has started, or gone."""
+    return pid == str(os.getpid()) or not Path(f"/proc/{pid}").exists() or ours(pid)
 
 
 TURNS = [(sender, room) for room, members in enumerate(ROOMS) for sender in members]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -16,9 +18,14 @@ import pytest
 from chatsim.live import calibration, redis_costs, validation
 from chatsim.live.fitting import Fitted, fit
 from chatsim.live.grids import Point, scenario_of, world_of
+from chatsim.live.link import StampedSocket
+from chatsim.live.processes import cores
+from chatsim.live.run import Live, LiveRun, live
+from chatsim.live.sending import as_sent, latency_from_sending_ms
 from chatsim.live.twin import twin
 from chatsim.scenario import load_scenario
 from tests.conftest import Said
+from tests.outcomes import outcome
 
 needs_redis = pytest.mark.skipif(shutil.which("redis-server") is None, reason="redis-server is not installed")
 Cli = Callable[..., Said]
@@ -50,6 +57,53 @@ def test_a_world_for_measuring_is_what_was_asked_for() -> None:
     late = world_of(Point("room", 2, 5, 4, 200.0, 3.0, comers=0.5))
     assert 0 < (late.sessions.start_s > 0).sum() < 20
     assert np.all(late.sessions.user[late.messages.session] == late.messages.sender)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other kernels do not stamp what comes")
+def test_a_packet_bears_the_time_at_which_it_came_not_at_which_it_is_read() -> None:
+    """It is read 0.5 s after it was sent; however busy the machine is, it came before that. A first packet goes ahead, as
+    the kernel begins to stamp some time after it is asked to."""
+    with socket.create_server(("127.0.0.1", 0)) as server, StampedSocket(socket.AF_INET, socket.SOCK_STREAM) as client:
+        client.connect(server.getsockname())
+        assert client.stamps()
+        other, _ = server.accept()
+        with other:
+            other.sendall(b"first")
+            client.recv(100)
+            before_s = time.monotonic()
+            other.sendall(b"second")
+            time.sleep(0.5)
+            assert client.recv(100) == b"second"
+            assert before_s - 1e-3 < client.came_s < before_s + 0.4
+
+
+def test_a_latency_counts_from_the_moment_of_sending() -> None:
+    # Written at 1.0 and 2.0 s, sent 0.3 and 0 s later, there at 1.5 and 2.1 s.
+    made = outcome([{"time_s": 1.0}, {"time_s": 2.0}], [{"message": 0, "time_s": 1.5}, {"message": 1, "time_s": 2.1}])
+    sent_s = np.array([1.3, np.nan])
+    run = LiveRun(made, {}, {}, sent_s, np.array([0.3, 0.0]), 0, 0, "", (), 0.0)
+    assert latency_from_sending_ms(run).tolist() == pytest.approx([200.0, 100.0])
+    assert as_sent(run, made.world).messages.time_s.tolist() == [1.3, 2.0]
+
+
+@needs_redis
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity") or len(os.sched_getaffinity(0)) < 2, reason="needs two cores")
+def test_the_load_client_has_a_core_of_its_own() -> None:
+    """Gateways and Redis are kept on the others, which a prediction knows as a host; afterwards all may be anywhere."""
+    point, found = Point("room", 2, 2, 2, 20.0, 1.0), []
+
+    async def looks(run: Live) -> None:
+        assert run.own_redis is not None
+        found.extend(os.sched_getaffinity(one.child.pid) for one in (*run.gateways, run.own_redis))
+        found.append(os.sched_getaffinity(0))
+
+    before = os.sched_getaffinity(0)
+    live(scenario_of(point), world_of(point), beside=looks)
+    servers, client = cores()
+    assert found == [servers, servers, servers, client]
+    assert not servers & client
+    assert os.sched_getaffinity(0) == before == servers | client
+    assert [(host.cores, host.stations) for host in scenario_of(point).hosts] == [(len(servers), ("*",))]
 
 
 def test_a_profile_says_where_it_comes_from_and_can_be_used(tmp_path: Path) -> None:

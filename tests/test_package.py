@@ -63,7 +63,7 @@ def test_the_versions_agree(root: Path) -> None:
 def test_the_ci_runs_the_readmes_test_command(root: Path) -> None:
     readme = (root / "README.md").read_text()
     assert re.findall(r"<!-- test command -->\n```bash\n(.+)\n```\n", readme) == [
-        "python3 -m venv .venv && .venv/bin/pip install -q -e '.[test]' && .venv/bin/python -m pytest -n auto --dist loadgroup"
+        "python3 -m venv .venv && .venv/bin/pip install -q -e '.[test]' && .venv/bin/python -m pytest -n auto --dist loadfile"
     ]
     script = (root / ".ci" / "run").read_text()
     done = subprocess.run(

@@ -29,6 +29,11 @@ ENDS_WITHIN_S = 5.0
 PORT_TRIES = 3
 
 
+def folder_prefix() -> str:
+    """How the name of a folder of this process begins, so that one that is left behind can be told from one in use."""
+    return f"chatsim-live-{os.getpid()}-"
+
+
 @cache
 def cores() -> tuple[set[int], set[int]]:
     """The cores for gateways and Redis, and that of the load client, so that neither waits for the other.

@@ -18,7 +18,7 @@ from redis import Redis
 
 from chatsim.live.fitting import Fitted, fit, spread
 from chatsim.live.keys import STORE
-from chatsim.live.processes import RedisProcess
+from chatsim.live.processes import RedisProcess, folder_prefix
 
 BATCHES = (1, 2, 6, 16, 40)
 SUBSCRIBERS = (0, 1, 3, 6)
@@ -61,7 +61,7 @@ def own_broker_costs(progress: Callable[[float], None] | None = None) -> tuple[d
     """The same of a Redis that is started for it, and ended."""
 
     async def measured() -> tuple[dict[str, Fitted], float]:
-        with tempfile.TemporaryDirectory(prefix="chatsim-live-") as place:
+        with tempfile.TemporaryDirectory(prefix=folder_prefix()) as place:
             redis = RedisProcess(Path(place), keeps_data=False)
             try:
                 await redis.begin()

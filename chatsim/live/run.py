@@ -29,7 +29,16 @@ from chatsim.live.keys import Keys
 from chatsim.live.ledger import COUNTS, CPU_S, MEMORY_BYTES, STRANGE, Ledger
 from chatsim.live.link import precise_loop
 from chatsim.live.player import Player
-from chatsim.live.processes import HOST, GatewayProcess, RedisProcess, StartError, cores, machine_cpu_s, on_cores
+from chatsim.live.processes import (
+    HOST,
+    GatewayProcess,
+    RedisProcess,
+    StartError,
+    cores,
+    folder_prefix,
+    machine_cpu_s,
+    on_cores,
+)
 from chatsim.live.record import Recorded, Sample, Strike, outcome_of
 from chatsim.live.seeding import config_of, seed
 from chatsim.live.twin import refuse_remote
@@ -90,7 +99,7 @@ class Live:
 
     async def run(self, progress: Callable[[float], None] | None = None) -> LiveRun:
         """Lives the run; whatever happens, nothing that was started is left."""
-        with tempfile.TemporaryDirectory(prefix="chatsim-live-", dir=_fast_folder()) as place:
+        with tempfile.TemporaryDirectory(prefix=folder_prefix(), dir=_fast_folder()) as place:
             folder = Path(place)
             async with self._broker(folder), self._served(folder):
                 await self._plays(progress)
