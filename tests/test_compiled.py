@@ -12,16 +12,16 @@ import pytest
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
-from chatsim.engine import TOO_SMALL, Outcome, prepare, simulate
+from chatsim.engine import TOO_SMALL, Fate, Outcome, prepare, simulate
 from chatsim.engine.compiled.coverage import missing
-from chatsim.engine.compiled.state import TABLES
+from chatsim.engine.compiled.state import TABLES, TWO_DIMENSIONS
 from chatsim.scenario import InputError, Scenario, load_scenario, preset_names
 from chatsim.scenario.load import validate
 from chatsim.world import build_world
 from chatsim.world.tables import World, no_intrusions
 from tests.conftest import ROOT
-from tests.test_fault_laws import busy_worlds
-from tests.test_laws import scenarios, worlds
+from tests.test_fault_laws import busy_worlds, faults
+from tests.test_laws import WITHOUT_BROKER, scenarios, worlds
 from tests.worlds import ALWAYS, scenario, world
 
 COLUMNS = (
@@ -88,6 +88,34 @@ def covered(draw: st.DrawFn) -> Scenario:
     return validate(table)
 
 
+@st.composite
+def breaking(draw: st.DrawFn) -> Scenario:
+    """The same, in which up to five things break: stations, lines, links and clients."""
+    table = draw(covered()).model_dump()
+    has_broker = table["design"]["routing"] not in WITHOUT_BROKER
+    table["faults"] = [draw(faults(has_broker)) for _ in range(draw(st.integers(1, 5)))]
+    if draw(st.integers(0, 2)):
+        table["limits"] |= {"messages_per_s": 0.0, "message_max_bytes": 0}
+        table["gateway"] |= {"connections_max": 0}
+    table["client"] |= {"ping_s": 0.7, "ping_timeout_s": 0.4}
+    table["balancer"] |= {"notice_s": draw(st.sampled_from([0.0, 0.5]))}
+    table["gateway"] |= {
+        "broker_retry_s": draw(st.sampled_from([0.1, 1.0])), "broker_silence_s": draw(st.sampled_from([0.5, 2.0, 30.0])),
+    }
+    if has_broker:
+        table["broker"] |= {"stream_max": draw(st.sampled_from([1, 1000])), **draw(limits_of_subscribers())}
+    return validate(table)
+
+
+@st.composite
+def limits_of_subscribers(draw: st.DrawFn) -> dict[str, float]:
+    """What a broker lets a gateway owe: next to nothing, or more than it ever does."""
+    return {
+        "subscriber_max_bytes": draw(st.sampled_from([0.0, 150.0, 32e6])),
+        "subscriber_soft_bytes": draw(st.sampled_from([0.0, 50.0])), "subscriber_soft_s": 0.1,
+    }
+
+
 @pytest.mark.parametrize("name", preset_names())
 def test_presets_have_equal_outcomes(name: str) -> None:
     chosen = load_scenario(name, ["workload.users=1500", "workload.duration_s=120", "push.after_min=0.3"])
@@ -101,8 +129,8 @@ def test_presets_have_equal_outcomes_at_their_own_workload(name: str) -> None:
     check_equal(chosen, build_world(chosen), f"design {name}, as it is")
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=QUIET, print_blob=True)
-@given(covered(), st.one_of(worlds(), busy_worlds()))
+@settings(max_examples=100, deadline=None, suppress_health_check=QUIET, print_blob=True)
+@given(st.one_of(covered(), breaking()), st.one_of(worlds(), busy_worlds()))
 def test_random_scenarios_have_equal_outcomes(chosen: Scenario, people: World) -> None:
     people = without_intrusions(people)
     assert missing(chosen, people) == ()
@@ -114,7 +142,7 @@ def test_random_scenarios_have_equal_outcomes(chosen: Scenario, people: World) -
 def test_a_thousand_random_scenarios_have_equal_outcomes(number: int) -> None:
     @seed(number)
     @settings(max_examples=100, deadline=None, suppress_health_check=QUIET, database=None)
-    @given(covered(), st.one_of(worlds(), busy_worlds()))
+    @given(st.one_of(covered(), breaking()), st.one_of(worlds(), busy_worlds()))
     def check(chosen: Scenario, people: World) -> None:
         again = f"pytest -m long tests/test_compiled.py -k 'thousand and {number}'"
         check_equal(chosen, without_intrusions(people), again)
@@ -131,11 +159,11 @@ def test_what_is_missing_is_named_and_refused_in_one_line() -> None:
     people = world([(0, *ALWAYS), (1, *ALWAYS)], [[0, 1]], [(1.0, 0, 0)])
     chosen = scenario(
         design={"receipts": True, "rooms": "personal"}, access={"policy": "friends"},
-        faults=[{"kind": "gateway_crash", "at_s": 1.0, "stations": ["gateway-0"]}],
+        client={"guarantee": "at_least_once"},
     )
-    names = ("faults", "design.rooms = 'personal'", "design.receipts = true", "access.policy = 'friends'")
+    names = ("client.guarantee = 'at_least_once'", "design.rooms = 'personal'", "design.receipts = true", "access.policy = 'friends'")
     assert missing(chosen, people) == names
-    with pytest.raises(InputError, match=r"^engine = 'compiled': does not cover faults, design\.rooms") as said:
+    with pytest.raises(InputError, match=r"^engine = 'compiled': does not cover client\.guarantee = 'at_least_once', design\.rooms") as said:
         simulate(chosen, people, engine="compiled")
     assert "\n" not in str(said.value)
     outcome = simulate(chosen, people)
@@ -161,17 +189,37 @@ def test_each_key_that_is_missing_keeps_a_run_from_being_compiled() -> None:
     assert missing(scenario(), people) == ()
 
 
-def test_what_shows_only_in_the_run_falls_to_simpy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A broker that cuts a gateway off: no table of a scenario says whether that will happen."""
+@pytest.mark.parametrize("limits", [{"subscriber_max_bytes": 50.0}, {"subscriber_soft_bytes": 50.0, "subscriber_soft_s": 0.01}])
+def test_a_broker_that_cuts_gateways_off_has_equal_outcomes(limits: dict[str, float]) -> None:
+    """It shows only in the run that connections break: the compiled engine then runs once more."""
     people = world([(0, *ALWAYS), (1, *ALWAYS)], [[0, 1]], [(1.0 + 0.001 * n, 0, 0) for n in range(50)])
-    chosen = scenario(broker={"subscriber_max_bytes": 50.0})
-    with pytest.raises(InputError, match=r"does not cover broker\.subscriber_max_bytes"):
-        simulate(chosen, people, engine="compiled")
-    assert simulate(chosen, people).not_compiled == (TOO_SMALL,)
+    for delivery in ("pubsub", "stream"):
+        broker = {"subscriber_max_bytes": 0.0, "subscriber_soft_bytes": 0.0, "delivery": delivery, **limits}
+        chosen = scenario(broker=broker, gateway={"tick_us": 50_000.0, "batch_max": 3})
+        check_equal(chosen, people, f"{delivery}, {limits}")
+        assert (simulate(chosen, people, engine="simpy").subscriptions["change"] < 0).any()
+
+
+@pytest.mark.parametrize("policy", ["close", "drop_newest", "drop_oldest", "block"])
+@pytest.mark.parametrize("flush", ["tick", "item"])
+@pytest.mark.parametrize("strikes", [False, True])
+def test_links_that_are_too_slow_have_equal_outcomes(policy: str, flush: str, strikes: bool) -> None:
+    people = world([(0, *ALWAYS), (1, *ALWAYS), (2, -1.0, 3.0)], [[0, 1, 2]], [(1.0 + 0.01 * n, 0, 0) for n in range(60)])
+    slow = {"kind": "slow_clients", "at_s": 1.2, "for_s": 0.5, "share": 1.0, "bytes_per_s": 300.0}
+    chosen = scenario(
+        gateway={"flush": flush}, faults=[slow] if strikes else [],
+        network={"outbound_policy": policy, "outbound_max_bytes": 250.0, "downlink_bytes_per_s": 2000.0, "slow_share": 0.0},
+    )  # fmt: skip
+    check_equal(chosen, people, f"{policy}, {flush}, {strikes}")
+    ends = simulate(chosen, people, engine="simpy").deliveries
+    assert (ends["fate"] != Fate.DELIVERED).any() or policy == "block"
+
+
+def test_a_small_run_is_not_worth_loading_the_compiled_engine_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    people = world([(0, *ALWAYS), (1, *ALWAYS)], [[0, 1]], [(1.0, 0, 0)])
+    assert simulate(scenario(), people).not_compiled == (TOO_SMALL,)
     prepare()
     monkeypatch.setattr("chatsim.engine.SMALL", 0)
-    outcome = simulate(chosen, people)
-    assert (outcome.engine, outcome.not_compiled) == ("simpy", ("broker.subscriber_max_bytes: a gateway that is cut off",))
     assert simulate(scenario(), people).engine == "compiled"
 
 
@@ -185,8 +233,7 @@ def test_tables_keep_what_stands_in_them_when_they_grow(monkeypatch: pytest.Monk
 def test_a_state_has_its_tables_in_their_order() -> None:
     from chatsim.engine.compiled.state import state_of, tables_of
 
-    two = ("push_luck", "work", "owed", "soft_since_s", "user_draws")
-    tables = {name: np.zeros((1, n + 1) if name in two else n + 1, dtype) for n, (name, dtype) in enumerate(TABLES.items())}
+    tables = {name: np.zeros((1, n + 1) if name in TWO_DIMENSIONS else n + 1, dtype) for n, (name, dtype) in enumerate(TABLES.items())}
     came_back = tables_of(state_of(tables))
     assert {name: (table.shape, table.dtype) for name, table in came_back.items()} == {
         name: (table.shape, table.dtype) for name, table in tables.items()

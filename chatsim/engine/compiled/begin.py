@@ -19,7 +19,8 @@ from chatsim.engine.compiled.kinds import (
     TOUCH_SUBSCRIBERS,
     TOUCH_TARGETS,
 )
-from chatsim.engine.compiled.places import position_of, row_of_channel
+from chatsim.engine.compiled.lines import read_push
+from chatsim.engine.compiled.places import line_of, position_of, row_of_channel
 from chatsim.engine.compiled.pools import link, place_of, tokens_of
 from chatsim.engine.compiled.rules import bus_copies, tokens_now, verdict
 from chatsim.engine.compiled.state import NONE, State
@@ -78,22 +79,45 @@ def begin_publish(st: State, station: int, job: int) -> float:
     """A PUBLISH, or what another node has sent on: to those who subscribe now."""
     asked = st.asked[0]
     here = st.channel_first[row_of_channel(st, st.jobs[job].channel, station)]
-    pushes, first, last = 0, NONE, NONE
+    pushes, first, last, unheard = 0, NONE, NONE, NONE
     while here >= 0:
-        new = link(st, st.links[here].one, 0, 0.0)
-        if last >= 0:
-            st.links[last].next = new
+        gateway = st.links[here].one
+        if st.links[here].two:
+            unheard = into_away(st, unheard, gateway, station)
         else:
-            first = new
-        last = new
-        pushes += 1
+            new = link(st, gateway, 0, 0.0)
+            if last >= 0:
+                st.links[last].next = new
+            else:
+                first = new
+            last = new
+            pushes += 1
         here = st.links[here].next
+    if last >= 0:
+        st.links[last].next = unheard
+    else:
+        first = unheard
     row = st.jobs[job]
     copies = 0 if row.pushed else bus_copies(asked.topology, asked.nodes)
     row.first, row.count, row.commands, row.touch = first, pushes, copies, TOUCH_SUBSCRIBERS
     own_us = asked.bus_receive_us if row.pushed else asked.publish_us
     own_us += asked.stream_us
     return float((own_us + asked.push_us * pushes + asked.bus_send_us * copies) * st.messages[row.message].publish_luck)
+
+
+@compiled
+def into_away(st: State, first: int, gateway: int, node: int) -> int:
+    """Puts a gateway into a list of those that are away, in the order in which they left; the list."""
+    new = link(st, gateway, 1, 0.0)
+    left = st.lines[line_of(st, node, gateway)].away
+    before, here = NONE, first
+    while here >= 0 and st.lines[line_of(st, node, st.links[here].one)].away < left:
+        before, here = here, st.links[here].next
+    st.links[new].next = here
+    if before < 0:
+        return new
+    st.links[before].next = new
+    return first
 
 
 @compiled
@@ -123,15 +147,6 @@ def begin_fan_out(st: State, station: int, job: int, at_s: float) -> float:
         blocked_us = block_targets(st, station, job, at_s)
     commands_us = 0.0  # of invitations into a new room: none in what is covered
     return float((parse_us + commands_us + asked.write_us * st.jobs[job].count) * luck + blocked_us)
-
-
-@compiled
-def read_push(st: State, job: int, gateway: int) -> None:
-    """A gateway has read a push: it is owed no longer."""
-    row = st.jobs[job]
-    if row.node >= 0:
-        st.owed[row.node - st.asked[0].gateways, gateway] -= st.messages[row.message].size_bytes
-        row.node = NONE
 
 
 @compiled

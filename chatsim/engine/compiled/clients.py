@@ -7,27 +7,34 @@ import math
 from chatsim.engine.compiled.code import compiled
 from chatsim.engine.compiled.events import at, soon
 from chatsim.engine.compiled.kinds import (
+    CRASHED,
     DELIVERED,
     DUPLICATE,
     E_DELIVERED,
     E_GOODBYE,
     E_LEAVES_NOW,
+    E_NOTICES,
     E_PACKET,
     E_QUEUES,
     E_TRIES,
     LEFT,
+    LOST,
     NO_SESSION,
     OUTBOUND_FULL,
     REFUSED,
     S_ABANDONED,
     S_CLOSED,
+    S_CUT,
+    S_FAILED,
     S_LEFT,
 )
+from chatsim.engine.compiled.lines import extra_s
 from chatsim.engine.compiled.outbox import lose_row, note_row, queue_rows, stands
 from chatsim.engine.compiled.places import out_of_box, position_of
-from chatsim.engine.compiled.pools import free_job, link, new_parcel, unlink, unlink_all
+from chatsim.engine.compiled.pools import free_job, grown, link, new_parcel, unlink, unlink_all
 from chatsim.engine.compiled.rules import pause_s, reconnect_draw
-from chatsim.engine.compiled.state import NONE, State
+from chatsim.engine.compiled.state import NEVER, NONE, State
+from chatsim.engine.lines import CLIENTS
 from chatsim.rules.reconnect import FULL_JITTER, SOCKETIO
 
 # ---------------------------------------------------------------------- how messages end
@@ -50,6 +57,27 @@ def refuse(st: State, message: int, cause: int) -> None:
         row.fate, row.cause = REFUSED, cause
     if row.under_way == 0:
         row.done_s = st.now[0].time_s
+
+
+@compiled
+def lose(st: State, message: int, cause: int) -> None:
+    """A message that never came to a gateway that could take it."""
+    row = st.messages[message]
+    if row.fate != DELIVERED:
+        row.fate, row.cause = LOST, cause
+    if row.under_way == 0:
+        row.done_s = st.now[0].time_s
+
+
+@compiled
+def broken(st: State, message: int, gateway: int, cause: int) -> None:
+    """A carrier of a message is gone: the sessions of ``gateway`` (-1: any) do not get it from this one."""
+    now = st.now[0]
+    now.breaks += 1
+    if now.breaks > len(st.breaks):
+        st.breaks = grown(st.breaks)
+    row = st.breaks[now.breaks - 1]
+    row.message, row.gateway, row.cause, row.time_s = message, gateway, cause, now.time_s
 
 
 # ---------------------------------------------------------------------- clients
@@ -107,6 +135,23 @@ def close(st: State, session: int) -> None:
         soon(st, E_GOODBYE, session, NONE, NONE)
 
 
+@compiled
+def cut_off(st: State, session: int, notices_s: float) -> None:
+    """The gateway's side of a connection is gone; its client notices later, or gives a login up when that takes too
+    long."""
+    row = st.sessions[session]
+    row.cut, row.cut_s = 1, st.now[0].time_s
+    at(st, notices_s, E_NOTICES, session, NONE, NONE)
+
+
+@compiled
+def notices(st: State, session: int) -> None:
+    """A client notices that its connection is gone."""
+    row = st.sessions[session]
+    if not row.gone:
+        gone(st, session, S_CUT if row.online else S_FAILED)
+
+
 # ---------------------------------------------------------------------- what is written to sessions
 
 
@@ -117,7 +162,10 @@ def arrival_s(st: State, session: int, leaves_s: float, size_bytes: float, facto
     drained_s = row.drained_s
     drained_s = (drained_s if drained_s > leaves_s else leaves_s) + size_bytes / row.rate
     row.drained_s = drained_s
-    row.downlink_s = max(row.downlink_s, drained_s + row.link_s * factor)
+    arrives_s = drained_s + row.link_s * factor
+    if st.asked[0].orderly:
+        arrives_s += extra_s(st, CLIENTS)
+    row.downlink_s = max(row.downlink_s, arrives_s)
     return float(row.downlink_s)
 
 
@@ -152,7 +200,9 @@ def write(st: State, message: int, session: int, leaves_s: float, factor: float)
             row.unsent_bytes += size_bytes
             at(st, leaves_s, E_QUEUES, session, link(st, number, 0, factor), NONE)
             return
-        at(st, arrival_s(st, session, leaves_s, float(size_bytes), factor), E_DELIVERED, session, number, NONE)
+        arrives_s = arrival_s(st, session, leaves_s, float(size_bytes), factor)
+        sent = link(st, 0, 0, row.drained_s) if asked.troubled else NONE
+        at(st, arrives_s, E_DELIVERED, session, number, sent)
         return
     if asked.checks:
         row.unsent_bytes += size_bytes
@@ -194,7 +244,9 @@ def transmit(st: State, session: int, first: int) -> None:
     if st.asked[0].one_by_one:
         queue_rows(st, session, first, float(size_bytes), factor)
         return
-    at(st, arrival_s(st, session, st.now[0].time_s, float(size_bytes), factor), E_PACKET, session, first, NONE)
+    arrives_s = arrival_s(st, session, st.now[0].time_s, float(size_bytes), factor)
+    st.links[first].value = st.sessions[session].drained_s
+    at(st, arrives_s, E_PACKET, session, first, NONE)
 
 
 @compiled
@@ -221,6 +273,7 @@ def parcel_for(st: State, station: int, place: int, to_session: int) -> int:
     if parcel >= 0:
         return int(parcel)
     parcel = new_parcel(st, place, to_session)
+    st.parcels[parcel].station = station
     if to_session:
         st.sessions[place].parcel = parcel
     else:
@@ -284,9 +337,25 @@ def was_synced(st: State, session: int, message: int) -> bool:
 
 
 @compiled
-def arrives(st: State, session: int, row: int) -> None:
-    """A message reaches a session. Now, and not before, it is delivered."""
+def delivered(st: State, session: int, row: int, sent: int) -> None:
+    """A message, ``sent`` off at the value of a link where that matters, reaches a session."""
+    sent_s = NEVER
+    if sent >= 0:
+        sent_s = st.links[sent].value
+        unlink(st, sent)
+    arrives(st, session, row, sent_s)
+
+
+@compiled
+def arrives(st: State, session: int, row: int, sent_s: float) -> None:
+    """A message reaches a session. Now, and not before, it is delivered.
+
+    What a gateway had not sent off when it died is gone with it.
+    """
     receiver = st.sessions[session]
+    if receiver.cut and sent_s > receiver.cut_s:
+        lose_row(st, row, CRASHED)
+        return
     if receiver.gone:
         lose_row(st, row, LEFT)
         return
@@ -303,8 +372,9 @@ def arrives(st: State, session: int, row: int) -> None:
 @compiled
 def packet_arrives(st: State, session: int, first: int) -> None:
     """All messages of a packet reach a session."""
+    sent_s = st.links[first].value
     while first >= 0:
-        arrives(st, session, st.links[first].one)
+        arrives(st, session, st.links[first].one, sent_s)
         first = unlink(st, first)
 
 

@@ -9,10 +9,6 @@ STATIONS_MAX = 2000
 """Stations of which each pair has a place for what travels between them."""
 
 
-class Uncovered(Exception):  # noqa: N818  # it is no error: another engine can run it
-    """In this run something happens that the compiled engine does not cover: ``args`` say what."""
-
-
 def missing(scenario: Scenario, world: World) -> tuple[str, ...]:
     """The keys of a scenario, with their values, that the compiled engine does not cover; none where it covers it all.
 
@@ -27,7 +23,6 @@ def missing(scenario: Scenario, world: World) -> tuple[str, ...]:
     creates_rooms = design.rooms_created == "first_message" and design.rooms != "personal"
     stations = design.gateways + scenario.broker_nodes
     cases = {
-        "faults": bool(scenario.faults),
         f"scaling.start = {scenario.scaling.start}": scenario.scaling.start > 0,
         "client.guarantee = 'at_least_once'": scenario.client.guarantee == "at_least_once",
         "design.rooms = 'personal'": design.rooms == "personal",

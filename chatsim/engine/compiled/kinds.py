@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chatsim.engine.outcome import Cause, Fate, PushFate, SessionFate, Work
+from chatsim.engine.outcome import Cause, Fate, FaultKind, PushFate, SessionFate, Work
 
 GATEWAY_TIER, NODE_TIER, DATABASE_TIER = range(3)
 
@@ -11,15 +11,22 @@ GATEWAY_TIER, NODE_TIER, DATABASE_TIER = range(3)
     E_UPLINK, E_TOLD, E_DELIVERED, E_PACKET, E_ARRIVES, E_ITEM_DONE, E_TICK_DONE, E_LEAVES_NOW, E_REFRESHES, E_REFRESH,
     E_EXPIRES, E_ASKS, E_ASKED, E_PUSHES, E_PUSH_DUE, E_PUSH_AGAIN, E_PUSH_ARRIVES, E_COMES_BACK,
     E_QUEUES, E_SENT,
-) = range(31)  # fmt: skip
+    E_LOST, E_NOTICES, E_FINDS_NOBODY, E_REACHES_NOW, E_REACHES_LATER, E_REACHES, E_AT_NODE, E_TELLS_ALL,
+    E_STRIKES, E_IS_OVER, E_BALANCER, E_BROKER_NOTICES, E_SILENT, E_DRAINS, E_DRAIN, E_DRAIN_STOPS, E_DRAIN_BACK,
+    E_EMPTIES, E_EMPTIED,
+) = range(50)  # fmt: skip
 
 (
     J_LOGIN, J_CLOSE, J_RECEIVE, J_STORE_AFTER, J_QUERY, J_REPLY, J_STORED, J_SYNCED, J_LOOKED_UP, J_REFRESH, J_ASKED,
     J_ANSWERED, J_NOTIFY, J_SUBSCRIBE, J_UPDATE, J_SIGN_IN, J_SIGN_OUT, J_WRITE_KEY, J_STATE, J_PUBLISH, J_FAN_OUT,
-    J_LOOK_UP, J_STORE, J_SYNC,
-) = range(24)  # fmt: skip
+    J_LOOK_UP, J_STORE, J_SYNC, J_REACH, J_RESUBSCRIBE, J_REACHED, J_REGISTER,
+) = range(28)  # fmt: skip
 
-Q_SUBSCRIBED = 0
+Q_SUBSCRIBED, Q_TOLD, Q_DEAD = range(3)
+"""What goes on when the replies to a query are read; ``Q_DEAD``: nothing, since one of them never came."""
+
+PENDING, READ, FAILED = range(3)
+"""What became of a reply."""
 
 NO_TOUCH, TOUCH_ONE, TOUCH_BROKER, TOUCH_SENDER, TOUCH_COMMANDS, TOUCH_SUBSCRIBERS, TOUCH_TARGETS = range(7)
 """What connections a job writes to."""
@@ -37,18 +44,25 @@ STORE_NUMBERS = {"before": STORE_BEFORE, "beside": STORE_BESIDE, "after": STORE_
 DELIVERED, READ_LATER, LOST, REFUSED, IN_FLIGHT, DUPLICATE = (
     int(fate) for fate in (Fate.DELIVERED, Fate.READ_LATER, Fate.LOST, Fate.REFUSED, Fate.IN_FLIGHT, Fate.DUPLICATE)
 )
-NO_CAUSE, LEFT, OUTBOUND_FULL, NO_SESSION, TOO_MANY, TOO_LARGE, NOT_BUFFERED = (
+(
+    NO_CAUSE, LEFT, OUTBOUND_FULL, NO_SESSION, TOO_MANY, TOO_LARGE, NOT_BUFFERED, TRIMMED, CRASHED, BROKER_DOWN,
+    CUT_OFF, UNAVAILABLE, GAVE_UP,
+) = (
     int(cause)
     for cause in (
         Cause.NONE, Cause.LEFT, Cause.OUTBOUND_FULL, Cause.NO_SESSION, Cause.TOO_MANY, Cause.TOO_LARGE,
-        Cause.NOT_BUFFERED,
+        Cause.NOT_BUFFERED, Cause.TRIMMED, Cause.CRASHED, Cause.BROKER_DOWN, Cause.CUT_OFF, Cause.UNAVAILABLE,
+        Cause.GAVE_UP,
     )
 )  # fmt: skip
-S_ONLINE, S_LEFT, S_CLOSED, S_ABANDONED, S_REFUSED, S_CONNECTING, S_FAILED = (
+S_ONLINE, S_LEFT, S_CLOSED, S_ABANDONED, S_REFUSED, S_CONNECTING, S_FAILED, S_CUT = (
     int(fate)
     for fate in (
         SessionFate.ONLINE, SessionFate.LEFT, SessionFate.CLOSED, SessionFate.ABANDONED, SessionFate.REFUSED,
-        SessionFate.CONNECTING, SessionFate.FAILED,
+        SessionFate.CONNECTING, SessionFate.FAILED, SessionFate.CUT,
     )
 )  # fmt: skip
+(
+    F_CRASH, F_DRAIN, F_BROKER, F_DATABASE, F_PARTITION, F_SLOW, F_LINK, F_CACHE, F_SLOW_CLIENTS, F_SCALING,
+) = (int(kind) for kind in FaultKind)  # fmt: skip
 P_UNDER_WAY, P_IGNORED, P_BROUGHT_BACK, P_WASTED = (int(fate) for fate in PushFate)

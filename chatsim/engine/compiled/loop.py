@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from chatsim.engine.compiled import chat, messages, sessions
+from chatsim.engine.compiled import chat, messages, reaching, returning, sessions
 from chatsim.engine.compiled.chat import AHEAD, DRAWS
-from chatsim.engine.compiled.clients import arrives, packet_arrives, queues
+from chatsim.engine.compiled.clients import delivered, packet_arrives, queues
 from chatsim.engine.compiled.code import compiled, entry
 from chatsim.engine.compiled.events import at, drop_first, soon
 from chatsim.engine.compiled.kinds import (
@@ -20,6 +20,7 @@ from chatsim.engine.compiled.kinds import (
     E_LEAVE,
     E_LEAVES_NOW,
     E_LOGIN,
+    E_LOST,
     E_MESSAGE,
     E_NOTICED,
     E_PACKET,
@@ -48,9 +49,12 @@ from chatsim.engine.compiled.kinds import (
     J_NOTIFY,
     J_PUBLISH,
     J_QUERY,
+    J_REACH,
+    J_REACHED,
     J_RECEIVE,
     J_REFRESH,
     J_REPLY,
+    J_RESUBSCRIBE,
     J_SIGN_IN,
     J_SIGN_OUT,
     J_STATE,
@@ -70,10 +74,11 @@ from chatsim.engine.compiled.pools import free_batch, free_job
 from chatsim.engine.compiled.rules import standing_channel
 from chatsim.engine.compiled.state import NONE, State
 from chatsim.engine.compiled.stations import arrive, flush, ready, release, wake
+from chatsim.engine.compiled.trouble import begin, trouble_happens
 
-DONE, MORE, NEEDS_SESSIONS, NEEDS_DRAWS, UNCOVERED = range(5)
+DONE, MORE, NEEDS_SESSIONS, NEEDS_DRAWS, BREAKS = range(5)
 """Why :func:`go_on` comes back: the run is over, or it has more to do; tables that only Python can fill are too small;
-something has happened that is not covered."""
+a connection breaks in a run that took it to hold."""
 
 
 @entry
@@ -85,6 +90,7 @@ def start(st: State, standing: int) -> None:
             channel = standing_channel(asked.routing, gateway)
             if channel >= 0:
                 change_subscription(st, node_to_hear(st, channel, gateway), channel, gateway, 1)
+    begin(st)
     for session in range(standing):
         sessions.standing(st, session)
     if len(st.trace):
@@ -97,7 +103,7 @@ def go_on(st: State, steps: int) -> int:
     now, end_s = st.now[0], st.asked[0].end_s
     for _ in range(steps):
         if now.overflowed:
-            return UNCOVERED
+            return BREAKS
         if now.sessions >= len(st.sessions):
             return NEEDS_SESSIONS
         if st.asked[0].pushes_kept and DRAWS * (now.most_pushes + AHEAD) > len(st.user_draws):
@@ -122,7 +128,7 @@ def go_on(st: State, steps: int) -> int:
 def happens(st: State, kind: int, one: int, two: int, three: int) -> None:
     """An event happens."""
     if kind == E_DELIVERED:
-        arrives(st, one, two)
+        delivered(st, one, two, three)
     elif kind == E_ARRIVES:
         arrive(st, one)
     elif kind in (E_TICK_DONE, E_ITEM_DONE):
@@ -131,6 +137,8 @@ def happens(st: State, kind: int, one: int, two: int, three: int) -> None:
         packet_arrives(st, one, two)
     elif kind == E_LEAVES_NOW:
         flush(st, one)
+    elif kind >= E_LOST:
+        trouble_happens(st, kind, one, two, three)
     elif kind in (E_QUEUES, E_SENT):
         link_happens(st, kind, one, two)
     elif kind in (E_TRACE, E_MESSAGE, E_UPLINK, E_TOLD):
@@ -192,7 +200,7 @@ def session_happens(st: State, kind: int, session: int, two: int) -> None:
     elif kind == E_WELCOMED:
         sessions.welcomed(st, session, two)
     else:
-        sessions.tries(st, session)
+        returning.tries(st, session)
 
 
 @compiled
@@ -224,7 +232,7 @@ def push_happens(st: State, kind: int, one: int, two: int, three: int) -> None:
     elif kind == E_PUSH_ARRIVES:
         chat.push_arrives(st, one, two)
     elif kind == E_COMES_BACK:
-        sessions.comes_back(st, one)
+        returning.comes_back(st, one)
 
 
 @compiled
@@ -239,6 +247,8 @@ def work_is_done(st: State, kind: int, batch: int) -> None:
 @compiled
 def item_done(st: State, batch: int) -> None:
     """With ``flush = "item"`` the first job of a batch that is still there leaves."""
+    if st.batches[batch].station < 0:
+        return
     station, job = st.batches[batch].station, st.batches[batch].first
     st.batches[batch].first = st.jobs[job].next
     st.stations[station].ending = 1
@@ -252,6 +262,8 @@ def tick_done(st: State, batch: int) -> None:
     """What the tick did leaves, with ``flush = "item"`` its last job; the worker is free again."""
     station, job = st.batches[batch].station, st.batches[batch].first
     free_batch(st, batch)
+    if station < 0:
+        return
     home = st.stations[station]
     home.ending = 1
     while job >= 0:
@@ -298,6 +310,19 @@ def end(st: State, station: int, job: int) -> None:
 
 
 @compiled
+def end_reaching(st: State, kind: int, station: int, job: int) -> None:
+    """A job leaves its station by which a gateway gets at the broker again."""
+    if kind == J_REACH:
+        reaching.end_reach(st, station, job)
+    elif kind == J_RESUBSCRIBE:
+        reaching.end_resubscribe(st, station, job)
+    elif kind == J_REACHED:
+        reaching.end_reached(st, station, job)
+    else:
+        reaching.end_register(st, station, job)
+
+
+@compiled
 def end_for_session(st: State, kind: int, station: int, job: int) -> None:
     """A job of a session's life leaves its station."""
     if kind == J_LOGIN:
@@ -320,8 +345,10 @@ def end_for_session(st: State, kind: int, station: int, job: int) -> None:
 
 @compiled
 def end_for_chat(st: State, kind: int, station: int, job: int) -> None:
-    """A job of presence or of a push leaves its station."""
-    if kind == J_REFRESH:
+    """A job of presence, of a push, or of a gateway that reaches the broker again leaves its station."""
+    if kind >= J_REACH:
+        end_reaching(st, kind, station, job)
+    elif kind == J_REFRESH:
         chat.end_refresh(st, station, job)
     elif kind == J_WRITE_KEY:
         chat.end_write_key(st, station, job)

@@ -6,12 +6,14 @@ import math
 
 from chatsim.engine.compiled.begin import factor_of, own_session
 from chatsim.engine.compiled.chat import pushes_for
-from chatsim.engine.compiled.clients import carried, refuse, send, send_to_session, write
+from chatsim.engine.compiled.clients import broken, carried, lose, refuse, send, send_to_session, write
 from chatsim.engine.compiled.code import compiled
 from chatsim.engine.compiled.events import at, soon
 from chatsim.engine.compiled.kinds import (
     BUS,
     COMMAND,
+    CRASHED,
+    CUT_OFF,
     DELIVERED,
     E_ASKS,
     E_TOLD,
@@ -41,9 +43,11 @@ from chatsim.engine.compiled.kinds import (
     TOUCH_ONE,
     WRITE,
 )
+from chatsim.engine.compiled.lines import extra_s, keep, watch
 from chatsim.engine.compiled.places import (
     hearers,
     into_box,
+    line_of,
     members_here,
     node_of,
     out_of_box,
@@ -61,6 +65,7 @@ from chatsim.engine.compiled.rules import (
 )
 from chatsim.engine.compiled.state import NONE, State
 from chatsim.engine.compiled.stations import take_one
+from chatsim.engine.lines import CLIENTS
 from chatsim.rules.routing import DIRECTORY, GLOBAL, IN_PROCESS, MESH, ROOM, USER
 
 # ---------------------------------------------------------------------- from the sender's hand to its gateway
@@ -97,7 +102,10 @@ def goes_on(st: State, message: int, session: int) -> None:
         soon(st, E_ASKS, session, row.partner, NONE)
     row.sends += 1
     sender = st.sessions[session]
-    sender.uplink_s = max(sender.uplink_s, st.now[0].time_s + sender.link_s * row.uplink)
+    uplink_s = st.now[0].time_s + sender.link_s * row.uplink
+    if st.asked[0].orderly:
+        uplink_s += extra_s(st, CLIENTS)
+    sender.uplink_s = max(sender.uplink_s, uplink_s)
     at(st, sender.uplink_s, E_UPLINK, message, session, NONE)
 
 
@@ -107,6 +115,9 @@ def comes_up(st: State, message: int, session: int) -> None:
     row, sender = st.messages[message], st.sessions[session]
     if sender.closed and not sender.cut:
         refuse(st, message, NO_SESSION)
+        return
+    if sender.cut:
+        lose(st, message, CRASHED)
         return
     row.under_way += 1
     row.gateway = sender.gateway
@@ -140,23 +151,24 @@ def end_receive(st: State, station: int, job: int) -> None:
     row.fate, row.cause = DELIVERED, NO_CAUSE
     store = st.asked[0].store
     if store == STORE_BEFORE:
-        ask_store(st, message, station, True)
+        ask_store(st, message, session, station, True)
         return
     if store == STORE_BESIDE:
-        ask_store(st, message, station, False)
-    route(st, message, station)
+        ask_store(st, message, session, station, False)
+    route(st, message, session, station)
 
 
 # ---------------------------------------------------------------------- store
 
 
 @compiled
-def ask_store(st: State, message: int, gateway: int, routes: bool) -> None:
+def ask_store(st: State, message: int, session: int, gateway: int, routes: bool) -> None:
     """A gateway sends a message to be stored, with a reply after which it ``routes`` it."""
     asked, row = st.asked[0], st.messages[message]
     commands = commands_for(st, message, gateway) if routes else 0
     reply = new_job(st, J_STORED)
     st.jobs[reply].message, st.jobs[reply].known, st.jobs[reply].commands = message, routes, commands
+    st.jobs[reply].session = session
     job = new_job(st, J_STORE)
     store = st.jobs[job]
     store.message, store.gateway, store.reply, store.commands = message, gateway, reply, commands
@@ -251,7 +263,7 @@ def end_stored(st: State, station: int, job: int) -> None:
     """A gateway reads that a message is in store; where it has waited for that, it routes it."""
     if st.jobs[job].known:
         st.work[station, PARSE] += 1
-        route(st, st.jobs[job].message, station)
+        route(st, st.jobs[job].message, st.jobs[job].session, station)
 
 
 # ---------------------------------------------------------------------- routing
@@ -307,11 +319,11 @@ def new_publish(st: State, message: int, channel: int, recipient: int, source: i
 
 
 @compiled
-def route(st: State, message: int, gateway: int) -> None:
+def route(st: State, message: int, session: int, gateway: int) -> None:
     """The message goes to where its audience is."""
     asked = st.asked[0]
     if asked.routing == DIRECTORY:
-        ask_directory(st, message, gateway)
+        ask_directory(st, message, session, gateway)
         return
     if asked.routing in (IN_PROCESS, MESH) or asked.shortcut:
         take_one(st, gateway, new_fan_out(st, message, -1, 0, 0, gateway))
@@ -325,7 +337,7 @@ def route(st: State, message: int, gateway: int) -> None:
     elif passes_broker(asked.routing):
         channel = room_channel(st.messages[message].room) if asked.routing == ROOM else standing_channel(GLOBAL, 0)
         publish(st, message, gateway, channel, -1)
-    is_routed(st, message, gateway)
+    is_routed(st, message, session, gateway)
 
 
 @compiled
@@ -343,10 +355,10 @@ def publish_to_each(st: State, message: int, gateway: int) -> None:
 
 
 @compiled
-def ask_directory(st: State, message: int, gateway: int) -> None:
+def ask_directory(st: State, message: int, session: int, gateway: int) -> None:
     """The directory says which gateways hold the recipients; each of them gets one PUBLISH."""
     reply = new_job(st, J_LOOKED_UP)
-    st.jobs[reply].message = message
+    st.jobs[reply].message, st.jobs[reply].session = message, session
     look_up(st, message, -1, gateway, reply, hearers(st, message), node_of(st, room_channel(st.messages[message].room)))
 
 
@@ -365,11 +377,39 @@ def end_look_up(st: State, station: int, job: int) -> None:
     """A node answers where users have sessions."""
     asked = st.asked[0]
     message, gateway, reply = st.jobs[job].message, st.jobs[job].gateway, st.jobs[job].reply
+    if asked.faulty:
+        note_unknown(st, message, st.jobs[job].recipient)
     if st.jobs[job].recipient < 0:
         count = find_holders(st, message, gateway, reply)
         st.jobs[reply].cost_us = asked.parse_us + asked.command_us * count
     st.work[station, LOOKUP] += 1
     send(st, station, gateway, reply)
+
+
+@compiled
+def note_unknown(st: State, message: int, recipient: int) -> None:
+    """Gateways that hold users of whom the registry does not know, because a fault has kept it from being told."""
+    asked, row = st.asked[0], st.messages[message]
+    room = st.rooms[row.room]
+    st.now[0].stamp += 1
+    stamp = st.now[0].stamp
+    for place in range(room.start, room.end):
+        user = st.member[place]
+        if user == recipient or (recipient < 0 and (user != row.sender or asked.own_devices)):
+            session = st.users[user].first
+            while session >= 0:
+                st.stamps[st.sessions[session].gateway] = stamp
+                session = st.sessions[session].next_here
+    for place in range(room.start, room.end):
+        user = st.member[place]
+        if user == recipient or (recipient < 0 and (user != row.sender or asked.own_devices)):
+            here = st.users[user].registered
+            while here >= 0:
+                st.stamps[st.links[here].one] = 0
+                here = st.links[here].next
+    for gateway in range(asked.gateways):
+        if st.stamps[gateway] == stamp:
+            broken(st, message, gateway, CUT_OFF)
 
 
 @compiled
@@ -410,11 +450,11 @@ def end_looked_up(st: State, station: int, job: int) -> None:
         st.work[station, COMMAND] += 1
         publish(st, message, station, server_channel(st.links[here].one), -1)
         here = st.links[here].next
-    is_routed(st, message, station)
+    is_routed(st, message, st.jobs[job].session, station)
 
 
 @compiled
-def is_routed(st: State, message: int, gateway: int) -> None:
+def is_routed(st: State, message: int, session: int, gateway: int) -> None:
     """The sender's gateway is done with a message, but for storing it after that."""
     asked, row = st.asked[0], st.messages[message]
     row.fate, row.cause = DELIVERED, NO_CAUSE
@@ -423,7 +463,7 @@ def is_routed(st: State, message: int, gateway: int) -> None:
         carried(st, message)
         return
     job = new_job(st, J_STORE_AFTER)
-    st.jobs[job].message, st.jobs[job].cost_us = message, asked.command_us
+    st.jobs[job].message, st.jobs[job].session, st.jobs[job].cost_us = message, session, asked.command_us
     st.work[gateway, COMMAND] += 1
     take_one(st, gateway, job)
 
@@ -432,7 +472,7 @@ def is_routed(st: State, message: int, gateway: int) -> None:
 def end_store_after(st: State, station: int, job: int) -> None:
     """The command to store a message is written after it was routed."""
     message = st.jobs[job].message
-    ask_store(st, message, station, False)
+    ask_store(st, message, st.jobs[job].session, station, False)
     carried(st, message)
 
 
@@ -447,14 +487,12 @@ def end_publish(st: State, station: int, job: int) -> None:
     channel, on_bus = st.jobs[job].channel, st.jobs[job].pushed
     here = st.jobs[job].first
     while here >= 0:
-        gateway = st.links[here].one
-        st.messages[message].pushes += 1
-        st.work[station, PUSH] += 1
-        push = new_fan_out(st, message, recipient, 1, 0, source)
-        if asked.limited:
-            st.owed[station - asked.gateways, gateway] += st.messages[message].size_bytes
-            st.jobs[push].node = station
-        send(st, station, gateway, push)
+        gateway, unheard = st.links[here].one, st.links[here].two
+        away = st.now[0].away and st.lines[line_of(st, station, gateway)].away
+        if away or (unheard and not asked.keeps):
+            not_heard(st, station, job, gateway)
+        else:
+            send(st, station, gateway, new_push(st, station, job, gateway))
         here = st.links[here].next
     if not on_bus and bus_copies(asked.topology, asked.nodes):
         for node in range(asked.gateways, asked.gateways + asked.nodes):
@@ -467,22 +505,27 @@ def end_publish(st: State, station: int, job: int) -> None:
 
 
 @compiled
-def watch(st: State, station: int, here: int) -> None:
-    """Gateways to whom too much is owed are cut off, which is not covered: the run must be made anew."""
-    asked, now_s = st.asked[0], st.now[0].time_s
-    node = station - asked.gateways
-    while here >= 0:
-        gateway = st.links[here].one
-        owed, since_s = st.owed[node, gateway], now_s
-        if asked.soft_bytes > 0.0 and owed > asked.soft_bytes:
-            if math.isnan(st.soft_since_s[node, gateway]):
-                st.soft_since_s[node, gateway] = now_s
-            since_s = st.soft_since_s[node, gateway]
-        else:
-            st.soft_since_s[node, gateway] = math.nan
-        if (asked.max_bytes > 0.0 and owed > asked.max_bytes) or now_s - since_s > asked.soft_s:
-            st.now[0].overflowed = 1
-        here = st.links[here].next
+def new_push(st: State, station: int, publish: int, gateway: int) -> int:
+    """The push of a PUBLISH to one gateway, counted as sent."""
+    message = st.jobs[publish].message
+    st.messages[message].pushes += 1
+    st.work[station, PUSH] += 1
+    push = new_fan_out(st, message, st.jobs[publish].recipient, 1, 0, st.jobs[publish].source)
+    st.jobs[push].channel = st.jobs[publish].channel
+    if st.asked[0].limited:
+        line = st.lines[line_of(st, station, gateway)]
+        line.owed += st.messages[message].size_bytes
+        st.jobs[push].node, st.jobs[push].life = station, line.line
+    return push
+
+
+@compiled
+def not_heard(st: State, station: int, publish: int, gateway: int) -> None:
+    """A gateway that is away does not hear what it has subscribed to, unless a stream keeps it for later."""
+    if st.asked[0].keeps:
+        keep(st, new_push(st, station, publish, gateway), station, gateway)
+    else:
+        broken(st, st.jobs[publish].message, gateway, CUT_OFF)
 
 
 @compiled

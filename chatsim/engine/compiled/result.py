@@ -26,7 +26,7 @@ class Written(Notes):
             name: tables["messages"][name]
             for name in (
                 "gateway", "received_s", "stored_s", "routed_s", "told_s", "done_s", "pushes", "discards", "reads",
-                "under_way", "fate", "cause", "received", "refused", "sends",
+                "under_way", "fate", "cause", "received", "refused", "sends", "lost_pushes",
             )
         }  # fmt: skip
         if lists is not None:
@@ -48,11 +48,13 @@ class Written(Notes):
         self.subscriptions.extend(_columns(tables["subscriptions"][: taken["subscriptions"]]))
         self.pulls.extend(_columns(tables["pulls"][: taken["pulls"]]))
         self.pushed.extend(_columns(tables["pushed"][: taken["pushed"]]))
+        self.faults.extend(_columns(tables["faults"][: taken["faults"]]))
+        self.breaks.extend(_columns(tables["breaks"][: taken["breaks"]]))
         shown = tables["shown"][: taken["shown"]]
         nothing = np.zeros(len(shown))
         counts = dict.fromkeys(("meant", "pushes", "notices", "told_sum_s"), nothing)
         self.presence.extend({**_columns(shown), **counts, "told_last_s": np.full(len(shown), NEVER)})
-        for name in ("trimmed", "unasked"):
+        for name in ("trimmed", "unasked", "wiped"):
             rows = tables[name][: taken[name]]
             setattr(self, name, list(zip(rows["message"].tolist(), rows["user"].tolist(), strict=True)))
 

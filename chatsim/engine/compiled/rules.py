@@ -18,6 +18,7 @@ retry_after_s = rule(offline.retry_after_s)
 place = rule(placement.place)
 expires_s = rule(presence.expires_s)
 pause_s = rule(reconnect.pause_s)
+notices_s = rule(reconnect.notices_s)
 user_channel = rule(routing.user_channel)
 room_channel = rule(routing.room_channel)
 server_channel = rule(routing.server_channel)
@@ -32,14 +33,27 @@ bus_copies = rule(routing.bus_copies)
 LOW, HALF, HIGH_20, LOW_12 = (np.uint64(value) for value in (0xFFFFFFFF, 32, 20, 12))
 FIRST, SECOND = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 STEP_LOW, STEP_HIGH = (np.uint64(step) for step in WEYL)
-RECONNECT = np.uint64(int(Purpose.RECONNECT))
+RECONNECT, LOSS = int(Purpose.RECONNECT), int(Purpose.LOSS)
 
 
 @compiled
 def reconnect_draw(st: State, user: int, number: int) -> float:
-    """Uniform: the draw of :func:`chatsim.world.draws.uniform` for one user's ``number``-th pause."""
+    """Uniform: the draw for one user's ``number``-th pause."""
+    return drawn(st, RECONNECT, user, number)
+
+
+@compiled
+def loss_draw(st: State, link: int, packet: int) -> float:
+    """Uniform: the draw for a packet on a kind of link."""
+    return drawn(st, LOSS, link, packet)
+
+
+@compiled
+def drawn(st: State, purpose: int, entity: int, number: int) -> float:
+    """Uniform: one draw of :func:`chatsim.world.draws.uniform`."""
     asked = st.asked[0]
-    first, second, third, fourth = np.uint64(number), np.uint64(user), RECONNECT, np.uint64(asked.replication)
+    first, second = np.uint64(number), np.uint64(entity)
+    third, fourth = np.uint64(purpose), np.uint64(asked.replication)
     low, high = np.uint64(asked.seed_low), np.uint64(asked.seed_high)
     for _ in range(ROUNDS):
         left, right = first * FIRST, third * SECOND

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from chatsim.engine.compiled.chat import DRAWS, LINK_AGAIN, does, end_request, request, sign_in, sign_out, stands
+from chatsim.engine.compiled.chat import does, end_request, request, sign_in, sign_out, stands
 from chatsim.engine.compiled.clients import (
+    cut_off,
     forget_live,
     gone,
     is_among,
@@ -18,14 +19,16 @@ from chatsim.engine.compiled.kinds import (
     COMMAND,
     DUPLICATE,
     E_CONNECTED,
+    E_FINDS_NOBODY,
     E_GOODBYE,
     E_LEAVE,
-    E_LOGIN,
     E_NOTICED,
+    E_NOTICES,
     E_REFRESHES,
     E_SHED,
     E_TIMES_OUT,
     E_WELCOMED,
+    FAILED,
     J_CLOSE,
     J_LOGIN,
     J_QUERY,
@@ -36,8 +39,11 @@ from chatsim.engine.compiled.kinds import (
     J_UPDATE,
     LEFT,
     LOGIN,
-    P_BROUGHT_BACK,
     PARSE,
+    PENDING,
+    Q_DEAD,
+    Q_SUBSCRIBED,
+    READ,
     READ_LATER,
     RECOVER,
     S_ABANDONED,
@@ -54,14 +60,16 @@ from chatsim.engine.compiled.messages import goes_on
 from chatsim.engine.compiled.outbox import lose_row, note_row
 from chatsim.engine.compiled.places import (
     change_subscription,
+    hold,
     join,
     node_of,
     node_to_hear,
     part,
     register,
+    released,
     store_of_user,
 )
-from chatsim.engine.compiled.pools import copy_rows, free_query, grown, link, new_job, new_query, unlink
+from chatsim.engine.compiled.pools import free_query, grown, link, new_job, new_query, unlink, unlink_all
 from chatsim.engine.compiled.rules import keeps_registry, place, tokens_now, user_channel
 from chatsim.engine.compiled.state import NONE, State
 from chatsim.engine.compiled.stations import take_one
@@ -94,8 +102,9 @@ def take_place(st: State, session: int) -> bool:
     st.now[0].arrivals += 1
     if number < 0:
         return False
-    row.gateway, row.held = number, 1
-    st.connections[number] += 1
+    row.gateway = number
+    if st.stations[number].up:
+        hold(st, session)
     st.users[row.user].last_gateway = number
     return True
 
@@ -110,6 +119,11 @@ def login(st: State, session: int) -> None:
     row.live = 1
     at(st, row.end_s, E_LEAVE, session, NONE, NONE)
     at(st, now_s + asked.connect_timeout_s, E_TIMES_OUT, session, NONE, NONE)
+    if not st.stations[row.gateway].up:
+        row.cut = 1
+        if not st.stations[row.gateway].silent:
+            at(st, now_s + 2 * row.link_s, E_FINDS_NOBODY, session, NONE, NONE)
+        return
     at(st, now_s + (2 * asked.trips + 1) * row.link_s, E_CONNECTED, session, NONE, NONE)
 
 
@@ -120,8 +134,8 @@ def connected(st: State, session: int) -> None:
     if row.gone or row.cut:
         return
     if asked.shed_above and st.stations[row.gateway].length > asked.shed_above:
-        row.held, row.cut = 0, 1
-        st.connections[row.gateway] -= 1
+        released(st, session)
+        row.cut = 1
         at(st, st.now[0].time_s + row.link_s, E_SHED, session, NONE, NONE)
         return
     does(st, row.gateway, J_LOGIN, LOGIN, asked.login_us, session, row.user)
@@ -132,6 +146,22 @@ def shed(st: State, session: int) -> None:
     """A client hears that its login was refused."""
     if not st.sessions[session].gone:
         gone(st, session, S_REFUSED)
+
+
+@compiled
+def finds_nobody(st: State, session: int) -> None:
+    """A client hears that the machine of its gateway has no gateway."""
+    if not st.sessions[session].gone:
+        gone(st, session, S_FAILED)
+
+
+@compiled
+def login_fails(st: State, session: int) -> None:
+    """A gateway that cannot ask what it must closes the session; one that has died says nothing."""
+    row = st.sessions[session]
+    if not row.gone and row.life == st.stations[row.gateway].life:
+        cut_off(st, session, st.now[0].time_s + row.link_s)
+        soon(st, E_GOODBYE, session, CLOSING, NONE)
 
 
 @compiled
@@ -221,7 +251,7 @@ def end_login(st: State, station: int, job: int) -> None:
     if row.gone or row.cut:
         return
     rest = join(st, session)
-    query, last, count = new_query(st, 0, session, station), NONE, 0
+    query, last, count = new_query(st, Q_SUBSCRIBED, session, station), NONE, 0
     while rest >= 0:
         first = rest
         rest = group_by_node(st, first, station)
@@ -253,7 +283,8 @@ def end_query(st: State, station: int, job: int) -> None:
     here, last = st.queries[query].requests, NONE
     while here >= 0:
         following = st.jobs[here].next
-        answer = link(st, 0, 0, 0.0)
+        answer = link(st, PENDING, 0, 0.0)
+        st.queries[query].pending += 1
         st.jobs[st.jobs[here].reply].answer = answer
         if last >= 0:
             st.links[last].next = answer
@@ -266,17 +297,44 @@ def end_query(st: State, station: int, job: int) -> None:
 
 @compiled
 def end_reply(st: State, station: int, job: int) -> None:
-    """A reply is read; it counts when all before it are, and with the last one the session's login goes on."""
+    """A reply is read; it counts when all before it are, and with the last one the story goes on."""
     query = st.jobs[job].query
-    st.links[st.jobs[job].answer].one = 1
+    st.links[st.jobs[job].answer].one = READ
+    st.queries[query].pending -= 1
+    query_goes_on(st, query, station)
+
+
+@compiled
+def reply_fails(st: State, job: int) -> None:
+    """A reply never comes."""
+    query = st.jobs[job].query
+    st.links[st.jobs[job].answer].one = FAILED
+    st.queries[query].pending -= 1
+    query_goes_on(st, query, st.queries[query].gateway)
+
+
+@compiled
+def query_goes_on(st: State, query: int, station: int) -> None:
+    """What comes of a query after one reply more, or one that never comes."""
+    story, session = st.queries[query].story, st.queries[query].subject
+    if story == Q_DEAD:
+        if st.queries[query].pending == 0:
+            unlink_all(st, st.queries[query].reading)
+            free_query(st, query)
+        return
     here = st.queries[query].reading
-    while here >= 0 and st.links[here].one:
+    while here >= 0 and st.links[here].one == READ:
         st.work[station, PARSE] += 1
         here = unlink(st, here)
     st.queries[query].reading = here
-    if here < 0:
-        session = st.queries[query].subject
+    if here >= 0 and st.links[here].one == PENDING:
+        return
+    failed = here >= 0
+    st.queries[query].story = Q_DEAD
+    if st.queries[query].pending == 0:
+        unlink_all(st, here)
         free_query(st, query)
+    if story == Q_SUBSCRIBED and not (failed and st.sessions[session].life != st.stations[station].life):
         subscribed(st, session)
 
 
@@ -357,6 +415,8 @@ def welcomed(st: State, session: int, first_row: int) -> None:
         st.rows[place].fate = DUPLICATE if is_among(st, row.live_first, message) else READ_LATER
         received(st, place, message, session)
     forget_live(st, session)
+    if row.cut:  # while the welcome was under way: the first ping will not come
+        at(st, st.now[0].time_s + st.asked[0].ping_s + st.asked[0].ping_timeout_s, E_NOTICES, session, NONE, NONE)
     client = st.clients[row.client]
     client.tries = 0
     here = client.first
@@ -398,8 +458,10 @@ def goodbye(st: State, session: int, how: int) -> None:
 
 @compiled
 def noticed(st: State, session: int) -> None:
-    """The gateway notices that a session is gone."""
+    """The gateway notices that a session is gone, if it has not died meanwhile."""
     row = st.sessions[session]
+    if row.life != st.stations[row.gateway].life:
+        return
     does(st, row.gateway, J_CLOSE, CLOSE, st.asked[0].close_us, session, row.user)
 
 
@@ -410,8 +472,7 @@ def end_close(st: State, station: int, job: int) -> None:
     row, asked = st.sessions[session], st.asked[0]
     if not row.held:
         return
-    row.held = 0
-    st.connections[station] -= 1
+    released(st, session)
     if not row.registered:
         return
     rest = part(st, session)
@@ -435,56 +496,6 @@ def times_out(st: State, session: int) -> None:
         gone(st, session, S_FAILED)
         if not row.cut:
             soon(st, E_GOODBYE, session, ONE_WAY, NONE)
-
-
-# ---------------------------------------------------------------------- sessions that the trace does not have
-
-
-@compiled
-def new_session(st: State, user: int, client: int, origin: int, attempt: int) -> int:
-    """A session that the trace does not have, of a client that is there, or of its own where that is -1."""
-    session: int = st.now[0].sessions
-    st.now[0].sessions += 1
-    luck = st.sessions[session].sync_luck
-    copy_rows(st.blank_session, 0, st.sessions, session, 1)
-    row = st.sessions[session]
-    row.user = user
-    row.client = client
-    row.origin = origin
-    row.attempt = attempt
-    row.start_s = st.now[0].time_s
-    row.sync_luck = luck
-    soon(st, E_LOGIN, session, NONE, NONE)
-    return session
-
-
-@compiled
-def tries(st: State, before: int) -> None:
-    """A client tries again to be connected."""
-    earlier = st.sessions[before]
-    client = st.clients[earlier.client]
-    session = new_session(st, earlier.user, earlier.client, before, client.tries)
-    row = st.sessions[session]
-    row.end_s, row.link_s, row.rate = client.end_s, earlier.link_s, earlier.rate
-    client.tries += 1
-    client.session = session
-
-
-@compiled
-def comes_back(st: State, number: int) -> None:
-    """A push brings its user back, if there is no session yet."""
-    user = st.pushed[number].user
-    person = st.users[user]
-    if person.held > 0:
-        return
-    session = new_session(st, user, NONE, NONE, 0)
-    row, client = st.sessions[session], st.clients[session]
-    row.client = session
-    row.end_s = st.now[0].time_s + st.asked[0].session_s
-    row.link_s = st.user_draws[DRAWS * person.again + LINK_AGAIN, user]
-    person.again += 1
-    client.end_s = row.end_s
-    st.pushed[number].fate, st.pushed[number].session = P_BROUGHT_BACK, session
 
 
 # ---------------------------------------------------------------------- the state at time 0

@@ -26,16 +26,16 @@ def record(longs: str = "", floats: str = "") -> np.dtype[Any]:
 
 JOB = record(
     "kind message session user recipient source gateway node channel change work times reply query place commands"
-    " pushed known asks cause answer first last count touch next",
+    " pushed known asks cause answer first last count touch next life",
     "cost_us luck arrived_s",
 )
-PARCEL = record("place to_session first last count next")
+PARCEL = record("place to_session first last count next station life")
 SESSION = record(
     "user client gateway online gone closed cut registered held silent fate listed unread live live_first live_last"
     " synced synced_count synced_max origin attempt parcel next_here seat_first seat_last stamp"
-    " outbox_first outbox_last sending",
+    " outbox_first outbox_last sending life unsigned held_next held_previous",
     "link_s rate uplink_s downlink_s drained_s unsent_bytes outbox_bytes start_s end_s online_s left_s cut_s"
-    " sync_luck",
+    " sync_luck base_s base_rate",
 )
 LONG, REAL, BYTE = (np.dtype(kind) for kind in (np.int64, np.float64, np.uint8))
 FIXED: dict[str, np.dtype[Any]] = {
@@ -44,22 +44,24 @@ FIXED: dict[str, np.dtype[Any]] = {
         " store_in_database connections_max shed_above message_max_bytes burst buffer_max tries_max reconnect trips"
         " blocks checks closes pulls pushes_kept total_rooms users history_max limited quota_per_min command_places"
         " keeps_presence jitters seed_low seed_high replication admission_burst remembers_early resync"
-        " drops_oldest one_by_one",
+        " drops_oldest one_by_one troubled faulty orderly keeps stream_max",
         "end_s receive_us parse_us command_us write_us flush_us login_us close_us publish_us push_us bus_send_us"
         " bus_receive_us subscribe_us lookup_us lookup_user_us update_us presence_us store_us sync_us broker_link_s"
         " database_link_s notice_s outbound_max_bytes connect_timeout_s reconnect_s reconnect_max_s messages_per_s"
         " connections_per_s key_life_s refresh_s push_after_s push_retry_s return_share session_s soft_bytes max_bytes"
-        " soft_s stream_us",
+        " soft_s stream_us broker_retry_s broker_silence_s balancer_notice_s ping_s ping_timeout_s",
     ),
     "now": record(
         "number arrivals stamp taken overflowed most_pushes heap soon soon_first links jobs parcels batches queries"
         " sessions seats places tokens rows ticks subscriptions shown pulls pushed trimmed unasked missed free_link"
-        " free_job free_parcel free_batch free_query free_seat packets free_packet",
+        " free_job free_parcel free_batch free_query free_seat packets free_packet"
+        " cuts slow_first slow_count away away_number parted unsigned_first unsigned_last breaks faults wiped drains",
         "time_s admission_left admission_s minute",
     ),
     "stations": record(
-        "tier idle waits by_item batch_max cores ending host first last length parcel parcel_last exponential",
-        "tick_us wake_us flush_us slow item_us",
+        "tier idle waits by_item batch_max cores ending host first last length parcel parcel_last exponential up life"
+        " gone_for silent holds partings parted silenced waiting_first waiting_last held_first held_last draining",
+        "tick_us wake_us flush_us slow item_us busy_s parted_s",
     ),
     "hosts": record("free first last"),
     "users": record(
@@ -68,15 +70,22 @@ FIXED: dict[str, np.dtype[Any]] = {
     ),
     "messages": record(
         "sender session size_bytes room meant partner offset gateway pushes discards reads under_way fate cause"
-        " received refused sends opening kept_next",
+        " received refused sends opening kept_next lost_pushes",
         "time_s uplink received_s stored_s routed_s told_s done_s store_luck receive_luck publish_luck",
     ),
     "rooms": record("start end kept_first kept_last kept"),
     "trace": record("kind number", "time_s"),
     "member": LONG, "own_start": LONG, "own_room": LONG, "own_place": LONG, "channel_first": LONG,
     "parcel_of": LONG, "stamps": LONG, "connections": LONG, "out": LONG, "early": BYTE, "factors": REAL,
-    "push_luck": REAL, "blank_job": JOB, "blank_parcel": PARCEL, "blank_session": SESSION, "work": LONG, "owed": LONG,
-    "soft_since_s": REAL,
+    "push_luck": REAL, "blank_job": JOB, "blank_parcel": PARCEL, "blank_session": SESSION, "work": LONG,
+    "lines": record("away wanted why line cut kept_first kept_last owed", "soft_since_s"),
+    "arrives_s": REAL, "slow_draw": REAL,
+    "extras": record("packets first count", "added_s"), "shares": record("", "share value"),
+    "strikes": record(
+        "fault kind station flag first count first_after count_after batch",
+        "start_s end_s value value_after grace_s for_s pause_s",
+    ),
+    "struck": LONG,
 }  # fmt: skip
 """Tables that stay as they are made; of whole numbers, real ones or records."""
 GROWING: dict[str, np.dtype[Any]] = {
@@ -84,14 +93,14 @@ GROWING: dict[str, np.dtype[Any]] = {
     "soon": record("number kind one two three", "time_s"),
     "links": record("one two next", "value"),
     "jobs": JOB, "parcels": PARCEL,
-    "batches": record("station first"),
-    "queries": record("story subject gateway requests reading"),
+    "batches": record("station first row"),
+    "queries": record("story subject gateway requests reading pending"),
     "sessions": SESSION,
     "clients": record("session hopeless tries waiting first last", "end_s"),
     "seats": record("session position next previous place room next_own"),
     "places": record("first last count"),
     "place_keys": LONG, "place_ids": LONG,
-    "tokens": record("", "left since_s"),
+    "tokens": record("life", "left since_s"),
     "token_keys": LONG, "token_ids": LONG,
     "rows": record("message session fate cause", "written_s time_s"),
     "ticks": record("station items waiting", "start_s end_s waited_s"),
@@ -102,10 +111,14 @@ GROWING: dict[str, np.dtype[Any]] = {
     "trimmed": record("message user"), "unasked": record("message user"),
     "missed": LONG, "user_draws": REAL,
     "packets": record("kind two first next", "size_bytes factor"),
+    "breaks": record("message gateway cause", "time_s"),
+    "faults": record("fault kind station", "start_s end_s"),
+    "wiped": record("message user"),
+    "drains": record("gateway life first count place", "start_s grace_s"),
 }  # fmt: skip
 """Tables that grow. ``now`` counts the rows taken of each, and knows the first row given back of some."""
 TABLES = {**FIXED, **GROWING}
-TWO_DIMENSIONS = ("push_luck", "work", "owed", "soft_since_s", "user_draws")
+TWO_DIMENSIONS = ("push_luck", "work", "user_draws")
 
 
 def as_handlers_take(table: Any) -> Any:

@@ -128,8 +128,13 @@ def _take_fixed(st: State, tables: Any) -> None:
     st.blank_parcel = tables[21]
     st.blank_session = tables[22]
     st.work = tables[23]
-    st.owed = tables[24]
-    st.soft_since_s = tables[25]
+    st.lines = tables[24]
+    st.arrives_s = tables[25]
+    st.slow_draw = tables[26]
+    st.extras = tables[27]
+    st.shares = tables[28]
+    st.strikes = tables[29]
+    st.struck = tables[30]
 
 
 @compiled
@@ -161,6 +166,10 @@ def _take_growing(st: State, tables: Any) -> None:
     st.missed = tables[24]
     st.user_draws = tables[25]
     st.packets = tables[26]
+    st.breaks = tables[27]
+    st.faults = tables[28]
+    st.wiped = tables[29]
+    st.drains = tables[30]
 
 
 @entry
@@ -171,8 +180,9 @@ def fixed(st: State) -> Any:
         st.rooms.copy(), st.trace.copy(), st.member.copy(), st.own_start.copy(), st.own_room.copy(),
         st.own_place.copy(), st.channel_first.copy(), st.parcel_of.copy(), st.stamps.copy(),
         st.connections.copy(), st.out.copy(), st.early.copy(), st.factors.copy(), st.push_luck.copy(),
-        st.blank_job.copy(), st.blank_parcel.copy(), st.blank_session.copy(), st.work.copy(), st.owed.copy(),
-        st.soft_since_s.copy(),
+        st.blank_job.copy(), st.blank_parcel.copy(), st.blank_session.copy(), st.work.copy(), st.lines.copy(),
+        st.arrives_s.copy(), st.slow_draw.copy(), st.extras.copy(), st.shares.copy(), st.strikes.copy(),
+        st.struck.copy(),
     )
 
 
@@ -185,5 +195,5 @@ def growing(st: State) -> Any:
         st.place_keys.copy(), st.place_ids.copy(), st.tokens.copy(), st.token_keys.copy(), st.token_ids.copy(),
         st.rows.copy(), st.ticks.copy(), st.subscriptions.copy(), st.shown.copy(), st.pulls.copy(),
         st.pushed.copy(), st.trimmed.copy(), st.unasked.copy(), st.missed.copy(), st.user_draws.copy(),
-        st.packets.copy(),
+        st.packets.copy(), st.breaks.copy(), st.faults.copy(), st.wiped.copy(), st.drains.copy(),
     )
