@@ -76,6 +76,8 @@ def covered(draw: st.DrawFn) -> Scenario:
         "reconnect": draw(st.sampled_from(["none", "fixed", "phoenix", "socketio", "full_jitter"])), "reconnect_s": 0.3,
         "tries_max": draw(st.sampled_from([0, 0, 2])), "connect_timeout_s": draw(st.sampled_from([0.05, 0.5, 20.0])),
         "buffer_max": draw(st.sampled_from([0, 1, 1000])), "resync": draw(st.booleans()),
+        "guarantee": draw(st.sampled_from(["at_most_once", "at_least_once"])), "deduplicate": draw(st.booleans()),
+        "ack_timeout_s": draw(st.sampled_from([0.01, 0.2, 1.0])), "sends_max": draw(st.sampled_from([0, 3])),
     }
     table["balancer"] |= {"connections_per_s": draw(st.sampled_from([0.0, 0.0, 2.0])), "burst": 1}
     table["gateway"] |= {"shed_above": draw(st.sampled_from([0, 0, 2]))}
@@ -159,11 +161,11 @@ def test_what_is_missing_is_named_and_refused_in_one_line() -> None:
     people = world([(0, *ALWAYS), (1, *ALWAYS)], [[0, 1]], [(1.0, 0, 0)])
     chosen = scenario(
         design={"receipts": True, "rooms": "personal"}, access={"policy": "friends"},
-        client={"guarantee": "at_least_once"},
+        presence={"show_to": "all", "how": "push"},
     )
-    names = ("client.guarantee = 'at_least_once'", "design.rooms = 'personal'", "design.receipts = true", "access.policy = 'friends'")
+    names = ("design.rooms = 'personal'", "design.receipts = true", "access.policy = 'friends'", "presence.show_to = 'all' with presence.how = 'push'")
     assert missing(chosen, people) == names
-    with pytest.raises(InputError, match=r"^engine = 'compiled': does not cover client\.guarantee = 'at_least_once', design\.rooms") as said:
+    with pytest.raises(InputError, match=r"^engine = 'compiled': does not cover design\.rooms") as said:
         simulate(chosen, people, engine="compiled")
     assert "\n" not in str(said.value)
     outcome = simulate(chosen, people)
@@ -180,7 +182,7 @@ def test_each_key_that_is_missing_keeps_a_run_from_being_compiled() -> None:
     """Every choice that any other test calls missing is found; and nothing is, where nothing is asked for."""
     people = world([(0, *ALWAYS), (1, *ALWAYS)], [[0, 1]], [(1.0, 0, 0)])
     asked: list[dict[str, dict[str, object]]] = [
-        {"scaling": {"start": 1}}, {"client": {"guarantee": "at_least_once"}}, {"design": {"rooms_created": "first_message"}},
+        {"scaling": {"start": 1}}, {"design": {"rooms_created": "first_message"}},
         {"design": {"membership": "broker"}}, {"access": {"policy": "scopes"}}, {"friend_list": {"policy": "recent"}},
         {"presence": {"show_to": "all", "how": "push"}},
         {"design": {"gateways": 3000}},

@@ -16,10 +16,14 @@ from chatsim.engine.compiled.kinds import (
     E_NOTICES,
     E_PACKET,
     E_QUEUES,
+    E_SENDS,
     E_TRIES,
+    E_WAKES,
+    GAVE_UP,
     LEFT,
     LOST,
     NO_SESSION,
+    NOT_BUFFERED,
     OUTBOUND_FULL,
     REFUSED,
     S_ABANDONED,
@@ -27,11 +31,13 @@ from chatsim.engine.compiled.kinds import (
     S_CUT,
     S_FAILED,
     S_LEFT,
+    TOO_MANY,
+    UNAVAILABLE,
 )
 from chatsim.engine.compiled.lines import extra_s
 from chatsim.engine.compiled.outbox import lose_row, note_row, queue_rows, stands
 from chatsim.engine.compiled.places import out_of_box, position_of
-from chatsim.engine.compiled.pools import free_job, grown, link, new_parcel, unlink, unlink_all
+from chatsim.engine.compiled.pools import grown, is_new, link, new_parcel, unlink, unlink_all
 from chatsim.engine.compiled.rules import pause_s, reconnect_draw
 from chatsim.engine.compiled.state import NEVER, NONE, State
 from chatsim.engine.lines import CLIENTS
@@ -61,7 +67,9 @@ def refuse(st: State, message: int, cause: int) -> None:
 
 @compiled
 def lose(st: State, message: int, cause: int) -> None:
-    """A message that never came to a gateway that could take it."""
+    """A message that never came to a gateway that could take it; one that is sent again is not lost yet."""
+    if st.asked[0].resends:
+        return
     row = st.messages[message]
     if row.fate != DELIVERED:
         row.fate, row.cause = LOST, cause
@@ -84,16 +92,41 @@ def broken(st: State, message: int, gateway: int, cause: int) -> None:
 
 
 @compiled
+def waits_for_connection(st: State, message: int, client: int, again: int) -> bool:
+    """A message waits until its client is online, to be sent, or sent ``again``; False where it is refused instead."""
+    person = st.clients[client]
+    lost = st.sessions[person.session].gone or person.tries > 0
+    if lost and not person.hopeless and person.waiting >= st.asked[0].buffer_max:
+        refuse(st, message, NOT_BUFFERED)
+        return False
+    if person.hopeless:
+        refuse(st, message, NO_SESSION)
+        return False
+    person.waiting += 1
+    new = link(st, message, again, 0.0)
+    if person.first >= 0:
+        st.links[person.last].next = new
+    else:
+        person.first = new
+    person.last = new
+    return True
+
+
+@compiled
 def gives_up(st: State, client: int) -> None:
     """A client will not be online any more: what waits for that is refused."""
     person = st.clients[client]
     person.hopeless = 1
+    unacked = unacked_now(st, client)
     here = person.first
     person.first = person.last = NONE
     while here >= 0:
         person.waiting -= 1
         refuse(st, st.links[here].one, NO_SESSION)
+        if st.links[here].two:
+            is_over(st, st.links[here].one, client)
         here = unlink(st, here)
+    wake_all(st, unacked)
 
 
 @compiled
@@ -150,6 +183,140 @@ def notices(st: State, session: int) -> None:
     row = st.sessions[session]
     if not row.gone:
         gone(st, session, S_CUT if row.online else S_FAILED)
+
+
+# ---------------------------------------------------------------------- clients that send again
+
+
+@compiled
+def client_of(st: State, message: int) -> int:
+    """The client of the device in which a message is written."""
+    return int(st.sessions[st.messages[message].session].client)
+
+
+@compiled
+def sends(st: State, message: int, session: int) -> None:
+    """At least once: a client sends a message, and waits until it is told that it was taken."""
+    row, client = st.messages[message], client_of(st, message)
+    soon(st, E_SENDS, message, session, NONE)
+    row.attempt += 1
+    row.waits = 1
+    if not row.unacked:
+        row.unacked = 1
+        new, person = link(st, message, 0, 0.0), st.clients[client]
+        if person.unacked_first >= 0:
+            st.links[person.unacked_last].next = new
+        else:
+            person.unacked_first = new
+        person.unacked_last = new
+    at(st, st.now[0].time_s + st.asked[0].ack_timeout_s, E_WAKES, message, row.attempt, NONE)
+
+
+@compiled
+def times_out_unacked(st: State, message: int, attempt: int) -> None:
+    """The time for an answer is over, unless it came, or the message was sent again meanwhile."""
+    if st.messages[message].unacked and st.messages[message].attempt == attempt:
+        wakes(st, message)
+
+
+@compiled
+def wakes(st: State, message: int) -> None:
+    """A message need not be sent again; or it is, as soon as its client is online, or it is given up."""
+    row, client = st.messages[message], client_of(st, message)
+    if not row.waits:
+        return
+    row.waits = 0
+    session, longest = st.clients[client].session, st.asked[0].sends_max
+    if not row.unacked:
+        is_over(st, message, client)
+    elif longest and row.sends >= longest:
+        refuse(st, message, GAVE_UP)
+        is_over(st, message, client)
+    elif st.sessions[session].online:
+        sends(st, message, session)
+    elif not waits_for_connection(st, message, client, 1):
+        is_over(st, message, client)
+
+
+@compiled
+def is_over(st: State, message: int, client: int) -> None:
+    """A message is not sent again."""
+    take_unacked(st, message, client)
+    carried(st, message)
+
+
+@compiled
+def take_unacked(st: State, message: int, client: int) -> None:
+    """A client waits no longer to be told of a message."""
+    if not st.messages[message].unacked:
+        return
+    st.messages[message].unacked = 0
+    person = st.clients[client]
+    before, here = NONE, person.unacked_first
+    while st.links[here].one != message:
+        before, here = here, st.links[here].next
+    following = unlink(st, here)
+    if before >= 0:
+        st.links[before].next = following
+    else:
+        person.unacked_first = following
+    if following < 0:
+        person.unacked_last = before
+
+
+@compiled
+def is_settled(st: State, session: int, message: int) -> None:
+    """The client need not send a message again."""
+    if st.messages[message].unacked:
+        take_unacked(st, message, st.sessions[session].client)
+        wakes(st, message)
+
+
+@compiled
+def unacked_now(st: State, client: int) -> int:
+    """A list of what a client waits to be told of, each with how often it was sent."""
+    first, last, here = NONE, NONE, st.clients[client].unacked_first
+    while here >= 0:
+        message = st.links[here].one
+        new = link(st, message, st.messages[message].attempt, 0.0)
+        if last >= 0:
+            st.links[last].next = new
+        else:
+            first = new
+        last = new
+        here = st.links[here].next
+    return first
+
+
+@compiled
+def wake_all(st: State, here: int) -> None:
+    """Those of a list are sent again that were not meanwhile."""
+    while here >= 0:
+        if st.messages[st.links[here].one].attempt == st.links[here].two:
+            wakes(st, st.links[here].one)
+        here = unlink(st, here)
+
+
+@compiled
+def told(st: State, session: int, message: int) -> None:
+    """The sender of a refused message is told; a refusal that passes is no reason not to send it again."""
+    row = st.messages[message]
+    if st.sessions[session].gone:
+        return
+    row.told_s = st.now[0].time_s
+    if row.cause not in (UNAVAILABLE, TOO_MANY):
+        is_settled(st, session, message)
+
+
+@compiled
+def acked(st: State, session: int, message: int) -> None:
+    """The sender of a message is told that it was taken."""
+    row = st.messages[message]
+    if st.sessions[session].gone:
+        return
+    if math.isnan(row.acked_s):
+        row.acked_s = st.now[0].time_s
+    is_settled(st, session, message)
 
 
 # ---------------------------------------------------------------------- what is written to sessions
@@ -380,8 +547,10 @@ def packet_arrives(st: State, session: int, first: int) -> None:
 
 @compiled
 def received(st: State, row: int, message: int, session: int) -> None:
-    """A session has a message; its user need not read it later."""
+    """A session has a message, which its device may have already; its user need not read it later."""
     st.rows[row].time_s = st.now[0].time_s
+    if st.asked[0].resends and not is_new(st, st.sessions[session].client * len(st.messages) + message):
+        st.rows[row].fate = DUPLICATE
     if not st.asked[0].keeps_missed:
         return
     user = st.sessions[session].user
@@ -396,9 +565,3 @@ def forget_live(st: State, session: int) -> None:
     """A session is online: what came live before that need not be known any more."""
     unlink_all(st, st.sessions[session].live_first)
     st.sessions[session].live, st.sessions[session].live_first = 0, NONE
-
-
-@compiled
-def done_with(st: State, job: int) -> None:
-    """A job is over."""
-    free_job(st, job)

@@ -24,7 +24,6 @@ def missing(scenario: Scenario, world: World) -> tuple[str, ...]:
     stations = design.gateways + scenario.broker_nodes
     cases = {
         f"scaling.start = {scenario.scaling.start}": scenario.scaling.start > 0,
-        "client.guarantee = 'at_least_once'": scenario.client.guarantee == "at_least_once",
         "design.rooms = 'personal'": design.rooms == "personal",
         "design.rooms_created = 'first_message'": creates_rooms,
         "design.membership = 'broker'": design.membership == "broker",

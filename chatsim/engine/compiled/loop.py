@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from chatsim.engine.compiled import chat, messages, reaching, returning, sessions
 from chatsim.engine.compiled.chat import AHEAD, DRAWS
-from chatsim.engine.compiled.clients import delivered, packet_arrives, queues
+from chatsim.engine.compiled.clients import delivered, packet_arrives, queues, told
 from chatsim.engine.compiled.code import compiled, entry
 from chatsim.engine.compiled.events import at, drop_first, soon
 from chatsim.engine.compiled.kinds import (
@@ -40,6 +40,7 @@ from chatsim.engine.compiled.kinds import (
     E_TRIES,
     E_UPLINK,
     E_WELCOMED,
+    J_ACK,
     J_ASKED,
     J_CLOSE,
     J_FAN_OUT,
@@ -167,8 +168,8 @@ def message_happens(st: State, kind: int, one: int, two: int) -> None:
         messages.begins(st, one)
     elif kind == E_UPLINK:
         messages.comes_up(st, one, two)
-    elif not st.sessions[one].gone:
-        st.messages[two].told_s = st.now[0].time_s
+    else:
+        told(st, one, two)
 
 
 @compiled
@@ -346,7 +347,9 @@ def end_for_session(st: State, kind: int, station: int, job: int) -> None:
 @compiled
 def end_for_chat(st: State, kind: int, station: int, job: int) -> None:
     """A job of presence, of a push, or of a gateway that reaches the broker again leaves its station."""
-    if kind >= J_REACH:
+    if kind == J_ACK:
+        messages.end_ack(st, job)
+    elif kind >= J_REACH:
         end_reaching(st, kind, station, job)
     elif kind == J_REFRESH:
         chat.end_refresh(st, station, job)

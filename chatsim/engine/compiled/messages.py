@@ -6,18 +6,32 @@ import math
 
 from chatsim.engine.compiled.begin import factor_of, own_session
 from chatsim.engine.compiled.chat import pushes_for
-from chatsim.engine.compiled.clients import broken, carried, lose, refuse, send, send_to_session, write
+from chatsim.engine.compiled.clients import (
+    broken,
+    carried,
+    lose,
+    refuse,
+    send,
+    send_to_session,
+    sends,
+    waits_for_connection,
+    write,
+)
 from chatsim.engine.compiled.code import compiled
 from chatsim.engine.compiled.events import at, soon
 from chatsim.engine.compiled.kinds import (
+    ACK,
     BUS,
     COMMAND,
     CRASHED,
     CUT_OFF,
     DELIVERED,
+    E_ACKED,
+    E_ACKS,
     E_ASKS,
     E_TOLD,
     E_UPLINK,
+    J_ACK,
     J_FAN_OUT,
     J_LOOK_UP,
     J_LOOKED_UP,
@@ -29,7 +43,6 @@ from chatsim.engine.compiled.kinds import (
     LOOKUP,
     NO_CAUSE,
     NO_SESSION,
-    NOT_BUFFERED,
     PARSE,
     PUBLISH,
     PUSH,
@@ -78,20 +91,7 @@ def begins(st: State, message: int) -> None:
     if st.sessions[session].online:
         goes_on(st, message, session)
         return
-    asked, client = st.asked[0], st.clients[st.sessions[session].client]
-    lost = st.sessions[session].gone or client.tries > 0
-    if lost and not client.hopeless and client.waiting >= asked.buffer_max:
-        refuse(st, message, NOT_BUFFERED)
-    elif client.hopeless:
-        refuse(st, message, NO_SESSION)
-    else:
-        client.waiting += 1
-        new = link(st, message, 0, 0.0)
-        if client.first >= 0:
-            st.links[client.last].next = new
-        else:
-            client.first = new
-        client.last = new
+    waits_for_connection(st, message, st.sessions[session].client, 0)
 
 
 @compiled
@@ -100,6 +100,17 @@ def goes_on(st: State, message: int, session: int) -> None:
     row = st.messages[message]
     if st.asked[0].pulls and row.opening:
         soon(st, E_ASKS, session, row.partner, NONE)
+    if st.asked[0].resends:
+        row.under_way += 1
+        sends(st, message, session)
+    else:
+        is_sent(st, message, session)
+
+
+@compiled
+def is_sent(st: State, message: int, session: int) -> None:
+    """One try: up the link to the gateway."""
+    row = st.messages[message]
     row.sends += 1
     sender = st.sessions[session]
     uplink_s = st.now[0].time_s + sender.link_s * row.uplink
@@ -182,7 +193,12 @@ def end_store(st: State, station: int, job: int) -> None:
     """A message is in store; the gateway that asked will read so."""
     asked, message, gateway = st.asked[0], st.jobs[job].message, st.jobs[job].gateway
     reply, commands = st.jobs[job].reply, st.jobs[job].commands
-    stored(st, message)
+    if math.isnan(st.messages[message].stored_s):
+        stored(st, message)
+    elif asked.deduplicate:
+        commands = 0
+        st.jobs[reply].asks = 1
+    st.jobs[reply].commands = commands
     st.work[gateway, COMMAND] += commands
     st.jobs[reply].cost_us = asked.parse_us + asked.command_us * commands
     if asked.command_places:
@@ -260,10 +276,13 @@ def trim_history(st: State, message: int) -> None:
 
 @compiled
 def end_stored(st: State, station: int, job: int) -> None:
-    """A gateway reads that a message is in store; where it has waited for that, it routes it."""
+    """A gateway reads that a message is in store; where it has waited for that, it routes it, if it was not before."""
     if st.jobs[job].known:
         st.work[station, PARSE] += 1
-        route(st, st.jobs[job].message, st.jobs[job].session, station)
+        if st.jobs[job].asks:
+            is_carried(st, st.jobs[job].message, st.jobs[job].session)
+        else:
+            route(st, st.jobs[job].message, st.jobs[job].session, station)
 
 
 # ---------------------------------------------------------------------- routing
@@ -460,7 +479,7 @@ def is_routed(st: State, message: int, session: int, gateway: int) -> None:
     row.fate, row.cause = DELIVERED, NO_CAUSE
     row.routed_s = st.now[0].time_s
     if asked.store != STORE_AFTER:
-        carried(st, message)
+        is_carried(st, message, session)
         return
     job = new_job(st, J_STORE_AFTER)
     st.jobs[job].message, st.jobs[job].session, st.jobs[job].cost_us = message, session, asked.command_us
@@ -473,7 +492,32 @@ def end_store_after(st: State, station: int, job: int) -> None:
     """The command to store a message is written after it was routed."""
     message = st.jobs[job].message
     ask_store(st, message, st.jobs[job].session, station, False)
+    is_carried(st, message, st.jobs[job].session)
+
+
+@compiled
+def is_carried(st: State, message: int, session: int) -> None:
+    """The sender's gateway is done with a message, but for telling the sender so, where that waits for it."""
+    if st.asked[0].resends:
+        soon(st, E_ACKS, message, session, NONE)
     carried(st, message)
+
+
+@compiled
+def acknowledges(st: State, message: int, session: int) -> None:
+    """The gateway writes to a sender that it has taken a message."""
+    gateway = st.sessions[session].gateway
+    job = new_job(st, J_ACK)
+    row = st.jobs[job]
+    row.message, row.session, row.cost_us = message, session, st.asked[0].write_us
+    st.work[gateway, ACK] += 1
+    take_one(st, gateway, job)
+
+
+@compiled
+def end_ack(st: State, job: int) -> None:
+    """What tells a sender that a message was taken leaves."""
+    send_to_session(st, st.jobs[job].session, 0.0, E_ACKED, st.jobs[job].message)
 
 
 # ---------------------------------------------------------------------- at the broker, and where the audience is

@@ -243,3 +243,18 @@ def tokens_of(st: State, gateway: int, user: int, at_s: float) -> int:
     st.tokens[row].life = st.stations[gateway].life
     st.tokens[row].left, st.tokens[row].since_s = float(st.asked[0].burst), at_s
     return row
+
+
+@compiled
+def is_new(st: State, key: int) -> bool:
+    """Notes that a client has got a message; whether it had not."""
+    slot = slot_of(st.got_keys, key)
+    if st.got_keys[slot] != EMPTY:
+        return False
+    st.got_keys[slot] = key
+    st.now[0].got += 1
+    if 2 * st.now[0].got > len(st.got_keys):
+        keys = grown(st.got_keys)
+        fill(keys, keys, st.got_keys, st.got_keys)
+        st.got_keys = keys
+    return True

@@ -25,8 +25,8 @@ class Written(Notes):
         columns: dict[str, Any] = {
             name: tables["messages"][name]
             for name in (
-                "gateway", "received_s", "stored_s", "routed_s", "told_s", "done_s", "pushes", "discards", "reads",
-                "under_way", "fate", "cause", "received", "refused", "sends", "lost_pushes",
+                "gateway", "received_s", "stored_s", "routed_s", "told_s", "acked_s", "done_s", "pushes", "discards",
+                "reads", "under_way", "fate", "cause", "received", "refused", "sends", "lost_pushes",
             )
         }  # fmt: skip
         if lists is not None:

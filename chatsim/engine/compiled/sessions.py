@@ -11,6 +11,9 @@ from chatsim.engine.compiled.clients import (
     received,
     send,
     send_to_session,
+    sends,
+    unacked_now,
+    wake_all,
 )
 from chatsim.engine.compiled.code import compiled
 from chatsim.engine.compiled.events import at, soon
@@ -419,12 +422,16 @@ def welcomed(st: State, session: int, first_row: int) -> None:
         at(st, st.now[0].time_s + st.asked[0].ping_s + st.asked[0].ping_timeout_s, E_NOTICES, session, NONE, NONE)
     client = st.clients[row.client]
     client.tries = 0
-    here = client.first
+    unacked, here = unacked_now(st, row.client), client.first
     client.first = client.last = NONE
     while here >= 0:
         client.waiting -= 1
-        goes_on(st, st.links[here].one, session)
+        if st.links[here].two:
+            sends(st, st.links[here].one, session)
+        else:
+            goes_on(st, st.links[here].one, session)
         here = unlink(st, here)
+    wake_all(st, unacked)
 
 
 # ---------------------------------------------------------------------- the end of a session

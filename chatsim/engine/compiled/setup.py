@@ -53,7 +53,7 @@ def tables_for(
     """
     luck = Luck(scenario, world)
     tables: Tables = {name: np.zeros(ROOM_AT_FIRST, dtype) for name, dtype in GROWING.items()}
-    for keys in ("place_keys", "token_keys"):
+    for keys in ("place_keys", "token_keys", "got_keys"):
         tables[keys][:] = NONE
     tables |= {name: np.zeros(1, dtype) for name, dtype in FIXED.items()}
     _ask(tables["asked"][0], scenario, world, troubled)
@@ -109,7 +109,8 @@ def _ask(asked: Any, scenario: Scenario, world: World, troubled: bool) -> None:
         "keeps": broker.delivery == "stream", "stream_max": broker.stream_max,
         "broker_retry_s": gateway.broker_retry_s, "broker_silence_s": gateway.broker_silence_s,
         "balancer_notice_s": scenario.balancer.notice_s, "ping_s": client.ping_s,
-        "ping_timeout_s": client.ping_timeout_s,
+        "ping_timeout_s": client.ping_timeout_s, "resends": client.guarantee == "at_least_once",
+        "deduplicate": client.deduplicate, "sends_max": client.sends_max, "ack_timeout_s": client.ack_timeout_s,
         "pulls": kept and scenario.presence.how == "pull",
         "keeps_presence": kept, "pushes_kept": design.offline == "push", "total_rooms": len(world.rooms),
         "users": world.users, "limited": bool(broker.subscriber_max_bytes or broker.subscriber_soft_bytes),
@@ -230,7 +231,8 @@ def clients_from(first: int, count: int) -> npt.NDArray[Any]:
     """Clients that have the session of their own number and wait for nothing."""
     clients = np.zeros(count, GROWING["clients"])
     clients["session"] = np.arange(first, first + count)
-    clients["first"] = clients["last"] = NONE
+    for name in ("first", "last", "unacked_first", "unacked_last"):
+        clients[name] = NONE
     return clients
 
 
@@ -247,7 +249,7 @@ def _messages(
     table["partner"] = [rooms.partner(message) for message in range(count)]
     table["gateway"], table["fate"], table["uplink"] = NONE, IN_FLIGHT, luck.uplink
     table["opening"] = 0 if lists is None else lists.opening
-    for name in ("received_s", "stored_s", "routed_s", "told_s", "done_s"):
+    for name in ("received_s", "stored_s", "routed_s", "told_s", "acked_s", "done_s"):
         table[name] = NEVER
     sizes = np.diff(world.rooms.start)[trace.room] if count else np.zeros(0, np.int64)
     table["offset"] = np.cumsum(sizes) - sizes

@@ -44,18 +44,21 @@ FIXED: dict[str, np.dtype[Any]] = {
         " store_in_database connections_max shed_above message_max_bytes burst buffer_max tries_max reconnect trips"
         " blocks checks closes pulls pushes_kept total_rooms users history_max limited quota_per_min command_places"
         " keeps_presence jitters seed_low seed_high replication admission_burst remembers_early resync"
-        " drops_oldest one_by_one troubled faulty orderly keeps stream_max",
+        " drops_oldest one_by_one troubled faulty orderly keeps stream_max"
+        " resends deduplicate sends_max",
         "end_s receive_us parse_us command_us write_us flush_us login_us close_us publish_us push_us bus_send_us"
         " bus_receive_us subscribe_us lookup_us lookup_user_us update_us presence_us store_us sync_us broker_link_s"
         " database_link_s notice_s outbound_max_bytes connect_timeout_s reconnect_s reconnect_max_s messages_per_s"
         " connections_per_s key_life_s refresh_s push_after_s push_retry_s return_share session_s soft_bytes max_bytes"
-        " soft_s stream_us broker_retry_s broker_silence_s balancer_notice_s ping_s ping_timeout_s",
+        " soft_s stream_us broker_retry_s broker_silence_s balancer_notice_s ping_s ping_timeout_s"
+        " ack_timeout_s",
     ),
     "now": record(
         "number arrivals stamp taken overflowed most_pushes heap soon soon_first links jobs parcels batches queries"
         " sessions seats places tokens rows ticks subscriptions shown pulls pushed trimmed unasked missed free_link"
         " free_job free_parcel free_batch free_query free_seat packets free_packet"
-        " cuts slow_first slow_count away away_number parted unsigned_first unsigned_last breaks faults wiped drains",
+        " cuts slow_first slow_count away away_number parted unsigned_first unsigned_last breaks faults wiped drains"
+        " got",
         "time_s admission_left admission_s minute",
     ),
     "stations": record(
@@ -70,8 +73,9 @@ FIXED: dict[str, np.dtype[Any]] = {
     ),
     "messages": record(
         "sender session size_bytes room meant partner offset gateway pushes discards reads under_way fate cause"
-        " received refused sends opening kept_next lost_pushes",
-        "time_s uplink received_s stored_s routed_s told_s done_s store_luck receive_luck publish_luck",
+        " received refused sends opening kept_next lost_pushes"
+        " unacked waits attempt",
+        "time_s uplink received_s stored_s routed_s told_s acked_s done_s store_luck receive_luck publish_luck",
     ),
     "rooms": record("start end kept_first kept_last kept"),
     "trace": record("kind number", "time_s"),
@@ -96,7 +100,7 @@ GROWING: dict[str, np.dtype[Any]] = {
     "batches": record("station first row"),
     "queries": record("story subject gateway requests reading pending"),
     "sessions": SESSION,
-    "clients": record("session hopeless tries waiting first last", "end_s"),
+    "clients": record("session hopeless tries waiting first last unacked_first unacked_last", "end_s"),
     "seats": record("session position next previous place room next_own"),
     "places": record("first last count"),
     "place_keys": LONG, "place_ids": LONG,
@@ -111,6 +115,7 @@ GROWING: dict[str, np.dtype[Any]] = {
     "trimmed": record("message user"), "unasked": record("message user"),
     "missed": LONG, "user_draws": REAL,
     "packets": record("kind two first next", "size_bytes factor"),
+    "got_keys": LONG,
     "breaks": record("message gateway cause", "time_s"),
     "faults": record("fault kind station", "start_s end_s"),
     "wiped": record("message user"),

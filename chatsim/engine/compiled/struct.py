@@ -166,10 +166,11 @@ def _take_growing(st: State, tables: Any) -> None:
     st.missed = tables[24]
     st.user_draws = tables[25]
     st.packets = tables[26]
-    st.breaks = tables[27]
-    st.faults = tables[28]
-    st.wiped = tables[29]
-    st.drains = tables[30]
+    st.got_keys = tables[27]
+    st.breaks = tables[28]
+    st.faults = tables[29]
+    st.wiped = tables[30]
+    st.drains = tables[31]
 
 
 @entry
@@ -195,5 +196,5 @@ def growing(st: State) -> Any:
         st.place_keys.copy(), st.place_ids.copy(), st.tokens.copy(), st.token_keys.copy(), st.token_ids.copy(),
         st.rows.copy(), st.ticks.copy(), st.subscriptions.copy(), st.shown.copy(), st.pulls.copy(),
         st.pushed.copy(), st.trimmed.copy(), st.unasked.copy(), st.missed.copy(), st.user_draws.copy(),
-        st.packets.copy(), st.breaks.copy(), st.faults.copy(), st.wiped.copy(), st.drains.copy(),
+        st.packets.copy(), st.got_keys.copy(), st.breaks.copy(), st.faults.copy(), st.wiped.copy(), st.drains.copy(),
     )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from chatsim.engine.compiled import drains, faults, reaching
-from chatsim.engine.compiled.clients import notices
+from chatsim.engine.compiled.clients import acked, notices, times_out_unacked
 from chatsim.engine.compiled.code import compiled
 from chatsim.engine.compiled.events import at, soon
 from chatsim.engine.compiled.kinds import (
+    E_ACKED,
+    E_ACKS,
     E_AT_NODE,
     E_BALANCER,
     E_BROKER_NOTICES,
@@ -23,11 +25,14 @@ from chatsim.engine.compiled.kinds import (
     E_REACHES,
     E_REACHES_LATER,
     E_REACHES_NOW,
+    E_SENDS,
     E_SILENT,
     E_STRIKES,
+    E_WAKES,
     F_DRAIN,
 )
 from chatsim.engine.compiled.losing import is_lost
+from chatsim.engine.compiled.messages import acknowledges, is_sent
 from chatsim.engine.compiled.sessions import finds_nobody
 from chatsim.engine.compiled.state import NONE, State
 
@@ -55,6 +60,8 @@ def trouble_happens(st: State, kind: int, one: int, two: int, three: int) -> Non
         faults.is_over(st, one, two)
     elif kind in (E_BALANCER, E_BROKER_NOTICES, E_SILENT):
         is_noticed(st, kind, one, two, three)
+    elif kind >= E_SENDS:
+        resending_happens(st, kind, one, two)
     elif kind >= E_DRAINS:
         drain_happens(st, kind, one, two, three)
     else:
@@ -102,3 +109,16 @@ def drain_happens(st: State, kind: int, one: int, two: int, three: int) -> None:
         drains.empties(st, one, two)
     elif kind == E_EMPTIED:
         drains.emptied(st, one)
+
+
+@compiled
+def resending_happens(st: State, kind: int, one: int, two: int) -> None:
+    """A message is sent, maybe again, or its sender is told."""
+    if kind == E_SENDS:
+        is_sent(st, one, two)
+    elif kind == E_WAKES:
+        times_out_unacked(st, one, two)
+    elif kind == E_ACKS:
+        acknowledges(st, one, two)
+    elif kind == E_ACKED:
+        acked(st, one, two)
