@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -49,10 +50,12 @@ def differs(one: Outcome, other: Outcome) -> str:
     return "" if one.end_s == other.end_s else f"end_s: {one.end_s}, {other.end_s}"
 
 
-def check_equal(chosen: Scenario, people: World, again: str) -> None:
-    """Both engines give the same outcome; ``again`` says how to see a difference again."""
-    found = differs(simulate(chosen, people, engine="simpy"), simulate(chosen, people, engine="compiled"))
+def check_equal(chosen: Scenario, people: World, again: str) -> Outcome:
+    """Both engines give the same outcome, which is returned; ``again`` says how to see a difference again."""
+    outcome = simulate(chosen, people, engine="simpy")
+    found = differs(outcome, simulate(chosen, people, engine="compiled"))
     assert not found, f"SimPy and compiled differ in {found}; again: {again}"
+    return outcome
 
 
 @st.composite
@@ -95,7 +98,7 @@ def breaking(draw: st.DrawFn) -> Scenario:
     """The same, in which up to five things break: stations, lines, links and clients."""
     table = draw(covered()).model_dump()
     has_broker = table["design"]["routing"] not in WITHOUT_BROKER
-    table["faults"] = [draw(faults(has_broker)) for _ in range(draw(st.integers(1, 5)))]
+    table["faults"] = [draw(varied(has_broker)) for _ in range(draw(st.integers(1, 5)))]
     if draw(st.integers(0, 2)):
         table["limits"] |= {"messages_per_s": 0.0, "message_max_bytes": 0}
         table["gateway"] |= {"connections_max": 0}
@@ -104,9 +107,24 @@ def breaking(draw: st.DrawFn) -> Scenario:
     table["gateway"] |= {
         "broker_retry_s": draw(st.sampled_from([0.1, 1.0])), "broker_silence_s": draw(st.sampled_from([0.5, 2.0, 30.0])),
     }
+    if draw(st.booleans()) and table["design"]["gateways"] > 1:
+        table["scaling"] |= {"start": 1, "check_s": 0.4, "delay_s": 0.3, "grace_s": 0.2, "up_above": 0.05, "down_below": 0.01}
     if has_broker:
         table["broker"] |= {"stream_max": draw(st.sampled_from([1, 1000])), **draw(limits_of_subscribers())}
     return validate(table)
+
+
+@st.composite
+def varied(draw: st.DrawFn, has_broker: bool) -> dict[str, Any]:
+    """A fault of the laws, with those of its fields that these leave alone."""
+    fault: dict[str, Any] = draw(faults(has_broker))
+    if fault["kind"] in ("gateway_crash", "drain", "partition"):
+        fault |= {"share": draw(st.sampled_from([0.0, 0.0, 0.5]))}
+    elif fault["kind"] == "link":
+        fault |= {"resend_ms": draw(st.sampled_from([50.0, 200.0]))}
+    elif fault["kind"] == "slow_clients":
+        fault |= {"share": draw(st.sampled_from([0.3, 1.0])), "bytes_per_s": draw(st.sampled_from([50.0, 200.0]))}
+    return fault
 
 
 @st.composite
@@ -182,7 +200,7 @@ def test_each_key_that_is_missing_keeps_a_run_from_being_compiled() -> None:
     """Every choice that any other test calls missing is found; and nothing is, where nothing is asked for."""
     people = world([(0, *ALWAYS), (1, *ALWAYS)], [[0, 1]], [(1.0, 0, 0)])
     asked: list[dict[str, dict[str, object]]] = [
-        {"scaling": {"start": 1}}, {"design": {"rooms_created": "first_message"}},
+        {"design": {"rooms_created": "first_message"}},
         {"design": {"membership": "broker"}}, {"access": {"policy": "scopes"}}, {"friend_list": {"policy": "recent"}},
         {"presence": {"show_to": "all", "how": "push"}},
         {"design": {"gateways": 3000}},

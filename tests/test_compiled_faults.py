@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from chatsim.engine.compiled.coverage import missing
@@ -26,7 +27,17 @@ def test_presets_of_faults_have_equal_outcomes(name: str) -> None:
     design = DESIGN_OF.get(name, "go-chat-v2")
     table = load_scenario(design, ["workload.users=300", "workload.duration_s=120", "push.after_min=0.3"], faults=[name])
     assert missing(table, build_world(table)) == ()
-    check_equal(table, build_world(table), f"{name} on {design}")
+    outcome = check_equal(table, build_world(table), f"{name} on {design}")
+    assert len(outcome.faults["start_s"]) > 0
+
+
+def test_gateways_that_come_and_go_with_the_load_have_equal_outcomes() -> None:
+    sets = ["workload.users=300", "workload.duration_s=120", "design.gateways=4", "scaling.start=2", "scaling.check_s=3"]
+    sets += ["scaling.delay_s=2", "scaling.grace_s=2", "scaling.up_above=0.0002", "scaling.down_below=0.0001"]
+    chosen = load_scenario("room-channel", sets)
+    table = check_equal(chosen, build_world(chosen), "scaling").faults
+    assert (table["start_s"] > 0).any()
+    assert np.isfinite(table["end_s"]).any()
 
 
 def small(chosen: Scenario) -> Scenario:

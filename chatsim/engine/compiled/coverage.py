@@ -23,7 +23,6 @@ def missing(scenario: Scenario, world: World) -> tuple[str, ...]:
     creates_rooms = design.rooms_created == "first_message" and design.rooms != "personal"
     stations = design.gateways + scenario.broker_nodes
     cases = {
-        f"scaling.start = {scenario.scaling.start}": scenario.scaling.start > 0,
         "design.rooms = 'personal'": design.rooms == "personal",
         "design.rooms_created = 'first_message'": creates_rooms,
         "design.membership = 'broker'": design.membership == "broker",

@@ -6,7 +6,7 @@ import numpy as np
 
 from chatsim.engine.compiled.code import compiled, rule
 from chatsim.engine.compiled.state import State
-from chatsim.rules import hashing, limits, offline, placement, presence, reconnect, routing
+from chatsim.rules import hashing, limits, offline, placement, presence, reconnect, routing, scaling
 from chatsim.world.draws import ROUNDS, WEYL, Purpose
 
 spread = rule(hashing.spread)
@@ -29,6 +29,7 @@ passes_broker = rule(routing.passes_broker)
 publish_node = rule(routing.publish_node)
 subscribe_node = rule(routing.subscribe_node)
 bus_copies = rule(routing.bus_copies)
+decide = rule(scaling.decide)
 
 LOW, HALF, HIGH_20, LOW_12 = (np.uint64(value) for value in (0xFFFFFFFF, 32, 20, 12))
 FIRST, SECOND = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)

@@ -84,6 +84,7 @@ def _ask(asked: Any, scenario: Scenario, world: World, troubled: bool) -> None:
     """Writes what handlers must know of the scenario."""
     design, network, client = scenario.design, scenario.network, scenario.client
     gateway, broker, database = scenario.gateway, scenario.broker, scenario.database
+    scaling = scenario.scaling
     in_database = design.store_in == "database"
     kept = scenario.presence.show_to != "none"
     kinds = {fault.kind for fault in scenario.faults}
@@ -110,6 +111,9 @@ def _ask(asked: Any, scenario: Scenario, world: World, troubled: bool) -> None:
         "broker_retry_s": gateway.broker_retry_s, "broker_silence_s": gateway.broker_silence_s,
         "balancer_notice_s": scenario.balancer.notice_s, "ping_s": client.ping_s,
         "ping_timeout_s": client.ping_timeout_s, "resends": client.guarantee == "at_least_once",
+        "scaling_start": scaling.start, "least": scaling.least,
+        "up_above": scaling.up_above, "down_below": scaling.down_below, "check_s": scaling.check_s,
+        "delay_s": scaling.delay_s, "scaling_grace_s": scaling.grace_s,
         "deduplicate": client.deduplicate, "sends_max": client.sends_max, "ack_timeout_s": client.ack_timeout_s,
         "pulls": kept and scenario.presence.how == "pull",
         "keeps_presence": kept, "pushes_kept": design.offline == "push", "total_rooms": len(world.rooms),
@@ -174,7 +178,7 @@ def _stations(tables: Tables, scenario: Scenario, world: World) -> None:
             station[name] = getattr(costs, name)
         for name in ("host", "first", "last", "parcel", "parcel_last"):
             station[name] = NONE
-        for name in ("waiting_first", "waiting_last", "held_first", "held_last"):
+        for name in ("waiting_first", "waiting_last", "held_first", "held_last", "spare"):
             station[name] = NONE
     hosts = tables["hosts"] = np.zeros(max(1, len(scenario.hosts)), FIXED["hosts"])
     names = list(scenario.stations)

@@ -45,26 +45,27 @@ FIXED: dict[str, np.dtype[Any]] = {
         " blocks checks closes pulls pushes_kept total_rooms users history_max limited quota_per_min command_places"
         " keeps_presence jitters seed_low seed_high replication admission_burst remembers_early resync"
         " drops_oldest one_by_one troubled faulty orderly keeps stream_max"
-        " resends deduplicate sends_max",
+        " resends deduplicate sends_max scaling_start least",
         "end_s receive_us parse_us command_us write_us flush_us login_us close_us publish_us push_us bus_send_us"
         " bus_receive_us subscribe_us lookup_us lookup_user_us update_us presence_us store_us sync_us broker_link_s"
         " database_link_s notice_s outbound_max_bytes connect_timeout_s reconnect_s reconnect_max_s messages_per_s"
         " connections_per_s key_life_s refresh_s push_after_s push_retry_s return_share session_s soft_bytes max_bytes"
         " soft_s stream_us broker_retry_s broker_silence_s balancer_notice_s ping_s ping_timeout_s"
-        " ack_timeout_s",
+        " ack_timeout_s up_above down_below check_s delay_s scaling_grace_s",
     ),
     "now": record(
         "number arrivals stamp taken overflowed most_pushes heap soon soon_first links jobs parcels batches queries"
         " sessions seats places tokens rows ticks subscriptions shown pulls pushed trimmed unasked missed free_link"
         " free_job free_parcel free_batch free_query free_seat packets free_packet"
         " cuts slow_first slow_count away away_number parted unsigned_first unsigned_last breaks faults wiped drains"
-        " got",
+        " got changing",
         "time_s admission_left admission_s minute",
     ),
     "stations": record(
         "tier idle waits by_item batch_max cores ending host first last length parcel parcel_last exponential up life"
-        " gone_for silent holds partings parted silenced waiting_first waiting_last held_first held_last draining",
-        "tick_us wake_us flush_us slow item_us busy_s parted_s",
+        " gone_for silent holds partings parted silenced waiting_first waiting_last held_first held_last draining"
+        " spare",
+        "tick_us wake_us flush_us slow item_us busy_s busy_before_s parted_s",
     ),
     "hosts": record("free first last"),
     "users": record(

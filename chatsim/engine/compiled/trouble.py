@@ -29,10 +29,12 @@ from chatsim.engine.compiled.kinds import (
     E_SILENT,
     E_STRIKES,
     E_WAKES,
+    E_WATCHES,
     F_DRAIN,
 )
 from chatsim.engine.compiled.losing import is_lost
 from chatsim.engine.compiled.messages import acknowledges, is_sent
+from chatsim.engine.compiled.scaling import scale, scaling_happens
 from chatsim.engine.compiled.sessions import finds_nobody
 from chatsim.engine.compiled.state import NONE, State
 
@@ -43,6 +45,8 @@ def begin(st: State) -> None:
     for number in range(len(st.strikes)):
         kind = E_DRAINS if st.strikes[number].kind == F_DRAIN else E_STRIKES
         at(st, st.strikes[number].start_s, kind, number, NONE, NONE)
+    if st.asked[0].scaling_start:
+        scale(st)
 
 
 @compiled
@@ -60,6 +64,8 @@ def trouble_happens(st: State, kind: int, one: int, two: int, three: int) -> Non
         faults.is_over(st, one, two)
     elif kind in (E_BALANCER, E_BROKER_NOTICES, E_SILENT):
         is_noticed(st, kind, one, two, three)
+    elif kind >= E_WATCHES:
+        scaling_happens(st, kind, one)
     elif kind >= E_SENDS:
         resending_happens(st, kind, one, two)
     elif kind >= E_DRAINS:
