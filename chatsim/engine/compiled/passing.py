@@ -112,7 +112,7 @@ def asks_members(st: State, message: int, session: int) -> None:
     """The broker is asked who is in the room, where it has the sets."""
     asked, gateway = st.asked[0], st.sessions[session].gateway
     if not asked.asks_members:
-        carry(st, message, gateway)
+        carry(st, message, session, gateway)
         return
     cost_us = asked.lookup_us + asked.lookup_user_us * hearers(st, message)
     job = request(st, J_REQUEST, gateway, NONE, MEMBERS, cost_us)
