@@ -158,6 +158,7 @@ def tick(st: State, station: int, slept: int) -> None:
     flush_us = home.flush_us * slow
     touched, waited_s, items_us, left_s = 0, 0.0, 0.0, start_s
     st.now[0].stamp += 1
+    stamp = st.now[0].stamp  # that of the tick: what a job looks for when it begins may bear later ones
     batch, job, last = new_batch(st, station, home.first), home.first, NONE
     for place in range(taken):
         following = st.jobs[job].next
@@ -172,7 +173,7 @@ def tick(st: State, station: int, slept: int) -> None:
                 st.now[0].stamp += 1
                 spent_us += flush_us * touches(st, job, st.now[0].stamp)
             else:
-                touched += touches(st, job, st.now[0].stamp)
+                touched += touches(st, job, stamp)
         if by_item and place:
             at(st, left_s, E_ITEM_DONE, batch, NONE, NONE)
         left_s = start_s + spent_us * US
