@@ -146,7 +146,7 @@ def end_for_access(st: State, kind: int, station: int, job: int) -> None:
     if kind == J_RELATION:
         passing.end_relation(st, station, job)
     elif kind == J_REFUSE:
-        passing.end_refuse(st, job)
+        passing.end_refuse(st, station, job)
     elif kind == J_SEARCH:
         lists.end_search(st, station, job)
     elif kind == J_FOUND:
