@@ -5,22 +5,23 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
-from chatsim.engine import TOO_SMALL, Outcome, prepare, simulate
+from chatsim.engine import TOO_SMALL, Fate, Outcome, prepare, simulate
 from chatsim.engine.compiled.coverage import missing
-from chatsim.engine.compiled.state import TABLES
+from chatsim.engine.compiled.state import TABLES, TWO_DIMENSIONS
 from chatsim.scenario import InputError, Scenario, load_scenario, preset_names
 from chatsim.scenario.load import validate
 from chatsim.world import build_world
 from chatsim.world.tables import World
 from tests.conftest import ROOT
-from tests.test_fault_laws import busy_worlds
-from tests.test_laws import scenarios, worlds
+from tests.test_fault_laws import busy_worlds, faults
+from tests.test_laws import WITHOUT_BROKER, scenarios, worlds
 from tests.worlds import ALWAYS, scenario, world
 
 COLUMNS = (
@@ -48,10 +49,12 @@ def differs(one: Outcome, other: Outcome) -> str:
     return "" if one.end_s == other.end_s else f"end_s: {one.end_s}, {other.end_s}"
 
 
-def check_equal(chosen: Scenario, people: World, again: str) -> None:
-    """Both engines give the same outcome; ``again`` says how to see a difference again."""
-    found = differs(simulate(chosen, people, engine="simpy"), simulate(chosen, people, engine="compiled"))
+def check_equal(chosen: Scenario, people: World, again: str) -> Outcome:
+    """Both engines give the same outcome, which is returned; ``again`` says how to see a difference again."""
+    outcome = simulate(chosen, people, engine="simpy")
+    found = differs(outcome, simulate(chosen, people, engine="compiled"))
     assert not found, f"SimPy and compiled differ in {found}; again: {again}"
+    return outcome
 
 
 @st.composite
@@ -70,6 +73,8 @@ def covered(draw: st.DrawFn) -> Scenario:
         "reconnect": draw(st.sampled_from(["none", "fixed", "phoenix", "socketio", "full_jitter"])), "reconnect_s": 0.3,
         "tries_max": draw(st.sampled_from([0, 0, 2])), "connect_timeout_s": draw(st.sampled_from([0.05, 0.5, 20.0])),
         "buffer_max": draw(st.sampled_from([0, 1, 1000])), "resync": draw(st.booleans()),
+        "guarantee": draw(st.sampled_from(["at_most_once", "at_least_once"])), "deduplicate": draw(st.booleans()),
+        "ack_timeout_s": draw(st.sampled_from([0.01, 0.2, 1.0])), "sends_max": draw(st.sampled_from([0, 3])),
     }
     table["balancer"] |= {"connections_per_s": draw(st.sampled_from([0.0, 0.0, 2.0])), "burst": 1}
     table["gateway"] |= {"shed_above": draw(st.sampled_from([0, 0, 2]))}
@@ -120,6 +125,49 @@ def crowds(draw: st.DrawFn) -> World:
     )
 
 
+@st.composite
+def breaking(draw: st.DrawFn) -> Scenario:
+    """The same, in which up to five things break: stations, lines, links and clients."""
+    table = draw(covered()).model_dump()
+    has_broker = table["design"]["routing"] not in WITHOUT_BROKER
+    table["faults"] = [draw(varied(has_broker)) for _ in range(draw(st.integers(1, 5)))]
+    if draw(st.integers(0, 2)):
+        table["limits"] |= {"messages_per_s": 0.0, "message_max_bytes": 0}
+        table["gateway"] |= {"connections_max": 0}
+    table["client"] |= {"ping_s": 0.7, "ping_timeout_s": 0.4}
+    table["balancer"] |= {"notice_s": draw(st.sampled_from([0.0, 0.5]))}
+    table["gateway"] |= {
+        "broker_retry_s": draw(st.sampled_from([0.1, 1.0])), "broker_silence_s": draw(st.sampled_from([0.5, 2.0, 30.0])),
+    }
+    if draw(st.booleans()) and table["design"]["gateways"] > 1:
+        table["scaling"] |= {"start": 1, "check_s": 0.4, "delay_s": 0.3, "grace_s": 0.2, "up_above": 0.05, "down_below": 0.01}
+    if has_broker:
+        table["broker"] |= {"stream_max": draw(st.sampled_from([1, 1000])), **draw(limits_of_subscribers())}
+    return validate(table)
+
+
+@st.composite
+def varied(draw: st.DrawFn, has_broker: bool) -> dict[str, Any]:
+    """A fault of the laws, with those of its fields that these leave alone."""
+    fault: dict[str, Any] = draw(faults(has_broker))
+    if fault["kind"] in ("gateway_crash", "drain", "partition"):
+        fault |= {"share": draw(st.sampled_from([0.0, 0.0, 0.5]))}
+    elif fault["kind"] == "link":
+        fault |= {"resend_ms": draw(st.sampled_from([50.0, 200.0]))}
+    elif fault["kind"] == "slow_clients":
+        fault |= {"share": draw(st.sampled_from([0.3, 1.0])), "bytes_per_s": draw(st.sampled_from([50.0, 200.0]))}
+    return fault
+
+
+@st.composite
+def limits_of_subscribers(draw: st.DrawFn) -> dict[str, float]:
+    """What a broker lets a gateway owe: next to nothing, or more than it ever does."""
+    return {
+        "subscriber_max_bytes": draw(st.sampled_from([0.0, 150.0, 32e6])),
+        "subscriber_soft_bytes": draw(st.sampled_from([0.0, 50.0])), "subscriber_soft_s": 0.1,
+    }
+
+
 @pytest.mark.parametrize("name", preset_names())
 def test_presets_have_equal_outcomes(name: str) -> None:
     chosen = load_scenario(name, ["workload.users=1500", "workload.duration_s=120", "push.after_min=0.3"])
@@ -133,8 +181,8 @@ def test_presets_have_equal_outcomes_at_their_own_workload(name: str) -> None:
     check_equal(chosen, build_world(chosen), f"design {name}, as it is")
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=QUIET, print_blob=True)
-@given(covered(), st.one_of(worlds(), busy_worlds(), crowds()))
+@settings(max_examples=100, deadline=None, suppress_health_check=QUIET, print_blob=True)
+@given(st.one_of(covered(), breaking()), st.one_of(worlds(), busy_worlds(), crowds()))
 def test_random_scenarios_have_equal_outcomes(chosen: Scenario, people: World) -> None:
     assert missing(chosen, people) == ()
     check_equal(chosen, people, "the blob that hypothesis prints")
@@ -145,7 +193,7 @@ def test_random_scenarios_have_equal_outcomes(chosen: Scenario, people: World) -
 def test_a_thousand_random_scenarios_have_equal_outcomes(number: int) -> None:
     @seed(number)
     @settings(max_examples=100, deadline=None, suppress_health_check=QUIET, database=None)
-    @given(covered(), st.one_of(worlds(), busy_worlds(), crowds()))
+    @given(st.one_of(covered(), breaking()), st.one_of(worlds(), busy_worlds(), crowds()))
     def check(chosen: Scenario, people: World) -> None:
         again = f"pytest -m long tests/test_compiled.py -k 'thousand and {number}'"
         check_equal(chosen, people, again)
@@ -155,13 +203,10 @@ def test_a_thousand_random_scenarios_have_equal_outcomes(number: int) -> None:
 
 def test_what_is_missing_is_named_and_refused_in_one_line() -> None:
     people = world([(0, *ALWAYS), (1, *ALWAYS)], [[0, 1]], [(1.0, 0, 0)])
-    chosen = scenario(
-        scaling={"start": 1}, client={"guarantee": "at_least_once"},
-        faults=[{"kind": "gateway_crash", "at_s": 1.0, "stations": ["gateway-0"]}],
-    )
-    names = ("faults", "scaling.start = 1", "client.guarantee = 'at_least_once'")
+    chosen = scenario(design={"gateways": 3000})
+    names = ("design.gateways = 3000 with broker.nodes = 1",)
     assert missing(chosen, people) == names
-    with pytest.raises(InputError, match=r"^engine = 'compiled': does not cover faults, scaling\.start = 1") as said:
+    with pytest.raises(InputError, match=r"^engine = 'compiled': does not cover design\.gateways = 3000 with") as said:
         simulate(chosen, people, engine="compiled")
     assert "\n" not in str(said.value)
     outcome = simulate(chosen, people)
@@ -178,24 +223,43 @@ def test_each_key_that_is_missing_keeps_a_run_from_being_compiled() -> None:
     """Every choice that any other test calls missing is found; and nothing is, where nothing is asked for."""
     people = world([(0, *ALWAYS), (1, *ALWAYS)], [[0, 1]], [(1.0, 0, 0)])
     asked: list[dict[str, dict[str, object]]] = [
-        {"scaling": {"start": 1}}, {"client": {"guarantee": "at_least_once"}},
         {"design": {"gateways": 3000}},
     ]  # fmt: skip
     assert [len(missing(scenario(**parts), people)) for parts in asked] == [1] * len(asked)
     assert missing(scenario(), people) == ()
 
 
-def test_what_shows_only_in_the_run_falls_to_simpy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A broker that cuts a gateway off: no table of a scenario says whether that will happen."""
+@pytest.mark.parametrize("limits", [{"subscriber_max_bytes": 50.0}, {"subscriber_soft_bytes": 50.0, "subscriber_soft_s": 0.01}])
+def test_a_broker_that_cuts_gateways_off_has_equal_outcomes(limits: dict[str, float]) -> None:
+    """It shows only in the run that connections break: the compiled engine then runs once more."""
     people = world([(0, *ALWAYS), (1, *ALWAYS)], [[0, 1]], [(1.0 + 0.001 * n, 0, 0) for n in range(50)])
-    chosen = scenario(broker={"subscriber_max_bytes": 50.0})
-    with pytest.raises(InputError, match=r"does not cover broker\.subscriber_max_bytes"):
-        simulate(chosen, people, engine="compiled")
-    assert simulate(chosen, people).not_compiled == (TOO_SMALL,)
+    for delivery in ("pubsub", "stream"):
+        broker = {"subscriber_max_bytes": 0.0, "subscriber_soft_bytes": 0.0, "delivery": delivery, **limits}
+        chosen = scenario(broker=broker, gateway={"tick_us": 50_000.0, "batch_max": 3})
+        check_equal(chosen, people, f"{delivery}, {limits}")
+        assert (simulate(chosen, people, engine="simpy").subscriptions["change"] < 0).any()
+
+
+@pytest.mark.parametrize("policy", ["close", "drop_newest", "drop_oldest", "block"])
+@pytest.mark.parametrize("flush", ["tick", "item"])
+@pytest.mark.parametrize("strikes", [False, True])
+def test_links_that_are_too_slow_have_equal_outcomes(policy: str, flush: str, strikes: bool) -> None:
+    people = world([(0, *ALWAYS), (1, *ALWAYS), (2, -1.0, 3.0)], [[0, 1, 2]], [(1.0 + 0.01 * n, 0, 0) for n in range(60)])
+    slow = {"kind": "slow_clients", "at_s": 1.2, "for_s": 0.5, "share": 1.0, "bytes_per_s": 300.0}
+    chosen = scenario(
+        gateway={"flush": flush}, faults=[slow] if strikes else [],
+        network={"outbound_policy": policy, "outbound_max_bytes": 250.0, "downlink_bytes_per_s": 2000.0, "slow_share": 0.0},
+    )  # fmt: skip
+    check_equal(chosen, people, f"{policy}, {flush}, {strikes}")
+    ends = simulate(chosen, people, engine="simpy").deliveries
+    assert (ends["fate"] != Fate.DELIVERED).any() or policy == "block"
+
+
+def test_a_small_run_is_not_worth_loading_the_compiled_engine_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    people = world([(0, *ALWAYS), (1, *ALWAYS)], [[0, 1]], [(1.0, 0, 0)])
+    assert simulate(scenario(), people).not_compiled == (TOO_SMALL,)
     prepare()
     monkeypatch.setattr("chatsim.engine.SMALL", 0)
-    outcome = simulate(chosen, people)
-    assert (outcome.engine, outcome.not_compiled) == ("simpy", ("broker.subscriber_max_bytes: a gateway that is cut off",))
     assert simulate(scenario(), people).engine == "compiled"
 
 
@@ -209,8 +273,7 @@ def test_tables_keep_what_stands_in_them_when_they_grow(monkeypatch: pytest.Monk
 def test_a_state_has_its_tables_in_their_order() -> None:
     from chatsim.engine.compiled.state import state_of, tables_of
 
-    two = ("push_luck", "work", "owed", "soft_since_s", "user_draws")
-    tables = {name: np.zeros((1, n + 1) if name in two else n + 1, dtype) for n, (name, dtype) in enumerate(TABLES.items())}
+    tables = {name: np.zeros((1, n + 1) if name in TWO_DIMENSIONS else n + 1, dtype) for n, (name, dtype) in enumerate(TABLES.items())}
     came_back = tables_of(state_of(tables))
     assert {name: (table.shape, table.dtype) for name, table in came_back.items()} == {
         name: (table.shape, table.dtype) for name, table in tables.items()

@@ -70,7 +70,7 @@ def simulate(
     """
     if known(engine) == "simpy" or recorder is not None:
         return _by_simpy(scenario, world, progress, (), recorder)
-    from chatsim.engine.compiled.coverage import Uncovered, missing
+    from chatsim.engine.compiled.coverage import missing
 
     reasons = missing(scenario, world)
     if engine == "auto" and not reasons and not _is_worth_it(world):
@@ -79,10 +79,7 @@ def simulate(
         from chatsim.engine.compiled.run import run_compiled
 
         prepare()
-        try:
-            return run_compiled(scenario, world, progress)
-        except Uncovered as uncovered:
-            reasons = uncovered.args
+        return run_compiled(scenario, world, progress)
     if engine == "compiled":
         raise InputError(f"engine = 'compiled': does not cover {', '.join(reasons)}; 'simpy' or 'auto' is needed")
     return _by_simpy(scenario, world, progress, reasons, None)

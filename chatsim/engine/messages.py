@@ -207,7 +207,8 @@ class Messages(Routes):
             yield from self.query(gateway, [(self.database, question)], message)
         cause = self.access.answer(message, gateway)
         if cause:
-            yield self.does(gateway, Work.REFUSAL, costs.write_us, message=message)
+            yield self.does(gateway, Work.REFUSAL, costs.write_us, times=0, message=message)
+            gateway.work[Work.REFUSAL] += 1
             self.notes.refused[message] += 1
             self.refuse(message, cause)
             return False

@@ -34,7 +34,9 @@ def _looks(journey: Journey, faults: Faults, rows: dict[int, int]) -> Story:
     while True:
         yield clock.until(clock.now + asked.check_s)
         serving = [gateway for gateway in journey.gateways if gateway.up and gateway.number not in faults.draining]
-        spent_s = sum(gateway.busy_s - busy_s[gateway.number] for gateway in serving)
+        spent_s = 0.0
+        for gateway in serving:  # no sum(): from Python 3.12 on that is another float
+            spent_s += gateway.busy_s - busy_s[gateway.number]
         busy_s = [gateway.busy_s for gateway in journey.gateways]
         cores = journey.scenario.gateway.cores * len(serving)
         utilisation = spent_s / (asked.check_s * cores) if serving else 1.0

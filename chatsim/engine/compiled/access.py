@@ -160,6 +160,16 @@ def answers_now(st: State, gateway: int, message: int) -> None:
     st.answers[number].asked_s = st.now[0].time_s
 
 
+@compiled
+def forgets_answers(st: State, gateway: int) -> None:
+    """A gateway (-1: each one) remembers no answers of the database any more."""
+    pairs = st.asked[0].users * st.asked[0].users
+    for slot in range(len(st.answer_keys)):
+        key = st.answer_keys[slot]
+        if key != EMPTY and (gateway < 0 or key // pairs == gateway):
+            st.answers[st.answer_ids[slot]].asked_s = -math.inf
+
+
 # ---------------------------------------------------------------------- verdicts
 
 

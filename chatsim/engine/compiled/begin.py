@@ -24,7 +24,8 @@ from chatsim.engine.compiled.kinds import (
     TOUCH_SUBSCRIBERS,
     TOUCH_TARGETS,
 )
-from chatsim.engine.compiled.places import into, is_founding, is_in, position_of, row_of_channel
+from chatsim.engine.compiled.lines import read_push
+from chatsim.engine.compiled.places import into, is_founding, is_in, line_of, position_of, row_of_channel
 from chatsim.engine.compiled.pools import add_link, link, new_job, place_of, tokens_of
 from chatsim.engine.compiled.requests import subscription
 from chatsim.engine.compiled.rules import bus_copies, room_channel, tokens_now, verdict
@@ -91,6 +92,7 @@ def begin_publish(st: State, station: int, job: int) -> float:
     """A PUBLISH, or what another node has sent on: to those who subscribe now."""
     asked = st.asked[0]
     pushes = find_subscribers(st, station, job)
+    add_unheard(st, station, job)
     row = st.jobs[job]
     copies = 0 if row.pushed else bus_copies(asked.topology, asked.nodes)
     row.commands, row.touch = copies, TOUCH_SUBSCRIBERS
@@ -102,11 +104,44 @@ def begin_publish(st: State, station: int, job: int) -> float:
 @compiled
 def find_subscribers(st: State, station: int, job: int) -> int:
     """The gateways that subscribe now to a job's channel at a node; how many."""
-    here = st.channel_first[row_of_channel(st, st.jobs[job].channel, station)]
+    here, pushes = st.channel_first[row_of_channel(st, st.jobs[job].channel, station)], 0
     while here >= 0:
-        add_link(st, job, st.links[here].one, 0)
+        if not st.links[here].two:
+            add_link(st, job, st.links[here].one, 0)
+            pushes += 1
         here = st.links[here].next
-    return int(st.jobs[job].count)
+    return pushes
+
+
+@compiled
+def add_unheard(st: State, station: int, job: int) -> None:
+    """Behind those who subscribe come the gateways that want to, but are away, in the order in which they left."""
+    here, unheard = st.channel_first[row_of_channel(st, st.jobs[job].channel, station)], NONE
+    if st.now[0].away == 0:
+        return
+    while here >= 0:
+        if st.links[here].two:
+            unheard = into_away(st, unheard, st.links[here].one, station)
+        here = st.links[here].next
+    if st.jobs[job].last >= 0:
+        st.links[st.jobs[job].last].next = unheard
+    else:
+        st.jobs[job].first = unheard
+
+
+@compiled
+def into_away(st: State, first: int, gateway: int, node: int) -> int:
+    """Puts a gateway into a list of those that are away, in the order in which they left; the list."""
+    new = link(st, gateway, 1, 0.0)
+    left = st.lines[line_of(st, node, gateway)].away
+    before, here = NONE, first
+    while here >= 0 and st.lines[line_of(st, node, st.links[here].one)].away < left:
+        before, here = here, st.links[here].next
+    st.links[new].next = here
+    if before < 0:
+        return new
+    st.links[before].next = new
+    return first
 
 
 @compiled
@@ -206,15 +241,6 @@ def own_rank(st: State, user: int, room: int) -> int:
     while st.own_room[own] != room:
         own += 1
     return int(own)
-
-
-@compiled
-def read_push(st: State, job: int, gateway: int) -> None:
-    """A gateway has read a push: it is owed no longer."""
-    row = st.jobs[job]
-    if row.node >= 0:
-        st.owed[row.node - st.asked[0].gateways, gateway] -= st.messages[row.message].size_bytes
-        row.node = NONE
 
 
 @compiled

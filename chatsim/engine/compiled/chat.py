@@ -101,7 +101,41 @@ def stands(st: State, user: int) -> None:
 def sign_in(st: State, session: int) -> int:
     """To the broker: a session's user is online."""
     row = st.sessions[session]
-    return request(st, J_SIGN_IN, row.gateway, row.user, PRESENCE, st.asked[0].presence_us)
+    job = request(st, J_SIGN_IN, row.gateway, row.user, PRESENCE, st.asked[0].presence_us)
+    st.jobs[job].session = session
+    return job
+
+
+@compiled
+def not_signed(st: State, session: int) -> None:
+    """The broker could not be told that a session's user is online: that must be said again."""
+    now = st.now[0]
+    if st.sessions[session].unsigned:
+        return
+    st.sessions[session].unsigned = 1
+    new = link(st, session, 0, 0.0)
+    if now.unsigned_first >= 0:
+        st.links[now.unsigned_last].next = new
+    else:
+        now.unsigned_first = new
+    now.unsigned_last = new
+
+
+@compiled
+def is_signed(st: State, session: int) -> None:
+    """It need not be said again of a session that its user is online."""
+    now = st.now[0]
+    st.sessions[session].unsigned = 0
+    before, here = NONE, now.unsigned_first
+    while st.links[here].one != session:
+        before, here = here, st.links[here].next
+    following = unlink(st, here)
+    if before >= 0:
+        st.links[before].next = following
+    else:
+        now.unsigned_first = following
+    if following < 0:
+        now.unsigned_last = before
 
 
 @compiled
@@ -124,6 +158,7 @@ def sign_out(st: State, session: int) -> None:
     """The gateway tells the broker that a session of a user is gone."""
     row = st.sessions[session]
     job = request(st, J_SIGN_OUT, row.gateway, row.user, PRESENCE, st.asked[0].presence_us)
+    st.jobs[job].session = session
     send(st, row.gateway, node_of(st, user_channel(row.user)), job)
 
 
@@ -139,8 +174,11 @@ def went(st: State, user: int, gateway: int) -> None:
 
 @compiled
 def end_sign_out(st: State, station: int, job: int) -> None:
-    """The broker knows that a session of a user is gone."""
-    went(st, st.jobs[job].user, st.jobs[job].gateway)
+    """The broker knows that a session of a user is gone, if it knew that it had come."""
+    if st.sessions[st.jobs[job].session].unsigned:
+        is_signed(st, st.jobs[job].session)
+    else:
+        went(st, st.jobs[job].user, st.jobs[job].gateway)
     end_request(st, station, job)
 
 
@@ -254,8 +292,12 @@ def push_is_due(st: State, user: int, message: int, stored: int) -> None:
 
 @compiled
 def notify(st: State, number: int) -> None:
-    """The gateway that took the message hands a push to its provider."""
-    gateway = st.messages[st.pushed[number].message].gateway
+    """The gateway that took the message, or the next one that is up, hands a push to its provider."""
+    gateway, gateways = st.messages[st.pushed[number].message].gateway, st.asked[0].gateways
+    for step in range(gateways):
+        if st.stations[(gateway + step) % gateways].up:
+            gateway = (gateway + step) % gateways
+            break
     does(st, gateway, J_NOTIFY, NOTIFY, st.asked[0].command_us, number, NONE)
 
 
@@ -278,9 +320,6 @@ def end_notify(st: State, station: int, job: int) -> None:
     draw = user.pushes
     user.pushes += 1
     now.most_pushes = max(now.most_pushes, user.pushes)
-    if DRAWS * draw >= len(st.user_draws):
-        now.overflowed = 1
-        return
     latency_s = st.user_draws[DRAWS * draw + LATENCY, st.pushed[number].user]
     at(st, now.time_s + latency_s, E_PUSH_ARRIVES, number, draw, NONE)
 

@@ -8,29 +8,42 @@ from chatsim.engine.compiled.access import rights_end, stays_away
 from chatsim.engine.compiled.code import compiled
 from chatsim.engine.compiled.events import at, soon
 from chatsim.engine.compiled.kinds import (
+    CRASHED,
     DELIVERED,
     DUPLICATE,
     E_DELIVERED,
     E_GOODBYE,
     E_LEAVES_NOW,
+    E_NOTICES,
     E_PACKET,
     E_QUEUES,
     E_RECEIPT,
+    E_SENDS,
     E_TRIES,
+    E_WAKES,
+    GAVE_UP,
     INTRUDERS,
     LEFT,
+    LOST,
     NO_SESSION,
+    NOT_BUFFERED,
     OUTBOUND_FULL,
     REFUSED,
     S_ABANDONED,
     S_CLOSED,
+    S_CUT,
+    S_FAILED,
     S_LEFT,
+    TOO_MANY,
+    UNAVAILABLE,
 )
+from chatsim.engine.compiled.lines import extra_s
 from chatsim.engine.compiled.outbox import lose_row, note_row, queue_rows, stands
 from chatsim.engine.compiled.places import hears_all, is_founding, out_of_box, position_of
-from chatsim.engine.compiled.pools import free_job, link, new_parcel, unlink, unlink_all
+from chatsim.engine.compiled.pools import grown, is_new, link, new_parcel, unlink, unlink_all
 from chatsim.engine.compiled.rules import pause_s, reconnect_draw
-from chatsim.engine.compiled.state import NONE, State
+from chatsim.engine.compiled.state import NEVER, NONE, State
+from chatsim.engine.lines import CLIENTS
 from chatsim.rules.reconnect import FULL_JITTER, SOCKETIO
 
 # ---------------------------------------------------------------------- how messages end
@@ -57,7 +70,52 @@ def refuse(st: State, message: int, cause: int) -> None:
         row.done_s = st.now[0].time_s
 
 
+@compiled
+def lose(st: State, message: int, cause: int) -> None:
+    """A message that never came to a gateway that could take it; one that is sent again is not lost yet."""
+    if st.asked[0].resends:
+        return
+    row = st.messages[message]
+    if row.fate != DELIVERED:
+        row.fate, row.cause = LOST, cause
+    if row.under_way == 0:
+        row.done_s = st.now[0].time_s
+
+
+@compiled
+def broken(st: State, message: int, gateway: int, cause: int) -> None:
+    """A carrier of a message is gone: the sessions of ``gateway`` (-1: any) do not get it from this one.
+
+    Where it would have created its room, not all gateways join that.
+    """
+    now = st.now[0]
+    if is_founding(st, message):
+        room = st.rooms[st.messages[message].room]
+        room.not_joined, room.ready_s = 1, math.inf
+    now.breaks += 1
+    if now.breaks > len(st.breaks):
+        st.breaks = grown(st.breaks)
+    row = st.breaks[now.breaks - 1]
+    row.message, row.gateway, row.cause, row.time_s = message, gateway, cause, now.time_s
+
+
 # ---------------------------------------------------------------------- clients
+
+
+@compiled
+def waits_for_connection(st: State, message: int, client: int, again: int) -> bool:
+    """A message waits until its client is online, to be sent, or sent ``again``; False where it is refused instead."""
+    person = st.clients[client]
+    lost = st.sessions[person.session].gone or person.tries > 0
+    if lost and not person.hopeless and person.waiting >= st.asked[0].buffer_max:
+        refuse(st, message, NOT_BUFFERED)
+        return False
+    if person.hopeless:
+        refuse(st, message, NO_SESSION)
+        return False
+    person.waiting += 1
+    waits_in_line(st, client, message, again)
+    return True
 
 
 @compiled
@@ -65,22 +123,26 @@ def gives_up(st: State, client: int) -> None:
     """A client will not be online any more: what waits for that is refused."""
     person = st.clients[client]
     person.hopeless = 1
+    unacked = unacked_now(st, client)
     here = person.first
     person.first = person.last = NONE
     while here >= 0:
-        who = st.links[here].one
+        who, again = st.links[here].one, st.links[here].two
         if who <= INTRUDERS:
             stays_away(st, INTRUDERS - who)
         else:
             person.waiting -= 1
             refuse(st, who, NO_SESSION)
+            if again:
+                is_over(st, who, client)
         here = unlink(st, here)
+    wake_all(st, unacked)
 
 
 @compiled
-def waits_for_connection(st: State, client: int, who: int) -> None:
-    """A message, or an intruder, waits until its client is online."""
-    new, person = link(st, who, 0, 0.0), st.clients[client]
+def waits_in_line(st: State, client: int, who: int, again: int) -> None:
+    """A message, to be sent or sent ``again``, or an intruder, waits until its client is online."""
+    new, person = link(st, who, again, 0.0), st.clients[client]
     if person.first >= 0:
         st.links[person.last].next = new
     else:
@@ -128,6 +190,157 @@ def close(st: State, session: int) -> None:
         soon(st, E_GOODBYE, session, NONE, NONE)
 
 
+@compiled
+def cut_off(st: State, session: int, notices_s: float) -> None:
+    """The gateway's side of a connection is gone; its client notices later, or gives a login up when that takes too
+    long."""
+    row = st.sessions[session]
+    row.cut, row.cut_s = 1, st.now[0].time_s
+    at(st, notices_s, E_NOTICES, session, NONE, NONE)
+
+
+@compiled
+def notices(st: State, session: int) -> None:
+    """A client notices that its connection is gone."""
+    row = st.sessions[session]
+    if not row.gone:
+        gone(st, session, S_CUT if row.online else S_FAILED)
+
+
+# ---------------------------------------------------------------------- clients that send again
+
+
+@compiled
+def client_of(st: State, message: int) -> int:
+    """The client of the device in which a message is written."""
+    return int(st.sessions[st.messages[message].session].client)
+
+
+@compiled
+def sends(st: State, message: int, session: int) -> None:
+    """At least once: a client sends a message, and waits until it is told that it was taken."""
+    row, client = st.messages[message], client_of(st, message)
+    soon(st, E_SENDS, message, session, NONE)
+    row.attempt += 1
+    row.waits = 1
+    if not row.unacked:
+        row.unacked = 1
+        new, person = link(st, message, 0, 0.0), st.clients[client]
+        if person.unacked_first >= 0:
+            st.links[person.unacked_last].next = new
+        else:
+            person.unacked_first = new
+        person.unacked_last = new
+    at(st, st.now[0].time_s + st.asked[0].ack_timeout_s, E_WAKES, message, row.attempt, NONE)
+
+
+@compiled
+def times_out_unacked(st: State, message: int, attempt: int) -> None:
+    """The time for an answer is over, unless it came, or the message was sent again meanwhile."""
+    if st.messages[message].unacked and st.messages[message].attempt == attempt:
+        wakes(st, message)
+
+
+@compiled
+def wakes(st: State, message: int) -> None:
+    """A message need not be sent again; or it is, as soon as its client is online, or it is given up."""
+    row, client = st.messages[message], client_of(st, message)
+    if not row.waits:
+        return
+    row.waits = 0
+    session, longest = st.clients[client].session, st.asked[0].sends_max
+    if not row.unacked:
+        is_over(st, message, client)
+    elif longest and row.sends >= longest:
+        refuse(st, message, GAVE_UP)
+        is_over(st, message, client)
+    elif st.sessions[session].online:
+        sends(st, message, session)
+    elif not waits_for_connection(st, message, client, 1):
+        is_over(st, message, client)
+
+
+@compiled
+def is_over(st: State, message: int, client: int) -> None:
+    """A message is not sent again."""
+    take_unacked(st, message, client)
+    carried(st, message)
+
+
+@compiled
+def take_unacked(st: State, message: int, client: int) -> None:
+    """A client waits no longer to be told of a message."""
+    if not st.messages[message].unacked:
+        return
+    st.messages[message].unacked = 0
+    person = st.clients[client]
+    before, here = NONE, person.unacked_first
+    while st.links[here].one != message:
+        before, here = here, st.links[here].next
+    following = unlink(st, here)
+    if before >= 0:
+        st.links[before].next = following
+    else:
+        person.unacked_first = following
+    if following < 0:
+        person.unacked_last = before
+
+
+@compiled
+def is_settled(st: State, session: int, message: int) -> None:
+    """The client need not send a message again."""
+    if st.messages[message].unacked:
+        take_unacked(st, message, st.sessions[session].client)
+        wakes(st, message)
+
+
+@compiled
+def unacked_now(st: State, client: int) -> int:
+    """A list of what a client waits to be told of, each with how often it was sent."""
+    first, last, here = NONE, NONE, st.clients[client].unacked_first
+    while here >= 0:
+        message = st.links[here].one
+        new = link(st, message, st.messages[message].attempt, 0.0)
+        if last >= 0:
+            st.links[last].next = new
+        else:
+            first = new
+        last = new
+        here = st.links[here].next
+    return first
+
+
+@compiled
+def wake_all(st: State, here: int) -> None:
+    """Those of a list are sent again that were not meanwhile."""
+    while here >= 0:
+        if st.messages[st.links[here].one].attempt == st.links[here].two:
+            wakes(st, st.links[here].one)
+        here = unlink(st, here)
+
+
+@compiled
+def told(st: State, session: int, message: int) -> None:
+    """The sender of a refused message is told; a refusal that passes is no reason not to send it again."""
+    row = st.messages[message]
+    if st.sessions[session].gone:
+        return
+    row.told_s = st.now[0].time_s
+    if row.cause not in (UNAVAILABLE, TOO_MANY):
+        is_settled(st, session, message)
+
+
+@compiled
+def acked(st: State, session: int, message: int) -> None:
+    """The sender of a message is told that it was taken."""
+    row = st.messages[message]
+    if st.sessions[session].gone:
+        return
+    if math.isnan(row.acked_s):
+        row.acked_s = st.now[0].time_s
+    is_settled(st, session, message)
+
+
 # ---------------------------------------------------------------------- what is written to sessions
 
 
@@ -138,7 +351,10 @@ def arrival_s(st: State, session: int, leaves_s: float, size_bytes: float, facto
     drained_s = row.drained_s
     drained_s = (drained_s if drained_s > leaves_s else leaves_s) + size_bytes / row.rate
     row.drained_s = drained_s
-    row.downlink_s = max(row.downlink_s, drained_s + row.link_s * factor)
+    arrives_s = drained_s + row.link_s * factor
+    if st.asked[0].orderly:
+        arrives_s += extra_s(st, CLIENTS)
+    row.downlink_s = max(row.downlink_s, arrives_s)
     return float(row.downlink_s)
 
 
@@ -173,7 +389,9 @@ def write(st: State, message: int, session: int, leaves_s: float, factor: float)
             row.unsent_bytes += size_bytes
             at(st, leaves_s, E_QUEUES, session, link(st, number, 0, factor), NONE)
             return
-        at(st, arrival_s(st, session, leaves_s, float(size_bytes), factor), E_DELIVERED, session, number, NONE)
+        arrives_s = arrival_s(st, session, leaves_s, float(size_bytes), factor)
+        sent = link(st, 0, 0, row.drained_s) if asked.troubled else NONE
+        at(st, arrives_s, E_DELIVERED, session, number, sent)
         return
     if asked.checks:
         row.unsent_bytes += size_bytes
@@ -215,7 +433,9 @@ def transmit(st: State, session: int, first: int) -> None:
     if st.asked[0].one_by_one:
         queue_rows(st, session, first, float(size_bytes), factor)
         return
-    at(st, arrival_s(st, session, st.now[0].time_s, float(size_bytes), factor), E_PACKET, session, first, NONE)
+    arrives_s = arrival_s(st, session, st.now[0].time_s, float(size_bytes), factor)
+    st.links[first].value = st.sessions[session].drained_s
+    at(st, arrives_s, E_PACKET, session, first, NONE)
 
 
 @compiled
@@ -242,6 +462,7 @@ def parcel_for(st: State, station: int, place: int, to_session: int) -> int:
     if parcel >= 0:
         return int(parcel)
     parcel = new_parcel(st, place, to_session)
+    st.parcels[parcel].station = station
     if to_session:
         st.sessions[place].parcel = parcel
     else:
@@ -305,9 +526,25 @@ def was_synced(st: State, session: int, message: int) -> bool:
 
 
 @compiled
-def arrives(st: State, session: int, row: int) -> None:
-    """A message reaches a session. Now, and not before, it is delivered."""
+def delivered(st: State, session: int, row: int, sent: int) -> None:
+    """A message, ``sent`` off at the value of a link where that matters, reaches a session."""
+    sent_s = NEVER
+    if sent >= 0:
+        sent_s = st.links[sent].value
+        unlink(st, sent)
+    arrives(st, session, row, sent_s)
+
+
+@compiled
+def arrives(st: State, session: int, row: int, sent_s: float) -> None:
+    """A message reaches a session. Now, and not before, it is delivered.
+
+    What a gateway had not sent off when it died is gone with it.
+    """
     receiver = st.sessions[session]
+    if receiver.cut and sent_s > receiver.cut_s:
+        lose_row(st, row, CRASHED)
+        return
     if receiver.gone:
         lose_row(st, row, LEFT)
         return
@@ -324,16 +561,20 @@ def arrives(st: State, session: int, row: int) -> None:
 @compiled
 def packet_arrives(st: State, session: int, first: int) -> None:
     """All messages of a packet reach a session."""
+    sent_s = st.links[first].value
     while first >= 0:
-        arrives(st, session, st.links[first].one)
+        arrives(st, session, st.links[first].one, sent_s)
         first = unlink(st, first)
 
 
 @compiled
 def received(st: State, row: int, message: int, session: int) -> None:
-    """A session has a message: its sender may be told, and its user need not read it later."""
+    """A session has a message, which its device may have already: its sender may be told, and its user need not read it
+    later."""
     asked, user = st.asked[0], st.sessions[session].user
     st.rows[row].time_s = st.now[0].time_s
+    if asked.resends and not is_new(st, st.sessions[session].client * len(st.messages) + message):
+        st.rows[row].fate = DUPLICATE
     if asked.receipts and user != st.messages[message].sender and position_of(st, message, user) >= 0:
         soon(st, E_RECEIPT, message, session, row)
     if not asked.keeps_missed:
@@ -349,9 +590,3 @@ def forget_live(st: State, session: int) -> None:
     """A session is online: what came live before that need not be known any more."""
     unlink_all(st, st.sessions[session].live_first)
     st.sessions[session].live, st.sessions[session].live_first = 0, NONE
-
-
-@compiled
-def done_with(st: State, job: int) -> None:
-    """A job is over."""
-    free_job(st, job)

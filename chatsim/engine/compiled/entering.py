@@ -6,7 +6,7 @@ from chatsim.engine.compiled.clients import send
 from chatsim.engine.compiled.code import compiled
 from chatsim.engine.compiled.events import at, soon
 from chatsim.engine.compiled.kinds import E_IDLE, E_IDLES
-from chatsim.engine.compiled.places import ENTERED, counted_in, drop_seat, into
+from chatsim.engine.compiled.places import ENTERED, counted_in, drop_seat, into, is_in
 from chatsim.engine.compiled.pools import link, unlink
 from chatsim.engine.compiled.queries import asks, query_for
 from chatsim.engine.compiled.requests import add_request, count_in, subscription
@@ -93,7 +93,7 @@ def is_idle(st: State, session: int, room: int) -> None:
         return
     asked, gateway = st.asked[0], st.sessions[session].gateway
     drop_entry(st, session, room)
-    if not publishes_per_recipient(asked.routing) and drop_seat(st, session, room) and asked.routing == ROOM:
+    if is_in(st, session, room) and drop_seat(st, session, room) and asked.routing == ROOM:
         leaving = subscription(st, gateway, link(st, room_channel(room), 0, 0.0), -1)
         send(st, gateway, st.jobs[leaving].place, leaving)
     takes_out(st, session, room)

@@ -6,7 +6,7 @@ import math
 
 from chatsim.engine.compiled.access import lets_in, renewed, stays_away, wanted
 from chatsim.engine.compiled.chat import does
-from chatsim.engine.compiled.clients import waits_for_connection
+from chatsim.engine.compiled.clients import waits_in_line
 from chatsim.engine.compiled.code import compiled
 from chatsim.engine.compiled.entering import enter
 from chatsim.engine.compiled.events import at, soon
@@ -45,7 +45,7 @@ def intrudes(st: State, number: int) -> None:
     elif client.hopeless:
         stays_away(st, number)
     else:
-        waits_for_connection(st, st.sessions[client.session].client, INTRUDERS - number)
+        waits_in_line(st, st.sessions[client.session].client, INTRUDERS - number, 0)
 
 
 @compiled

@@ -55,8 +55,8 @@ def add_lists(st: State, query: int, last: int, session: int) -> int:
     """Adds to a query what a gateway asks to load a list, and the state of each one on it; the last request."""
     asked, row = st.asked[0], st.sessions[session]
     full, loaded = size(st, session), length(st, session)
-    read = loaded
-    if asked.ranked:
+    read, is_cold = loaded, asked.ranked and st.users[row.user].warm < st.now[0].emptied
+    if asked.ranked and not is_cold:
         read = full if asked.list_policy == ONLINE_FIRST else loaded
         job = request(st, J_REQUEST, row.gateway, row.user, LIST, asked.list_us + asked.list_entry_us * read)
         st.jobs[job].place = node_of(st, user_channel(row.user))
@@ -65,11 +65,22 @@ def add_lists(st: State, query: int, last: int, session: int) -> int:
         st.jobs[job].place = database(st)
     last = add_request(st, query, last, job)
     st.jobs[st.jobs[job].reply].cost_us = asked.parse_us + asked.entry_us * loaded
+    if is_cold:
+        st.users[row.user].warm = st.now[0].emptied
+        job = request(st, J_REQUEST, row.gateway, row.user, UPDATE, asked.update_us * max(1, full))
+        st.jobs[job].times, st.jobs[job].place = max(1, full), node_of(st, user_channel(row.user))
+        last = add_request(st, query, last, job)
     if asked.has_broker:
         job = request(st, J_REQUEST, row.gateway, row.user, STATE_READ, asked.lookup_us + asked.lookup_user_us * read)
         st.jobs[job].place = node_of(st, user_channel(row.user))
         last = add_request(st, query, last, job)
     return last
+
+
+@compiled
+def empties_lists(st: State) -> None:
+    """The ranked lists in the broker are gone: each is made again from the database when it is asked for."""
+    st.now[0].emptied += 1
 
 
 # ---------------------------------------------------------------------- who is not listed

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chatsim.engine.compiled import access, entering, intruders, lists, messages, notices, passing, sessions
+from chatsim.engine.compiled import access, entering, intruders, lists, losing, messages, notices, passing, sessions
 from chatsim.engine.compiled.chat import end_request
 from chatsim.engine.compiled.code import compiled
 from chatsim.engine.compiled.kinds import (
@@ -36,6 +36,7 @@ from chatsim.engine.compiled.kinds import (
     Q_LOADED,
     Q_RELATION,
     Q_SUBSCRIBED,
+    Q_TOLD,
 )
 from chatsim.engine.compiled.places import counted_in
 from chatsim.engine.compiled.pools import free_query
@@ -87,9 +88,18 @@ def passes(st: State, asks_more: bool, job: int) -> None:
 
 @compiled
 def answered(st: State, query: int) -> None:
-    """A gateway has read all replies to a query (-1: not yet): the story that has waited for them goes on."""
+    """A query is settled (-1: not yet): the story that has waited for the replies goes on, or ends."""
     if query < 0:
         return
+    if st.queries[query].reading >= 0:
+        losing.query_fails(st, query, st.queries[query].cause)
+    else:
+        goes_on(st, query)
+
+
+@compiled
+def goes_on(st: State, query: int) -> None:
+    """All replies to a query have been read."""
     story, subject, session = st.queries[query].story, st.queries[query].subject, st.queries[query].session
     free_query(st, query)
     if story == Q_SUBSCRIBED:
@@ -106,8 +116,8 @@ def answered(st: State, query: int) -> None:
         intruders.decides(st, subject, session)
     elif story == Q_INSIDE:
         intruders.is_inside(st, subject)
-    else:
-        messages.carry(st, subject, st.sessions[session].gateway)
+    elif story != Q_TOLD:
+        messages.carry(st, subject, session, st.sessions[session].gateway)
 
 
 @compiled
@@ -136,7 +146,7 @@ def end_for_access(st: State, kind: int, station: int, job: int) -> None:
     if kind == J_RELATION:
         passing.end_relation(st, station, job)
     elif kind == J_REFUSE:
-        passing.end_refuse(st, job)
+        passing.end_refuse(st, station, job)
     elif kind == J_SEARCH:
         lists.end_search(st, station, job)
     elif kind == J_FOUND:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from chatsim.engine.compiled import chat, logic, messages, queries, sessions
+from chatsim.engine.compiled import chat, directory, logic, messages, queries, reaching, returning, sessions
 from chatsim.engine.compiled.chat import AHEAD, DRAWS
-from chatsim.engine.compiled.clients import arrives, packet_arrives, queues
+from chatsim.engine.compiled.clients import delivered, packet_arrives, queues, told
 from chatsim.engine.compiled.code import compiled, entry
 from chatsim.engine.compiled.events import at, comes, drop_first, soon
 from chatsim.engine.compiled.kinds import (
@@ -20,6 +20,7 @@ from chatsim.engine.compiled.kinds import (
     E_LEAVE,
     E_LEAVES_NOW,
     E_LOGIN,
+    E_LOST,
     E_MESSAGE,
     E_NOTICED,
     E_PACKET,
@@ -40,6 +41,7 @@ from chatsim.engine.compiled.kinds import (
     E_TRIES,
     E_UPLINK,
     E_WELCOMED,
+    J_ACK,
     J_ASKED,
     J_CLOSE,
     J_FAN_OUT,
@@ -49,10 +51,13 @@ from chatsim.engine.compiled.kinds import (
     J_NOTIFY,
     J_PUBLISH,
     J_QUERY,
+    J_REACH,
+    J_REACHED,
     J_RECEIPT,
     J_RECEIVE,
     J_REFRESH,
     J_REPLY,
+    J_RESUBSCRIBE,
     J_SIGN_IN,
     J_SIGN_OUT,
     J_STATE,
@@ -71,10 +76,11 @@ from chatsim.engine.compiled.places import change_subscription, channel_at_start
 from chatsim.engine.compiled.pools import free_batch, free_job
 from chatsim.engine.compiled.state import NONE, State
 from chatsim.engine.compiled.stations import arrive, flush, ready, release, wake
+from chatsim.engine.compiled.trouble import begin, trouble_happens
 
-DONE, MORE, NEEDS_SESSIONS, NEEDS_DRAWS, UNCOVERED = range(5)
+DONE, MORE, NEEDS_SESSIONS, NEEDS_DRAWS, BREAKS = range(5)
 """Why :func:`go_on` comes back: the run is over, or it has more to do; tables that only Python can fill are too small;
-something has happened that is not covered."""
+a connection breaks in a run that took it to hold."""
 
 
 @entry
@@ -86,6 +92,7 @@ def start(st: State, standing: int) -> None:
             channel = channel_at_start(st, gateway)
             if channel >= 0:
                 change_subscription(st, node_to_hear(st, channel, gateway), channel, gateway, 1)
+    begin(st)
     for session in range(standing):
         sessions.standing(st, session)
     if len(st.trace):
@@ -98,7 +105,7 @@ def go_on(st: State, steps: int) -> int:
     now = st.now[0]
     for _ in range(steps):
         if now.overflowed:
-            return UNCOVERED
+            return BREAKS
         if now.sessions >= len(st.sessions):
             return NEEDS_SESSIONS
         if st.asked[0].pushes_kept and DRAWS * (now.most_pushes + AHEAD) > len(st.user_draws):
@@ -124,7 +131,7 @@ def go_on(st: State, steps: int) -> int:
 def happens(st: State, kind: int, one: int, two: int, three: int) -> None:
     """An event happens."""
     if kind == E_DELIVERED:
-        arrives(st, one, two)
+        delivered(st, one, two, three)
     elif kind == E_ARRIVES:
         arrive(st, one)
     elif kind in (E_TICK_DONE, E_ITEM_DONE):
@@ -137,10 +144,19 @@ def happens(st: State, kind: int, one: int, two: int, three: int) -> None:
         link_happens(st, kind, one, two)
     elif kind in (E_TRACE, E_MESSAGE, E_UPLINK, E_TOLD):
         message_happens(st, kind, one, two)
-    elif kind >= E_RECEIPT:
-        logic.happens(st, kind, one, two, three)
     elif kind <= E_TRIES:
         session_happens(st, kind, one, two)
+    else:
+        rest_happens(st, kind, one, two, three)
+
+
+@compiled
+def rest_happens(st: State, kind: int, one: int, two: int, three: int) -> None:
+    """Something happens to presence or a push, something breaks, or the chat logic goes on."""
+    if kind >= E_RECEIPT:
+        logic.happens(st, kind, one, two, three)
+    elif kind >= E_LOST:
+        trouble_happens(st, kind, one, two, three)
     else:
         chat_happens(st, kind, one, two, three)
 
@@ -163,8 +179,8 @@ def message_happens(st: State, kind: int, one: int, two: int) -> None:
         messages.begins(st, one)
     elif kind == E_UPLINK:
         messages.comes_up(st, one, two)
-    elif not st.sessions[one].gone:
-        st.messages[two].told_s = st.now[0].time_s
+    else:
+        told(st, one, two)
 
 
 @compiled
@@ -196,7 +212,7 @@ def session_happens(st: State, kind: int, session: int, two: int) -> None:
     elif kind == E_WELCOMED:
         sessions.welcomed(st, session, two)
     else:
-        sessions.tries(st, session)
+        returning.tries(st, session)
 
 
 @compiled
@@ -228,7 +244,7 @@ def push_happens(st: State, kind: int, one: int, two: int, three: int) -> None:
     elif kind == E_PUSH_ARRIVES:
         chat.push_arrives(st, one, two)
     elif kind == E_COMES_BACK:
-        sessions.comes_back(st, one)
+        returning.comes_back(st, one)
 
 
 @compiled
@@ -243,6 +259,8 @@ def work_is_done(st: State, kind: int, batch: int) -> None:
 @compiled
 def item_done(st: State, batch: int) -> None:
     """With ``flush = "item"`` the first job of a batch that is still there leaves."""
+    if st.batches[batch].station < 0:
+        return
     station, job = st.batches[batch].station, st.batches[batch].first
     st.batches[batch].first = st.jobs[job].next
     st.stations[station].ending = 1
@@ -256,6 +274,8 @@ def tick_done(st: State, batch: int) -> None:
     """What the tick did leaves, with ``flush = "item"`` its last job; the worker is free again."""
     station, job = st.batches[batch].station, st.batches[batch].first
     free_batch(st, batch)
+    if station < 0:
+        return
     home = st.stations[station]
     home.ending = 1
     while job >= 0:
@@ -289,7 +309,7 @@ def end(st: State, station: int, job: int) -> None:
     elif kind == J_STORED:
         messages.end_stored(st, station, job)
     elif kind == J_LOOK_UP:
-        messages.end_look_up(st, station, job)
+        directory.end_look_up(st, station, job)
     elif kind == J_LOOKED_UP:
         messages.end_looked_up(st, station, job)
     elif kind == J_STORE_AFTER:
@@ -299,6 +319,30 @@ def end(st: State, station: int, job: int) -> None:
     else:
         end_for_chat(st, kind, station, job)
     free_job(st, job)
+
+
+@compiled
+def end_rest(st: State, kind: int, station: int, job: int) -> None:
+    """A job of the chat logic, or one that a design without faults does not have, leaves its station."""
+    if kind >= J_RECEIPT:
+        logic.end(st, kind, station, job)
+    elif kind == J_ACK:
+        messages.end_ack(st, job)
+    else:
+        end_reaching(st, kind, station, job)
+
+
+@compiled
+def end_reaching(st: State, kind: int, station: int, job: int) -> None:
+    """A job leaves its station by which a gateway gets at the broker again."""
+    if kind == J_REACH:
+        reaching.end_reach(st, station, job)
+    elif kind == J_RESUBSCRIBE:
+        reaching.end_resubscribe(st, station, job)
+    elif kind == J_REACHED:
+        reaching.end_reached(st, station, job)
+    else:
+        reaching.end_register(st, station, job)
 
 
 @compiled
@@ -324,9 +368,9 @@ def end_for_session(st: State, kind: int, station: int, job: int) -> None:
 
 @compiled
 def end_for_chat(st: State, kind: int, station: int, job: int) -> None:
-    """A job of presence, of a push, or of the rest of the chat logic leaves its station."""
-    if kind >= J_RECEIPT:
-        logic.end(st, kind, station, job)
+    """A job of presence, of a push, or of the rest leaves its station."""
+    if kind >= J_REACH:
+        end_rest(st, kind, station, job)
     elif kind == J_REFRESH:
         chat.end_refresh(st, station, job)
     elif kind == J_WRITE_KEY:

@@ -6,28 +6,42 @@ import math
 
 from chatsim.engine.compiled.begin import factor_of, own_session
 from chatsim.engine.compiled.chat import pushes_for
-from chatsim.engine.compiled.clients import carried, refuse, send, send_to_session, waits_for_connection, write
+from chatsim.engine.compiled.clients import (
+    broken,
+    carried,
+    lose,
+    refuse,
+    send,
+    send_to_session,
+    sends,
+    waits_for_connection,
+    write,
+)
 from chatsim.engine.compiled.code import compiled
+from chatsim.engine.compiled.directory import look_up
 from chatsim.engine.compiled.events import at, soon
 from chatsim.engine.compiled.kinds import (
+    ACK,
     BUS,
     COMMAND,
+    CRASHED,
+    CUT_OFF,
     DELIVERED,
+    E_ACKED,
+    E_ACKS,
     E_ASKS,
     E_TOLD,
     E_UPLINK,
+    J_ACK,
     J_FAN_OUT,
-    J_LOOK_UP,
     J_LOOKED_UP,
     J_PUBLISH,
     J_RECEIVE,
     J_STORE,
     J_STORE_AFTER,
     J_STORED,
-    LOOKUP,
     NO_CAUSE,
     NO_SESSION,
-    NOT_BUFFERED,
     PARSE,
     PUBLISH,
     PUSH,
@@ -41,18 +55,20 @@ from chatsim.engine.compiled.kinds import (
     TOUCH_ONE,
     WRITE,
 )
+from chatsim.engine.compiled.lines import extra_s, keep, watch
 from chatsim.engine.compiled.lists import finds, moves, noted
 from chatsim.engine.compiled.places import (
     has_members,
     hearers,
     into_box,
     is_founding,
+    line_of,
     members_here,
     node_of,
     out_of_box,
     store_of_room,
 )
-from chatsim.engine.compiled.pools import add_link, grown, link, new_job
+from chatsim.engine.compiled.pools import grown, new_job
 from chatsim.engine.compiled.rules import (
     bus_copies,
     passes_broker,
@@ -64,6 +80,7 @@ from chatsim.engine.compiled.rules import (
 )
 from chatsim.engine.compiled.state import NONE, State
 from chatsim.engine.compiled.stations import take_one
+from chatsim.engine.lines import CLIENTS
 from chatsim.rules.routing import DIRECTORY, GLOBAL_CHANNEL, IN_PROCESS, MESH, ROOM, USER
 
 # ---------------------------------------------------------------------- from the sender's hand to its gateway
@@ -76,15 +93,7 @@ def begins(st: State, message: int) -> None:
     if st.sessions[session].online:
         goes_on(st, message, session)
         return
-    asked, client = st.asked[0], st.clients[st.sessions[session].client]
-    lost = st.sessions[session].gone or client.tries > 0
-    if lost and not client.hopeless and client.waiting >= asked.buffer_max:
-        refuse(st, message, NOT_BUFFERED)
-    elif client.hopeless:
-        refuse(st, message, NO_SESSION)
-    else:
-        client.waiting += 1
-        waits_for_connection(st, st.sessions[session].client, message)
+    waits_for_connection(st, message, st.sessions[session].client, 0)
 
 
 @compiled
@@ -110,9 +119,23 @@ def writes(st: State, message: int, session: int) -> None:
     row = st.messages[message]
     if st.asked[0].pulls and row.opening:
         soon(st, E_ASKS, session, row.partner, NONE)
+    if st.asked[0].resends:
+        row.under_way += 1
+        sends(st, message, session)
+    else:
+        is_sent(st, message, session)
+
+
+@compiled
+def is_sent(st: State, message: int, session: int) -> None:
+    """One try: up the link to the gateway."""
+    row = st.messages[message]
     row.sends += 1
     sender = st.sessions[session]
-    sender.uplink_s = max(sender.uplink_s, st.now[0].time_s + sender.link_s * row.uplink)
+    uplink_s = st.now[0].time_s + sender.link_s * row.uplink
+    if st.asked[0].orderly:
+        uplink_s += extra_s(st, CLIENTS)
+    sender.uplink_s = max(sender.uplink_s, uplink_s)
     at(st, sender.uplink_s, E_UPLINK, message, session, NONE)
 
 
@@ -122,6 +145,9 @@ def comes_up(st: State, message: int, session: int) -> None:
     row, sender = st.messages[message], st.sessions[session]
     if sender.closed and not sender.cut:
         refuse(st, message, NO_SESSION)
+        return
+    if sender.cut:
+        lose(st, message, CRASHED)
         return
     row.under_way += 1
     row.gateway = sender.gateway
@@ -155,33 +181,34 @@ def end_receive(st: State, station: int, job: int) -> bool:
     st.work[station, COMMAND] += commands
     if st.asked[0].asks_more:
         return True
-    carry(st, message, station)
+    carry(st, message, session, station)
     return False
 
 
 @compiled
-def carry(st: State, message: int, gateway: int) -> None:
+def carry(st: State, message: int, session: int, gateway: int) -> None:
     """A message that was taken goes to the store and on to its audience."""
     row, store = st.messages[message], st.asked[0].store
     row.fate, row.cause = DELIVERED, NO_CAUSE
     if store == STORE_BEFORE:
-        ask_store(st, message, gateway, True)
+        ask_store(st, message, session, gateway, True)
         return
     if store == STORE_BESIDE:
-        ask_store(st, message, gateway, False)
-    route(st, message, gateway)
+        ask_store(st, message, session, gateway, False)
+    route(st, message, session, gateway)
 
 
 # ---------------------------------------------------------------------- store
 
 
 @compiled
-def ask_store(st: State, message: int, gateway: int, routes: bool) -> None:
+def ask_store(st: State, message: int, session: int, gateway: int, routes: bool) -> None:
     """A gateway sends a message to be stored, with a reply after which it ``routes`` it."""
     asked, row = st.asked[0], st.messages[message]
     commands = commands_for(st, message, gateway) if routes else 0
     reply = new_job(st, J_STORED)
     st.jobs[reply].message, st.jobs[reply].known, st.jobs[reply].commands = message, routes, commands
+    st.jobs[reply].session = session
     job = new_job(st, J_STORE)
     store = st.jobs[job]
     store.message, store.gateway, store.reply, store.commands = message, gateway, reply, commands
@@ -195,7 +222,12 @@ def end_store(st: State, station: int, job: int) -> None:
     """A message is in store; the gateway that asked will read so."""
     asked, message, gateway = st.asked[0], st.jobs[job].message, st.jobs[job].gateway
     reply, commands = st.jobs[job].reply, st.jobs[job].commands
-    stored(st, message)
+    if math.isnan(st.messages[message].stored_s):
+        stored(st, message)
+    elif asked.deduplicate:
+        commands = 0
+        st.jobs[reply].asks = 1
+    st.jobs[reply].commands = commands
     st.work[gateway, COMMAND] += commands
     st.jobs[reply].cost_us = asked.parse_us + asked.command_us * commands
     if asked.command_places:
@@ -273,10 +305,13 @@ def trim_history(st: State, message: int) -> None:
 
 @compiled
 def end_stored(st: State, station: int, job: int) -> None:
-    """A gateway reads that a message is in store; where it has waited for that, it routes it."""
+    """A gateway reads that a message is in store; where it has waited for that, it routes it, if it was not before."""
     if st.jobs[job].known:
         st.work[station, PARSE] += 1
-        route(st, st.jobs[job].message, station)
+        if st.jobs[job].asks:
+            is_taken(st, st.jobs[job].message, st.jobs[job].session)
+        else:
+            route(st, st.jobs[job].message, st.jobs[job].session, station)
 
 
 # ---------------------------------------------------------------------- routing
@@ -336,11 +371,11 @@ def new_publish(st: State, message: int, channel: int, recipient: int, source: i
 
 
 @compiled
-def route(st: State, message: int, gateway: int) -> None:
+def route(st: State, message: int, session: int, gateway: int) -> None:
     """The message goes to where its audience is."""
     asked = st.asked[0]
     if asked.routing == DIRECTORY:
-        ask_directory(st, message, gateway)
+        ask_directory(st, message, session, gateway)
         return
     if asked.routing in (IN_PROCESS, MESH) or asked.shortcut:
         take_one(st, gateway, new_fan_out(st, message, -1, 0, 0, gateway))
@@ -355,7 +390,7 @@ def route(st: State, message: int, gateway: int) -> None:
         by_room = asked.routing == ROOM and not is_founding(st, message)
         channel = room_channel(st.messages[message].room) if by_room else GLOBAL_CHANNEL
         publish(st, message, gateway, channel, -1)
-    is_routed(st, message, gateway)
+    is_routed(st, message, session, gateway)
 
 
 @compiled
@@ -378,83 +413,15 @@ def publish_to_each(st: State, message: int, gateway: int) -> None:
 
 
 @compiled
-def ask_directory(st: State, message: int, gateway: int) -> None:
+def ask_directory(st: State, message: int, session: int, gateway: int) -> None:
     """The directory says which gateways hold the recipients; each of them gets one PUBLISH."""
     reply = new_job(st, J_LOOKED_UP)
-    st.jobs[reply].message = message
+    st.jobs[reply].message, st.jobs[reply].session = message, session
     room = st.messages[message].room
     users = hearers(st, message)
     if is_founding(st, message):
         users = st.rooms[room].end - st.rooms[room].start
     look_up(st, message, -1, gateway, reply, users, node_of(st, room_channel(room)))
-
-
-@compiled
-def look_up(st: State, message: int, recipient: int, gateway: int, reply: int, users: int, node: int) -> None:
-    """A gateway asks a broker node where users have sessions: one, or those who hear a message now."""
-    asked, job = st.asked[0], new_job(st, J_LOOK_UP)
-    row = st.jobs[job]
-    row.message, row.recipient, row.gateway, row.reply = message, recipient, gateway, reply
-    row.cost_us, row.touch = asked.lookup_us + asked.lookup_user_us * users, TOUCH_ONE
-    here = NONE if recipient >= 0 or is_founding(st, message) else st.rooms[st.messages[message].room].entered
-    while here >= 0:
-        if st.links[here].one != st.messages[message].sender:
-            add_link(st, job, st.links[here].one, 0)
-        here = st.links[here].next
-    send(st, gateway, node, job)
-
-
-@compiled
-def end_look_up(st: State, station: int, job: int) -> None:
-    """A node answers where users have sessions."""
-    asked = st.asked[0]
-    gateway, reply = st.jobs[job].gateway, st.jobs[job].reply
-    if st.jobs[job].recipient < 0:
-        count = find_holders(st, job, reply)
-        st.jobs[reply].cost_us = asked.parse_us + asked.command_us * count
-    st.work[station, LOOKUP] += 1
-    send(st, station, gateway, reply)
-
-
-@compiled
-def stamp_holders(st: State, user: int, stamp: int) -> None:
-    """Stamps the gateways that hold a user."""
-    here = st.users[user].registered
-    while here >= 0:
-        st.stamps[st.links[here].one] = stamp
-        here = st.links[here].next
-
-
-@compiled
-def find_holders(st: State, job: int, reply: int) -> int:
-    """Lists in the reply the gateways that hold those who hear a message, ascending; how many.
-
-    A message that creates its room goes to those that hold its sender too: they have to join it.
-    """
-    asked, message, gateway = st.asked[0], st.jobs[job].message, st.jobs[job].gateway
-    row = st.messages[message]
-    room = st.rooms[row.room]
-    st.now[0].stamp += 1
-    stamp, creates = st.now[0].stamp, is_founding(st, message)
-    for place in range(room.start, room.end):
-        if creates or st.member[place] != row.sender:
-            stamp_holders(st, st.member[place], stamp)
-    here = st.jobs[job].first
-    while here >= 0:
-        stamp_holders(st, st.links[here].one, stamp)
-        here = st.links[here].next
-    if asked.own_devices:
-        stamp_holders(st, row.sender, stamp)
-    if asked.shortcut:
-        st.stamps[gateway] = 0
-    count = 0
-    for holder in range(asked.gateways - 1, -1, -1):
-        if st.stamps[holder] == stamp:
-            new = link(st, holder, 0, 0.0)
-            st.links[new].next = st.jobs[reply].first
-            st.jobs[reply].first = new
-            count += 1
-    return count
 
 
 @compiled
@@ -469,21 +436,20 @@ def end_looked_up(st: State, station: int, job: int) -> None:
         st.work[station, COMMAND] += 1
         publish(st, message, station, server_channel(st.links[here].one), -1)
         here = st.links[here].next
-    is_routed(st, message, station)
+    is_routed(st, message, st.jobs[job].session, station)
 
 
 @compiled
-def is_routed(st: State, message: int, gateway: int) -> None:
+def is_routed(st: State, message: int, session: int, gateway: int) -> None:
     """The sender's gateway is done with a message, but for storing it after that."""
     asked, row = st.asked[0], st.messages[message]
     row.fate, row.cause = DELIVERED, NO_CAUSE
     row.routed_s = st.now[0].time_s
     if asked.store != STORE_AFTER:
-        noted(st, message, gateway)
-        carried(st, message)
+        is_carried(st, message, session, gateway)
         return
     job = new_job(st, J_STORE_AFTER)
-    st.jobs[job].message, st.jobs[job].cost_us = message, asked.command_us
+    st.jobs[job].message, st.jobs[job].session, st.jobs[job].cost_us = message, session, asked.command_us
     st.work[gateway, COMMAND] += 1
     take_one(st, gateway, job)
 
@@ -492,9 +458,40 @@ def is_routed(st: State, message: int, gateway: int) -> None:
 def end_store_after(st: State, station: int, job: int) -> None:
     """The command to store a message is written after it was routed."""
     message = st.jobs[job].message
-    ask_store(st, message, station, False)
-    noted(st, message, station)
+    ask_store(st, message, st.jobs[job].session, station, False)
+    is_carried(st, message, st.jobs[job].session, station)
+
+
+@compiled
+def is_carried(st: State, message: int, session: int, gateway: int) -> None:
+    """The sender's gateway is done with a message, but for telling the sender so, where that waits for it."""
+    noted(st, message, gateway)
+    is_taken(st, message, session)
+
+
+@compiled
+def is_taken(st: State, message: int, session: int) -> None:
+    """A message is carried on, or was before; its sender is told, where that waits for it."""
+    if st.asked[0].resends:
+        soon(st, E_ACKS, message, session, NONE)
     carried(st, message)
+
+
+@compiled
+def acknowledges(st: State, message: int, session: int) -> None:
+    """The gateway writes to a sender that it has taken a message."""
+    gateway = st.sessions[session].gateway
+    job = new_job(st, J_ACK)
+    row = st.jobs[job]
+    row.message, row.session, row.cost_us = message, session, st.asked[0].write_us
+    st.work[gateway, ACK] += 1
+    take_one(st, gateway, job)
+
+
+@compiled
+def end_ack(st: State, job: int) -> None:
+    """What tells a sender that a message was taken leaves."""
+    send_to_session(st, st.jobs[job].session, 0.0, E_ACKED, st.jobs[job].message)
 
 
 # ---------------------------------------------------------------------- at the broker, and where the audience is
@@ -508,14 +505,12 @@ def end_publish(st: State, station: int, job: int) -> None:
     channel, on_bus = st.jobs[job].channel, st.jobs[job].pushed
     here = st.jobs[job].first
     while here >= 0:
-        gateway = st.links[here].one
-        st.messages[message].pushes += 1
-        st.work[station, PUSH] += 1
-        push = new_fan_out(st, message, recipient, 1, 0, source)
-        if asked.limited:
-            st.owed[station - asked.gateways, gateway] += st.messages[message].size_bytes
-            st.jobs[push].node = station
-        send(st, station, gateway, push)
+        gateway, unheard = st.links[here].one, st.links[here].two
+        away = st.now[0].away and st.lines[line_of(st, station, gateway)].away
+        if away or (unheard and not asked.keeps):
+            not_heard(st, station, job, gateway)
+        else:
+            send(st, station, gateway, new_push(st, station, job, gateway))
         here = st.links[here].next
     if not on_bus and bus_copies(asked.topology, asked.nodes):
         for node in range(asked.gateways, asked.gateways + asked.nodes):
@@ -528,22 +523,27 @@ def end_publish(st: State, station: int, job: int) -> None:
 
 
 @compiled
-def watch(st: State, station: int, here: int) -> None:
-    """Gateways to whom too much is owed are cut off, which is not covered: the run must be made anew."""
-    asked, now_s = st.asked[0], st.now[0].time_s
-    node = station - asked.gateways
-    while here >= 0:
-        gateway = st.links[here].one
-        owed, since_s = st.owed[node, gateway], now_s
-        if asked.soft_bytes > 0.0 and owed > asked.soft_bytes:
-            if math.isnan(st.soft_since_s[node, gateway]):
-                st.soft_since_s[node, gateway] = now_s
-            since_s = st.soft_since_s[node, gateway]
-        else:
-            st.soft_since_s[node, gateway] = math.nan
-        if (asked.max_bytes > 0.0 and owed > asked.max_bytes) or now_s - since_s > asked.soft_s:
-            st.now[0].overflowed = 1
-        here = st.links[here].next
+def new_push(st: State, station: int, publish: int, gateway: int) -> int:
+    """The push of a PUBLISH to one gateway, counted as sent."""
+    message = st.jobs[publish].message
+    st.messages[message].pushes += 1
+    st.work[station, PUSH] += 1
+    push = new_fan_out(st, message, st.jobs[publish].recipient, 1, 0, st.jobs[publish].source)
+    st.jobs[push].channel = st.jobs[publish].channel
+    if st.asked[0].limited:
+        line = st.lines[line_of(st, station, gateway)]
+        line.owed += st.messages[message].size_bytes
+        st.jobs[push].node, st.jobs[push].life = station, line.line
+    return push
+
+
+@compiled
+def not_heard(st: State, station: int, publish: int, gateway: int) -> None:
+    """A gateway that is away does not hear what it has subscribed to, unless a stream keeps it for later."""
+    if st.asked[0].keeps:
+        keep(st, new_push(st, station, publish, gateway), station, gateway)
+    else:
+        broken(st, st.jobs[publish].message, gateway, CUT_OFF)
 
 
 @compiled

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from chatsim.engine.compiled.code import compiled
 from chatsim.engine.compiled.events import at
-from chatsim.engine.compiled.kinds import E_PACKET, E_SENT, E_WELCOMED, LEFT, LOST, OUTBOUND_FULL
+from chatsim.engine.compiled.kinds import CRASHED, E_PACKET, E_SENT, E_WELCOMED, LEFT, LOST, OUTBOUND_FULL
+from chatsim.engine.compiled.lines import extra_s
 from chatsim.engine.compiled.pools import grown, unlink
 from chatsim.engine.compiled.state import NEVER, NONE, State
+from chatsim.engine.lines import CLIENTS
 
 
 @compiled
@@ -109,7 +111,7 @@ def send_next(st: State, session: int) -> None:
     if row.cut or row.gone:
         row.outbox_first = row.outbox_last = NONE
         row.outbox_bytes = 0.0
-        clear(st, session, packet, LEFT)
+        clear(st, session, packet, CRASHED if row.cut else LEFT)
     elif packet >= 0:
         row.sending, row.outbox_first = packet, st.packets[packet].next
         row.outbox_bytes -= st.packets[packet].size_bytes
@@ -140,7 +142,23 @@ def is_sent(st: State, session: int) -> None:
         return
     row.sending = NONE
     kind, two = st.packets[packet].kind, st.packets[packet].two
-    row.downlink_s = max(row.downlink_s, row.drained_s + row.link_s * st.packets[packet].factor)
+    arrives_s = row.drained_s + row.link_s * st.packets[packet].factor
+    if st.asked[0].orderly:
+        arrives_s += extra_s(st, CLIENTS)
+    row.downlink_s = max(row.downlink_s, arrives_s)
+    if kind == E_PACKET:
+        st.links[two].value = row.drained_s
     free_packet(st, packet)
     at(st, row.downlink_s, kind, session, two, NONE)
     send_next(st, session)
+
+
+@compiled
+def changes_rate(st: State, session: int, rate: float) -> None:
+    """A session's link becomes slower or faster, also for what is left of the packet that it is sending."""
+    row, now_s = st.sessions[session], st.now[0].time_s
+    left_bytes = max(row.drained_s - now_s, 0.0) * row.rate
+    if row.sending >= 0 and rate != row.rate:
+        row.drained_s = now_s + left_bytes / rate
+        at(st, row.drained_s, E_SENT, session, NONE, NONE)
+    row.rate = rate

@@ -64,14 +64,14 @@ def checks(st: State, message: int, session: int) -> None:
     job = new_job(st, J_REFUSE)
     refusal = st.jobs[job]
     refusal.message, refusal.session, refusal.cause, refusal.cost_us = message, session, cause, st.asked[0].write_us
-    st.work[gateway, REFUSAL] += 1
     take_one(st, gateway, job)
 
 
 @compiled
-def end_refuse(st: State, job: int) -> None:
+def end_refuse(st: State, station: int, job: int) -> None:
     """The refusal of a message is written."""
     message = st.jobs[job].message
+    st.work[station, REFUSAL] += 1
     st.messages[message].refused += 1
     refuse(st, message, st.jobs[job].cause)
     send_to_session(st, st.jobs[job].session, 0.0, E_TOLD, message)
@@ -112,7 +112,7 @@ def asks_members(st: State, message: int, session: int) -> None:
     """The broker is asked who is in the room, where it has the sets."""
     asked, gateway = st.asked[0], st.sessions[session].gateway
     if not asked.asks_members:
-        carry(st, message, gateway)
+        carry(st, message, session, gateway)
         return
     cost_us = asked.lookup_us + asked.lookup_user_us * hearers(st, message)
     job = request(st, J_REQUEST, gateway, NONE, MEMBERS, cost_us)

@@ -12,13 +12,14 @@ from chatsim.engine.compiled.rules import (
     publish_node,
     publishes_per_recipient,
     room_channel,
+    server_channel,
     standing_channel,
     subscribe_node,
     user_channel,
 )
 from chatsim.engine.compiled.state import NONE, State
 from chatsim.rules.presence import FRIENDS
-from chatsim.rules.routing import CLUSTER, GLOBAL_CHANNEL, PRESENCE_CHANNELS, ROOM, USER
+from chatsim.rules.routing import CLUSTER, GLOBAL_CHANNEL, PRESENCE_CHANNELS, ROOM, SHARDED, USER
 
 
 @compiled
@@ -80,24 +81,114 @@ def row_of_channel(st: State, channel: int, node: int) -> int:
 
 
 @compiled
-def change_subscription(st: State, node: int, channel: int, gateway: int, change: int) -> None:
-    """A gateway subscribes (+1) to a channel at a node or unsubscribes (-1), and that is noted."""
-    row = row_of_channel(st, channel, node)
-    before, here = NONE, st.channel_first[row]
+def channel_of(st: State, row: int) -> int:
+    """The channel of a row, as :func:`row_of_channel` counts them."""
+    asked = st.asked[0]
+    every = asked.users + asked.total_rooms + asked.users
+    row %= asked.channels
+    if row > every + asked.gateways:
+        return presence_channel(row - 1 - every - asked.gateways)
+    if row == 0:
+        return GLOBAL_CHANNEL
+    if row <= asked.users:
+        return user_channel(row - 1)
+    if row <= every:
+        return room_channel(row - 1 - asked.users)
+    return server_channel(row - 1 - every)
+
+
+@compiled
+def rows_of(st: State, node: int) -> tuple[int, int]:
+    """From where to where the rows are in which the channels of a node stand, maybe among those of others."""
+    if st.asked[0].topology != CLUSTER:
+        return 0, len(st.channel_first)
+    block = len(st.channel_first) // st.asked[0].nodes
+    first = (node - st.asked[0].gateways) * block
+    return first, first + block
+
+
+@compiled
+def is_row_of(st: State, row: int, node: int) -> bool:
+    """Whether a row is one of a node."""
+    return bool(st.asked[0].topology != SHARDED or node_of(st, channel_of(st, row)) == node)
+
+
+@compiled
+def line_of(st: State, node: int, gateway: int) -> int:
+    """The row of the connection between a broker node and a gateway."""
+    return int((node - st.asked[0].gateways) * st.asked[0].gateways + gateway)
+
+
+@compiled
+def find_subscriber(st: State, row: int, gateway: int) -> int:
+    """A gateway's link in the row of a channel, or -1. Its ``two`` is 1 where it wants the channel, but is away."""
+    here = st.channel_first[row]
     while here >= 0 and st.links[here].one != gateway:
+        here = st.links[here].next
+    return int(here)
+
+
+@compiled
+def add_subscriber(st: State, row: int, gateway: int, wants: int) -> None:
+    """A gateway is the last to subscribe to a channel, or to want it."""
+    new = link(st, gateway, wants, 0.0)
+    here = st.channel_first[row]
+    if here < 0:
+        st.channel_first[row] = new
+        return
+    while st.links[here].next >= 0:
+        here = st.links[here].next
+    st.links[here].next = new
+
+
+@compiled
+def drop_subscriber(st: State, row: int, gateway: int) -> None:
+    """A gateway does not subscribe to a channel any more."""
+    before, here = NONE, st.channel_first[row]
+    while st.links[here].one != gateway:
         before, here = here, st.links[here].next
+    following = unlink(st, here)
+    if before >= 0:
+        st.links[before].next = following
+    else:
+        st.channel_first[row] = following
+
+
+@compiled
+def change_subscription(st: State, node: int, channel: int, gateway: int, change: int) -> None:
+    """A gateway subscribes (+1) to a channel at a node or unsubscribes (-1), and that is noted; one that is away will
+    when it is back."""
+    if st.lines[line_of(st, node, gateway)].away:
+        wanted(st, node, channel, gateway, change)
+        return
+    row = row_of_channel(st, channel, node)
+    here = find_subscriber(st, row, gateway)
     if change > 0 and here < 0:
-        new = link(st, gateway, 0, 0.0)
-        if before >= 0:
-            st.links[before].next = new
-        else:
-            st.channel_first[row] = new
+        add_subscriber(st, row, gateway, 0)
     elif change < 0 and here >= 0:
-        following = unlink(st, here)
-        if before >= 0:
-            st.links[before].next = following
-        else:
-            st.channel_first[row] = following
+        drop_subscriber(st, row, gateway)
+    note_subscription(st, node, change)
+
+
+@compiled
+def wanted(st: State, node: int, channel: int, gateway: int, change: int) -> None:
+    """A gateway that is away wants a channel (+1), or no longer (-1)."""
+    line = line_of(st, node, gateway)
+    if not st.lines[line].away:
+        return
+    row = row_of_channel(st, channel, node)
+    here = find_subscriber(st, row, gateway)
+    if change > 0 and here < 0:
+        add_subscriber(st, row, gateway, 1)
+        st.lines[line].wanted += 1
+    elif change < 0 and here >= 0:
+        drop_subscriber(st, row, gateway)
+        st.lines[line].wanted -= 1
+
+
+@compiled
+def note_subscription(st: State, node: int, change: int) -> None:
+    """A node has one subscription more, or less."""
     note = st.now[0].subscriptions
     st.now[0].subscriptions += 1
     if st.now[0].subscriptions > len(st.subscriptions):
@@ -113,6 +204,41 @@ def channel_at_start(st: State, gateway: int) -> int:
     if asked.routing == ROOM and (asked.creates_rooms or asked.tells_all):
         return GLOBAL_CHANNEL
     return standing_channel(asked.routing, gateway)
+
+
+# ---------------------------------------------------------------------- connections
+
+
+@compiled
+def hold(st: State, session: int) -> None:
+    """A gateway has one connection more."""
+    row = st.sessions[session]
+    home = st.stations[row.gateway]
+    row.held, row.life = 1, home.life
+    row.held_previous, row.held_next = home.held_last, NONE
+    if home.held_last >= 0:
+        st.sessions[home.held_last].held_next = session
+    else:
+        home.held_first = session
+    home.held_last = session
+    st.connections[row.gateway] += 1
+
+
+@compiled
+def released(st: State, session: int) -> None:
+    """A gateway has one connection less."""
+    row = st.sessions[session]
+    home = st.stations[row.gateway]
+    if row.held_previous >= 0:
+        st.sessions[row.held_previous].held_next = row.held_next
+    else:
+        home.held_first = row.held_next
+    if row.held_next >= 0:
+        st.sessions[row.held_next].held_previous = row.held_previous
+    else:
+        home.held_last = row.held_previous
+    row.held = 0
+    st.connections[row.gateway] -= 1
 
 
 # ---------------------------------------------------------------------- rooms
@@ -296,7 +422,10 @@ def watch(st: State, session: int, last: int) -> None:
 
 @compiled
 def part(st: State, session: int) -> int:
-    """Takes a session off; a list of the channels that its gateway no longer needs."""
+    """Takes a session off; a list of the channels that its gateway no longer needs.
+
+    It stays in a room that a message would have created that was lost.
+    """
     user, gateway = st.sessions[session].user, st.sessions[session].gateway
     person = st.users[user]
     person.held -= 1
@@ -314,12 +443,14 @@ def part(st: State, session: int) -> int:
     if st.asked[0].routing == USER and sessions_here(st, user, gateway) == 0:
         last = st.links[head].next = link(st, user_channel(user), 0, 0.0)
     seat = st.sessions[session].seat_first
+    st.sessions[session].seat_first = st.sessions[session].seat_last = NONE
     while seat >= 0:
-        following, room = st.seats[seat].next_own, st.seats[seat].room
-        if out_of(st, seat) and st.asked[0].routing == ROOM:
+        following, room, rank = st.seats[seat].next_own, st.seats[seat].room, st.seats[seat].rank
+        if rank < ENTERED and not st.rooms[room].exists:
+            add_own(st, session, seat, rank)
+        elif out_of(st, seat) and st.asked[0].routing == ROOM:
             last = add_channel(st, last, room)
         seat = following
-    st.sessions[session].seat_first = st.sessions[session].seat_last = NONE
     return unlink(st, head)
 
 
@@ -389,7 +520,7 @@ def has_members(st: State, room: int, gateway: int) -> bool:
 def hears_all(st: State, room: int) -> None:
     """All gateways that were asked to join a new room have subscribed by now, unless one has not."""
     row = st.rooms[room]
-    if row.waits == 0 and not math.isnan(st.messages[row.founding].done_s):
+    if not row.not_joined and row.waits == 0 and not math.isnan(st.messages[row.founding].done_s):
         row.ready_s = st.now[0].time_s
 
 

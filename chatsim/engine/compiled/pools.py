@@ -136,14 +136,14 @@ def new_batch(st: State, station: int, first: int) -> int:
         now.batches += 1
         if now.batches > len(st.batches):
             st.batches = grown(st.batches)
-    st.batches[row].station, st.batches[row].first = station, first
+    st.batches[row].station, st.batches[row].first, st.batches[row].row = station, first, st.now[0].ticks
     return row
 
 
 @compiled
 def free_batch(st: State, row: int) -> None:
     """Gives a batch back."""
-    st.batches[row].first = st.now[0].free_batch
+    st.batches[row].station, st.batches[row].first = NONE, st.now[0].free_batch
     st.now[0].free_batch = row
 
 
@@ -161,7 +161,7 @@ def new_query(st: State, story: int, subject: int, gateway: int) -> int:
             st.queries = grown(st.queries)
     query = st.queries[row]
     query.story, query.subject, query.gateway, query.requests, query.reading = story, subject, gateway, NONE, NONE
-    query.session, query.count = NONE, 0
+    query.session, query.count, query.pending, query.cause = NONE, 0, 0, 0
     return row
 
 
@@ -227,6 +227,9 @@ def tokens_of(st: State, gateway: int, user: int, at_s: float) -> int:
     slot = slot_of(st.token_keys, key)
     if st.token_keys[slot] != EMPTY:
         found: int = st.token_ids[slot]
+        if st.tokens[found].life != st.stations[gateway].life:
+            st.tokens[found].life = st.stations[gateway].life
+            st.tokens[found].left, st.tokens[found].since_s = float(st.asked[0].burst), at_s
         return found
     row: int = st.now[0].tokens
     st.token_keys[slot], st.token_ids[slot] = key, row
@@ -237,5 +240,21 @@ def tokens_of(st: State, gateway: int, user: int, at_s: float) -> int:
         keys, ids = grown(st.token_keys), grown(st.token_ids)
         fill(keys, ids, st.token_keys, st.token_ids)
         st.token_keys, st.token_ids = keys, ids
+    st.tokens[row].life = st.stations[gateway].life
     st.tokens[row].left, st.tokens[row].since_s = float(st.asked[0].burst), at_s
     return row
+
+
+@compiled
+def is_new(st: State, key: int) -> bool:
+    """Notes that a client has got a message; whether it had not."""
+    slot = slot_of(st.got_keys, key)
+    if st.got_keys[slot] != EMPTY:
+        return False
+    st.got_keys[slot] = key
+    st.now[0].got += 1
+    if 2 * st.now[0].got > len(st.got_keys):
+        keys = grown(st.got_keys)
+        fill(keys, keys, st.got_keys, st.got_keys)
+        st.got_keys = keys
+    return True

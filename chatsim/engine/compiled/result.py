@@ -26,8 +26,8 @@ class Written(Notes):
         columns: dict[str, Any] = {
             name: tables["messages"][name]
             for name in (
-                "gateway", "received_s", "stored_s", "routed_s", "told_s", "done_s", "pushes", "discards", "reads",
-                "under_way", "fate", "cause", "received", "refused", "sends",
+                "gateway", "received_s", "stored_s", "routed_s", "told_s", "acked_s", "done_s", "pushes", "discards",
+                "reads", "under_way", "fate", "cause", "received", "refused", "sends", "lost_pushes",
             )
         }  # fmt: skip
         if lists is not None:
@@ -56,10 +56,12 @@ class Written(Notes):
         self.subscriptions.extend(_columns(tables["subscriptions"][: taken["subscriptions"]]))
         self.pulls.extend(_columns(tables["pulls"][: taken["pulls"]]))
         self.pushed.extend(_columns(tables["pushed"][: taken["pushed"]]))
+        self.faults.extend(_columns(tables["faults"][: taken["faults"]]))
+        self.breaks.extend(_columns(tables["breaks"][: taken["breaks"]]))
         self.presence.extend(_columns(tables["shown"][: taken["shown"]]))
         ready_s = tables["rooms"]["ready_s"]
         self.room_ready_s = {room: ready_s[room] for room in np.flatnonzero(~np.isnan(ready_s)).tolist()}
-        for name in ("trimmed", "unasked"):
+        for name in ("trimmed", "unasked", "wiped"):
             rows = tables[name][: taken[name]]
             setattr(self, name, list(zip(rows["message"].tolist(), rows["user"].tolist(), strict=True)))
 

@@ -6,7 +6,19 @@ import numpy as np
 
 from chatsim.engine.compiled.code import compiled, rule
 from chatsim.engine.compiled.state import State
-from chatsim.rules import access, hashing, limits, offline, placement, presence, ranking, reconnect, rooms, routing
+from chatsim.rules import (
+    access,
+    hashing,
+    limits,
+    offline,
+    placement,
+    presence,
+    ranking,
+    reconnect,
+    rooms,
+    routing,
+    scaling,
+)
 from chatsim.rules import detour as detours
 from chatsim.world.draws import ROUNDS, WEYL, Purpose
 
@@ -26,6 +38,7 @@ detour = rule(detours.detour)
 pause_s = rule(reconnect.pause_s)
 personal_room = rule(rooms.personal_room)
 leaves_when_idle = rule(rooms.leaves_when_idle)
+notices_s = rule(reconnect.notices_s)
 user_channel = rule(routing.user_channel)
 presence_channel = rule(routing.presence_channel)
 room_channel = rule(routing.room_channel)
@@ -37,18 +50,32 @@ passes_broker = rule(routing.passes_broker)
 publish_node = rule(routing.publish_node)
 subscribe_node = rule(routing.subscribe_node)
 bus_copies = rule(routing.bus_copies)
+decide = rule(scaling.decide)
 
 LOW, HALF, HIGH_20, LOW_12 = (np.uint64(value) for value in (0xFFFFFFFF, 32, 20, 12))
 FIRST, SECOND = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 STEP_LOW, STEP_HIGH = (np.uint64(step) for step in WEYL)
-RECONNECT = np.uint64(int(Purpose.RECONNECT))
+RECONNECT, LOSS = int(Purpose.RECONNECT), int(Purpose.LOSS)
 
 
 @compiled
 def reconnect_draw(st: State, user: int, number: int) -> float:
-    """Uniform: the draw of :func:`chatsim.world.draws.uniform` for one user's ``number``-th pause."""
+    """Uniform: the draw for one user's ``number``-th pause."""
+    return drawn(st, RECONNECT, user, number)
+
+
+@compiled
+def loss_draw(st: State, link: int, packet: int) -> float:
+    """Uniform: the draw for a packet on a kind of link."""
+    return drawn(st, LOSS, link, packet)
+
+
+@compiled
+def drawn(st: State, purpose: int, entity: int, number: int) -> float:
+    """Uniform: one draw of :func:`chatsim.world.draws.uniform`."""
     asked = st.asked[0]
-    first, second, third, fourth = np.uint64(number), np.uint64(user), RECONNECT, np.uint64(asked.replication)
+    first, second = np.uint64(number), np.uint64(entity)
+    third, fourth = np.uint64(purpose), np.uint64(asked.replication)
     low, high = np.uint64(asked.seed_low), np.uint64(asked.seed_high)
     for _ in range(ROUNDS):
         left, right = first * FIRST, third * SECOND

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from chatsim.engine.compiled.access import renewed
-from chatsim.engine.compiled.chat import DRAWS, LINK_AGAIN, came, does, end_request, sign_in, sign_out, stands, went
+from chatsim.engine.compiled.chat import came, does, end_request, sign_in, sign_out, stands, went
 from chatsim.engine.compiled.clients import (
+    cut_off,
     forget_live,
     gone,
     is_among,
     received,
     send,
     send_to_session,
+    sends,
+    unacked_now,
+    wake_all,
 )
 from chatsim.engine.compiled.code import compiled
 from chatsim.engine.compiled.entering import leaves_all
@@ -20,10 +24,11 @@ from chatsim.engine.compiled.kinds import (
     CLOSE,
     DUPLICATE,
     E_CONNECTED,
+    E_FINDS_NOBODY,
     E_GOODBYE,
     E_LEAVE,
-    E_LOGIN,
     E_NOTICED,
+    E_NOTICES,
     E_REFRESHES,
     E_SHED,
     E_TIMES_OUT,
@@ -38,7 +43,6 @@ from chatsim.engine.compiled.kinds import (
     LEFT,
     LOGIN,
     MEMBERS,
-    P_BROUGHT_BACK,
     PARSE,
     Q_LOADED,
     Q_SUBSCRIBED,
@@ -60,15 +64,17 @@ from chatsim.engine.compiled.outbox import lose_row, note_row
 from chatsim.engine.compiled.places import (
     change_subscription,
     database,
+    hold,
     join,
     node_of,
     node_to_hear,
     one_more_hears,
     part,
     register,
+    released,
     store_of_user,
 )
-from chatsim.engine.compiled.pools import copy_rows, grown, new_job, unlink
+from chatsim.engine.compiled.pools import grown, new_job, unlink
 from chatsim.engine.compiled.queries import asks, query_for
 from chatsim.engine.compiled.requests import add_request, group_by_node, request, subscription
 from chatsim.engine.compiled.rules import keeps_registry, place, tokens_now, user_channel
@@ -102,34 +108,11 @@ def take_place(st: State, session: int) -> bool:
     st.now[0].arrivals += 1
     if number < 0:
         return False
-    row.gateway, row.held = number, 1
-    st.connections[number] += 1
+    row.gateway = number
+    if st.stations[number].up:
+        hold(st, session)
     st.users[row.user].last_gateway = number
-    home = st.stations[number]
-    row.previous_held, row.next_held = home.held_last, NONE
-    if home.held_last >= 0:
-        st.sessions[home.held_last].next_held = session
-    else:
-        home.held_first = session
-    home.held_last = session
     return True
-
-
-@compiled
-def released(st: State, session: int) -> None:
-    """A gateway has one connection less."""
-    row = st.sessions[session]
-    home, previous, following = st.stations[row.gateway], row.previous_held, row.next_held
-    row.held = 0
-    st.connections[row.gateway] -= 1
-    if previous >= 0:
-        st.sessions[previous].next_held = following
-    else:
-        home.held_first = following
-    if following >= 0:
-        st.sessions[following].previous_held = previous
-    else:
-        home.held_last = previous
 
 
 @compiled
@@ -142,6 +125,11 @@ def login(st: State, session: int) -> None:
     row.live = 1
     at(st, row.end_s, E_LEAVE, session, NONE, NONE)
     at(st, now_s + asked.connect_timeout_s, E_TIMES_OUT, session, NONE, NONE)
+    if not st.stations[row.gateway].up:
+        row.cut = 1
+        if not st.stations[row.gateway].silent:
+            at(st, now_s + 2 * row.link_s, E_FINDS_NOBODY, session, NONE, NONE)
+        return
     at(st, now_s + (2 * asked.trips + 1) * row.link_s, E_CONNECTED, session, NONE, NONE)
 
 
@@ -152,8 +140,8 @@ def connected(st: State, session: int) -> None:
     if row.gone or row.cut:
         return
     if asked.shed_above and st.stations[row.gateway].length > asked.shed_above:
-        row.cut = 1
         released(st, session)
+        row.cut = 1
         at(st, st.now[0].time_s + row.link_s, E_SHED, session, NONE, NONE)
         return
     does(st, row.gateway, J_LOGIN, LOGIN, asked.login_us, session, row.user)
@@ -164,6 +152,22 @@ def shed(st: State, session: int) -> None:
     """A client hears that its login was refused."""
     if not st.sessions[session].gone:
         gone(st, session, S_REFUSED)
+
+
+@compiled
+def finds_nobody(st: State, session: int) -> None:
+    """A client hears that the machine of its gateway has no gateway."""
+    if not st.sessions[session].gone:
+        gone(st, session, S_FAILED)
+
+
+@compiled
+def login_fails(st: State, session: int) -> None:
+    """A gateway that cannot ask what it must closes the session; one that has died says nothing."""
+    row = st.sessions[session]
+    if not row.gone and row.life == st.stations[row.gateway].life:
+        cut_off(st, session, st.now[0].time_s + row.link_s)
+        soon(st, E_GOODBYE, session, CLOSING, NONE)
 
 
 @compiled
@@ -339,9 +343,11 @@ def welcomed(st: State, session: int, first_row: int) -> None:
         st.rows[place].fate = DUPLICATE if is_among(st, row.live_first, message) else READ_LATER
         received(st, place, message, session)
     forget_live(st, session)
+    if row.cut:  # while the welcome was under way: the first ping will not come
+        at(st, st.now[0].time_s + st.asked[0].ping_s + st.asked[0].ping_timeout_s, E_NOTICES, session, NONE, NONE)
     client = st.clients[row.client]
     client.tries = 0
-    here = client.first
+    unacked, here = unacked_now(st, row.client), client.first
     client.first = client.last = NONE
     while here >= 0:
         who = st.links[here].one
@@ -349,8 +355,12 @@ def welcomed(st: State, session: int, first_row: int) -> None:
             goes_in(st, INTRUDERS - who, session)
         else:
             client.waiting -= 1
-            goes_on(st, who, session)
+            if st.links[here].two:
+                sends(st, who, session)
+            else:
+                goes_on(st, who, session)
         here = unlink(st, here)
+    wake_all(st, unacked)
 
 
 # ---------------------------------------------------------------------- the end of a session
@@ -384,8 +394,10 @@ def goodbye(st: State, session: int, how: int) -> None:
 
 @compiled
 def noticed(st: State, session: int) -> None:
-    """The gateway notices that a session is gone."""
+    """The gateway notices that a session is gone, if it has not died meanwhile."""
     row = st.sessions[session]
+    if row.life != st.stations[row.gateway].life:
+        return
     does(st, row.gateway, J_CLOSE, CLOSE, st.asked[0].close_us, session, row.user)
 
 
@@ -423,56 +435,6 @@ def times_out(st: State, session: int) -> None:
         gone(st, session, S_FAILED)
         if not row.cut:
             soon(st, E_GOODBYE, session, ONE_WAY, NONE)
-
-
-# ---------------------------------------------------------------------- sessions that the trace does not have
-
-
-@compiled
-def new_session(st: State, user: int, client: int, origin: int, attempt: int) -> int:
-    """A session that the trace does not have, of a client that is there, or of its own where that is -1."""
-    session: int = st.now[0].sessions
-    st.now[0].sessions += 1
-    luck = st.sessions[session].sync_luck
-    copy_rows(st.blank_session, 0, st.sessions, session, 1)
-    row = st.sessions[session]
-    row.user = user
-    row.client = client
-    row.origin = origin
-    row.attempt = attempt
-    row.start_s = st.now[0].time_s
-    row.sync_luck = luck
-    soon(st, E_LOGIN, session, NONE, NONE)
-    return session
-
-
-@compiled
-def tries(st: State, before: int) -> None:
-    """A client tries again to be connected."""
-    earlier = st.sessions[before]
-    client = st.clients[earlier.client]
-    session = new_session(st, earlier.user, earlier.client, before, client.tries)
-    row = st.sessions[session]
-    row.end_s, row.link_s, row.rate = client.end_s, earlier.link_s, earlier.rate
-    client.tries += 1
-    client.session = session
-
-
-@compiled
-def comes_back(st: State, number: int) -> None:
-    """A push brings its user back, if there is no session yet."""
-    user = st.pushed[number].user
-    person = st.users[user]
-    if person.held > 0:
-        return
-    session = new_session(st, user, NONE, NONE, 0)
-    row, client = st.sessions[session], st.clients[session]
-    row.client = session
-    row.end_s = st.now[0].time_s + st.asked[0].session_s
-    row.link_s = st.user_draws[DRAWS * person.again + LINK_AGAIN, user]
-    person.again += 1
-    client.end_s = row.end_s
-    st.pushed[number].fate, st.pushed[number].session = P_BROUGHT_BACK, session
 
 
 # ---------------------------------------------------------------------- the state at time 0

@@ -22,6 +22,7 @@ from chatsim.engine.compiled.kinds import (
     S_CONNECTING,
     STORE_NUMBERS,
 )
+from chatsim.engine.compiled.schedule import tables_of_faults
 from chatsim.engine.compiled.state import FIXED, GROWING, LONG, NEVER, NONE, SLOTS
 from chatsim.engine.luck import PUBLISH, PUSH, RECEIVE, STORE, SYNC, Luck
 from chatsim.engine.outcome import Work
@@ -52,24 +53,31 @@ ROOM_AT_FIRST = 1024
 """Rows that growing tables have at first."""
 
 
-def tables_for(scenario: Scenario, world: World, rooms: Rooms, lists: FriendLists | None) -> Tables:
-    """All tables at time 0, before anything has begun; ``lists`` where it matters which conversations open."""
+def tables_for(
+    scenario: Scenario, world: World, rooms: Rooms, lists: FriendLists | None, troubled: bool = True
+) -> Tables:
+    """All tables at time 0, before anything has begun; ``lists`` where it matters which conversations open.
+
+    ``troubled``: connections may break, so that what has been sent must be told from what has not.
+    """
     luck = Luck(scenario, world)
     tables: Tables = {name: np.zeros(ROOM_AT_FIRST, dtype) for name, dtype in GROWING.items()}
-    for keys in ("place_keys", "token_keys", "answer_keys"):
+    for keys in ("place_keys", "token_keys", "answer_keys", "got_keys"):
         tables[keys][:] = NONE
     tables |= {name: np.zeros(1, dtype) for name, dtype in FIXED.items()}
-    _ask(tables["asked"][0], scenario, world)
+    _ask(tables["asked"][0], scenario, world, troubled)
     now = tables["now"][0]
     for name in (
         "free_coming", "free_link", "free_job", "free_parcel", "free_batch", "free_query", "free_seat", "free_packet"
     ):  # fmt: skip
         now[name] = NONE
+    now["unsigned_first"] = now["unsigned_last"] = NONE
     now["admission_left"], now["minute"] = float(scenario.balancer.burst), -1.0
     _blanks(tables, scenario)
     _stations(tables, scenario, world)
     _people(tables, scenario, world, rooms, luck)
     _messages(tables, scenario, world, rooms, luck, lists)
+    tables |= tables_of_faults(scenario, world, luck)
     for name, rows in _likely(world).items():
         tables[name] = np.zeros(max(rows, ROOM_AT_FIRST), GROWING[name])
     tables["slots"] = np.full(SLOTS, NONE, LONG)
@@ -93,16 +101,18 @@ def _events_per_s(world: World) -> float:
     return (2 * pairs + 10 * len(world.messages) + 10 * len(world.sessions) + 1) / max(world.duration_s, 1.0)
 
 
-def _ask(asked: Any, scenario: Scenario, world: World) -> None:
+def _ask(asked: Any, scenario: Scenario, world: World, troubled: bool) -> None:
     """Writes what handlers must know of the scenario."""
     design, network, client = scenario.design, scenario.network, scenario.client
     gateway, broker, database = scenario.gateway, scenario.broker, scenario.database
     in_database = design.store_in == "database"
     kept = scenario.presence.show_to != "none"
+    kinds = {fault.kind for fault in scenario.faults}
     found: dict[str, float] = {
         **{name: getattr(gateway, name) for name in GATEWAY_COSTS},
         **{name: getattr(broker, name) for name in BROKER_COSTS},
         **_asked_of_chat(scenario),
+        **_asked_of_faults(scenario),
         "gateways": design.gateways, "nodes": scenario.broker_nodes, "routing": ROUTING_NUMBERS[design.routing],
         "topology": TOPOLOGY_NUMBERS[broker.topology], "placement": PLACEMENT_NUMBERS[design.placement],
         "shortcut": design.local_shortcut, "keeps_missed": design.offline != "drop", "own_devices": design.own_devices,
@@ -116,7 +126,8 @@ def _ask(asked: Any, scenario: Scenario, world: World) -> None:
         "blocks": network.outbound_policy == "block", "closes": network.outbound_policy == "close",
         "checks": network.outbound_policy in ("close", "drop_newest"),
         "drops_oldest": network.outbound_policy == "drop_oldest",
-        "one_by_one": network.outbound_policy == "drop_oldest",
+        "one_by_one": network.outbound_policy == "drop_oldest" or "slow_clients" in kinds,
+        "troubled": troubled,
         "pulls": kept and scenario.presence.how == "pull",
         "keeps_presence": kept, "pushes_kept": design.offline == "push", "total_rooms": len(world.rooms),
         "users": world.users, "receipts": design.receipts,
@@ -150,6 +161,23 @@ def _token_us(scenario: Scenario) -> float:
     """What it costs a gateway to check a token."""
     gateway = scenario.gateway
     return gateway.token_rs256_us if scenario.access.signature == "rs256" else gateway.token_us
+
+
+def _asked_of_faults(scenario: Scenario) -> dict[str, float]:
+    """What handlers must know of what breaks, of clients that notice it, and of gateways that come and go."""
+    gateway, broker, client, scaling = scenario.gateway, scenario.broker, scenario.client, scenario.scaling
+    kinds = {fault.kind for fault in scenario.faults}
+    return {
+        "faulty": bool(scenario.faults) or scenario.scaling.start > 0, "orderly": "link" in kinds,
+        "keeps": broker.delivery == "stream", "stream_max": broker.stream_max,
+        "broker_retry_s": gateway.broker_retry_s, "broker_silence_s": gateway.broker_silence_s,
+        "balancer_notice_s": scenario.balancer.notice_s, "ping_s": client.ping_s,
+        "ping_timeout_s": client.ping_timeout_s, "resends": client.guarantee == "at_least_once",
+        "scaling_start": scaling.start, "least": scaling.least,
+        "up_above": scaling.up_above, "down_below": scaling.down_below, "check_s": scaling.check_s,
+        "delay_s": scaling.delay_s, "scaling_grace_s": scaling.grace_s,
+        "deduplicate": client.deduplicate, "sends_max": client.sends_max, "ack_timeout_s": client.ack_timeout_s,
+    }  # fmt: skip
 
 
 def _asked_of_chat(scenario: Scenario) -> dict[str, float]:
@@ -192,11 +220,14 @@ def _blanks(tables: Tables, scenario: Scenario) -> None:
     job["times"], job["luck"] = 1, 1.0
     for name in ("client", "gateway", "live_first", "synced_max", "origin", "parcel"):
         session[name] = NONE
-    for name in ("next_here", "seat_first", "seat_last", "entered", "old", "outbox_first", "outbox_last", "sending"):
+    for name in ("outbox_first", "outbox_last", "sending", "life", "held_next", "held_previous"):
+        session[name] = NONE
+    for name in ("next_here", "seat_first", "seat_last", "entered", "old"):
         session[name] = NONE
     for name in ("online_s", "left_s", "cut_s"):
         session[name] = NEVER
-    session["fate"], session["rate"] = S_CONNECTING, scenario.network.downlink_bytes_per_s
+    session["fate"] = S_CONNECTING
+    session["rate"] = session["base_rate"] = scenario.network.downlink_bytes_per_s
 
 
 def _stations(tables: Tables, scenario: Scenario, world: World) -> None:
@@ -208,10 +239,12 @@ def _stations(tables: Tables, scenario: Scenario, world: World) -> None:
     for station, (tier, costs) in zip(stations, tiers, strict=True):
         station["tier"], station["idle"], station["cores"] = tier, costs.cores, costs.cores
         station["by_item"], station["batch_max"] = costs.flush == "item", costs.batch_max or 1 << 62
-        station["exponential"], station["slow"] = costs.service == "exponential", 1.0
+        station["exponential"], station["slow"], station["up"] = costs.service == "exponential", 1.0, 1
         for name in ("tick_us", "wake_us", "flush_us"):
             station[name] = getattr(costs, name)
         for name in ("host", "first", "last", "parcel", "parcel_last", "held_first", "held_last"):
+            station[name] = NONE
+        for name in ("waiting_first", "waiting_last", "held_first", "held_last", "spare"):
             station[name] = NONE
     hosts = tables["hosts"] = np.zeros(max(1, len(scenario.hosts)), FIXED["hosts"])
     names = list(scenario.stations)
@@ -223,10 +256,11 @@ def _stations(tables: Tables, scenario: Scenario, world: World) -> None:
     tables["parcel_of"] = np.full(len(tiers) ** 2, NONE, LONG)
     tables["stamps"] = np.zeros(2 * gateways + nodes + widest + 8, LONG)
     tables["connections"] = np.zeros(gateways, LONG)
-    tables["out"] = np.zeros(0, LONG)
+    tables["out"] = np.full(gateways if tables["asked"][0]["faulty"] else 0, NONE, LONG)
     tables["work"] = np.zeros((len(tiers), len(Work)), LONG)
-    tables["owed"] = np.zeros((max(1, nodes), gateways), LONG)
-    tables["soft_since_s"] = np.full((max(1, nodes), gateways), NEVER)
+    lines = tables["lines"] = np.zeros(max(1, nodes) * gateways, FIXED["lines"])
+    lines["kept_first"] = lines["kept_last"] = lines["cut"] = NONE
+    lines["soft_since_s"] = NEVER
     watched = world.users if tables["asked"][0]["watches"] else 0
     channels = tables["asked"][0]["channels"] = 1 + 2 * world.users + len(world.rooms) + gateways + watched
     tables["scratch"] = np.zeros(world.users if tables["asked"][0]["pushes_presence"] else 1, LONG)
@@ -247,8 +281,8 @@ def _people(tables: Tables, scenario: Scenario, world: World, rooms: Rooms, luck
     for name in ("user", "start_s", "end_s"):
         sessions[name][:count] = getattr(trace, name)
     sessions["client"] = np.arange(room)
-    sessions["link_s"][:count] = luck.link_s
-    sessions["rate"][:count] = luck.rates
+    sessions["link_s"][:count] = sessions["base_s"][:count] = luck.link_s
+    sessions["rate"][:count] = sessions["base_rate"][:count] = luck.rates
     sessions["silent"][:count] = luck.silent
     sessions["sync_luck"] = sync_luck(scenario, world, room)
     tables["clients"] = clients_from(0, room)
@@ -320,7 +354,8 @@ def clients_from(first: int, count: int) -> npt.NDArray[Any]:
     """Clients that have the session of their own number and wait for nothing."""
     clients = np.zeros(count, GROWING["clients"])
     clients["session"] = np.arange(first, first + count)
-    clients["first"] = clients["last"] = NONE
+    for name in ("first", "last", "unacked_first", "unacked_last"):
+        clients[name] = NONE
     return clients
 
 
@@ -337,7 +372,7 @@ def _messages(
     table["partner"] = rooms.partners()
     table["gateway"], table["fate"], table["uplink"] = NONE, IN_FLIGHT, luck.uplink
     table["opening"] = 0 if lists is None else lists.opening
-    for name in ("received_s", "stored_s", "routed_s", "told_s", "done_s"):
+    for name in ("received_s", "stored_s", "routed_s", "told_s", "acked_s", "done_s"):
         table[name] = NEVER
     sizes = np.diff(world.rooms.start)[trace.room] if count else np.zeros(0, np.int64)
     table["offset"] = np.cumsum(sizes) - sizes

@@ -41,18 +41,18 @@ def slim(dtype: np.dtype[Any], *wide: str) -> np.dtype[Any]:
 LONG, REAL, BYTE = (np.dtype(kind) for kind in (np.int64, np.float64, np.uint8))
 JOB = record(
     "kind message session user recipient source gateway node channel change work times reply query place commands"
-    " pushed known asks cause answer row first last count touch next",
+    " pushed known asks cause answer row first last count touch next life",
     "cost_us luck arrived_s",
 )
 EVENT = record("number kind one two three next", "time_s")
-PARCEL = record("place to_session first last count next")
+PARCEL = record("place to_session first last count next station life")
 SESSION = record(
     "user client gateway online gone closed cut registered held silent fate listed unread live live_first live_last"
     " entered holds old synced synced_count synced_max origin attempt parcel next_here seat_first seat_last stamp"
-    " next_held previous_held outbox_first outbox_last sending",
+    " outbox_first outbox_last sending life unsigned held_next held_previous",
     "link_s rate uplink_s downlink_s drained_s unsent_bytes outbox_bytes start_s end_s online_s left_s cut_s rights_s"
     " due_s"
-    " sync_luck",
+    " sync_luck base_s base_rate",
 )
 JOB, EVENT, PARCEL, SESSION = slim(JOB, "channel"), slim(EVENT, "number"), slim(PARCEL), slim(SESSION, "stamp")
 FIXED: dict[str, np.dtype[Any]] = {
@@ -63,43 +63,57 @@ FIXED: dict[str, np.dtype[Any]] = {
         " receipts keeps_presence jitters seed_low seed_high replication admission_burst remembers_early resync"
         " asks_more personal creates_rooms asks_members leaves_idle access asks renews reads_friends client_joins"
         " loads ranked list_policy list_limit pushes_presence shown_to watches tells_all channels drops_oldest"
-        " one_by_one",
+        " one_by_one troubled faulty orderly keeps stream_max"
+        " resends deduplicate sends_max scaling_start least",
         "end_s receive_us parse_us command_us write_us flush_us login_us close_us publish_us push_us bus_send_us"
         " bus_receive_us subscribe_us lookup_us lookup_user_us update_us presence_us store_us sync_us broker_link_s"
         " database_link_s notice_s outbound_max_bytes connect_timeout_s reconnect_s reconnect_max_s messages_per_s"
         " connections_per_s key_life_s refresh_s push_after_s push_retry_s return_share session_s soft_bytes max_bytes"
         " soft_s stream_us slots_per_s leave_idle_s message_us token_us token_life_s cache_s relation_us friends_us"
-        " friend_us list_us list_entry_us entry_us entry_bytes search_us search_share other_share",
+        " friend_us list_us list_entry_us entry_us entry_bytes search_us search_share other_share"
+        " broker_retry_s broker_silence_s balancer_notice_s ping_s ping_timeout_s"
+        " ack_timeout_s up_above down_below check_s delay_s scaling_grace_s",
     ),
     "now": record(
         "number arrivals stamp taken overflowed most_pushes heap slot coming coming_count later free_coming soon"
         " soon_first links jobs parcels batches queries sessions seats places tokens rows ticks subscriptions shown"
         " pulls pushed trimmed unasked missed receipts answers packets free_link free_job free_parcel free_batch"
-        " free_query free_seat free_packet",
+        " free_query free_seat free_packet"
+        " cuts slow_first slow_count away away_number parted unsigned_first unsigned_last breaks faults wiped drains"
+        " got changing emptied",
         "time_s admission_left admission_s minute",
     ),
     "stations": record(
-        "tier idle waits by_item batch_max cores ending host first last length parcel parcel_last exponential"
-        " held_first held_last",
-        "tick_us wake_us flush_us slow item_us",
+        "tier idle waits by_item batch_max cores ending host first last length parcel parcel_last exponential up life"
+        " gone_for silent holds partings parted silenced waiting_first waiting_last held_first held_last draining"
+        " spare",
+        "tick_us wake_us flush_us slow item_us busy_s busy_before_s parted_s",
     ),
     "hosts": record("free first last"),
     "users": record(
         "held last_gateway online first last registered box_first box_last retries pushes again sessions shown"
-        " holding mark",
+        " holding mark warm",
         "came_s waits_since_s shown_until_s",
     ),
     "messages": record(
         "sender session size_bytes room meant partner offset gateway pushes discards reads under_way fate cause"
-        " received refused sends opening kept_next",
-        "time_s uplink received_s stored_s routed_s told_s done_s store_luck receive_luck publish_luck",
+        " received refused sends opening kept_next lost_pushes"
+        " unacked waits attempt",
+        "time_s uplink received_s stored_s routed_s told_s acked_s done_s store_luck receive_luck publish_luck",
     ),
-    "rooms": record("start end kept_first kept_last kept exists founding waits entered", "ready_s"),
+    "rooms": record("start end kept_first kept_last kept exists founding waits not_joined entered", "ready_s"),
     "trace": record("kind number", "time_s"),
     "member": LONG, "own_start": LONG, "own_room": LONG, "own_place": LONG, "channel_first": LONG,
     "parcel_of": LONG, "slots": LONG, "stamps": LONG, "connections": LONG, "out": LONG, "early": BYTE, "factors": REAL,
-    "push_luck": REAL, "blank_job": JOB, "blank_parcel": PARCEL, "blank_session": SESSION, "work": LONG, "owed": LONG,
-    "soft_since_s": REAL,
+    "push_luck": REAL, "blank_job": JOB, "blank_parcel": PARCEL, "blank_session": SESSION, "work": LONG,
+    "lines": record("away wanted why line cut kept_first kept_last owed", "soft_since_s"),
+    "arrives_s": REAL, "slow_draw": REAL,
+    "extras": record("packets first count", "added_s"), "shares": record("", "share value"),
+    "strikes": record(
+        "fault kind station flag first count first_after count_after batch",
+        "start_s end_s value value_after grace_s for_s pause_s",
+    ),
+    "struck": LONG,
     "friend_start": LONG, "friend": LONG, "tie_keys": LONG, "tie_ends_s": REAL,
     "endings": record("user other blocks holders", "effective_s"),
     "intrusions": record("user session victim room fate", "draw decided_s"),
@@ -114,14 +128,14 @@ GROWING: dict[str, np.dtype[Any]] = {
     "soon": record("number kind one two three", "time_s"),
     "links": record("one two next", "value"),
     "jobs": JOB, "parcels": PARCEL,
-    "batches": record("station first"),
-    "queries": record("story subject session gateway requests reading count"),
+    "batches": record("station first row"),
+    "queries": record("story subject session gateway requests reading count pending cause"),
     "sessions": SESSION,
-    "clients": record("session hopeless tries waiting first last", "end_s"),
+    "clients": record("session hopeless tries waiting first last unacked_first unacked_last", "end_s"),
     "seats": record("session position next previous place room rank next_own"),
     "places": record("first last count"),
     "place_keys": LONG, "place_ids": LONG,
-    "tokens": record("", "left since_s"),
+    "tokens": record("life", "left since_s"),
     "token_keys": LONG, "token_ids": LONG,
     "rows": record("message session fate cause", "written_s time_s"),
     "ticks": record("station items waiting", "start_s end_s waited_s"),
@@ -135,6 +149,11 @@ GROWING: dict[str, np.dtype[Any]] = {
     "packets": record("kind two first next", "size_bytes factor"),
     "answers": record("", "asked_s"),
     "answer_keys": LONG, "answer_ids": LONG,
+    "got_keys": LONG,
+    "breaks": record("message gateway cause", "time_s"),
+    "faults": record("fault kind station", "start_s end_s"),
+    "wiped": record("message user"),
+    "drains": record("gateway life first count place", "start_s grace_s"),
 }  # fmt: skip
 """Tables that grow. ``now`` counts the rows taken of each, and knows the first row given back of some."""
 for _name in ("messages", "users"):
@@ -142,7 +161,7 @@ for _name in ("messages", "users"):
 for _name in ("batches", "queries", "clients", "seats", "places", "rows", "ticks", "pushed", "shown"):
     GROWING[_name] = slim(GROWING[_name])
 TABLES = {**FIXED, **GROWING}
-TWO_DIMENSIONS = ("push_luck", "work", "owed", "soft_since_s", "user_draws")
+TWO_DIMENSIONS = ("push_luck", "work", "user_draws")
 
 
 def state_of(tables: dict[str, Any]) -> State:

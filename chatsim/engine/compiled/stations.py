@@ -7,9 +7,9 @@ from chatsim.engine.compiled.clients import transmit
 from chatsim.engine.compiled.code import compiled
 from chatsim.engine.compiled.events import at
 from chatsim.engine.compiled.kinds import (
-    E_ARRIVES,
     E_ITEM_DONE,
     E_TICK_DONE,
+    GATEWAY_TIER,
     NO_TOUCH,
     TOUCH_BROKER,
     TOUCH_COMMANDS,
@@ -18,7 +18,7 @@ from chatsim.engine.compiled.kinds import (
     TOUCH_SUBSCRIBERS,
     TOUCH_TARGETS,
 )
-from chatsim.engine.compiled.places import link_s
+from chatsim.engine.compiled.lines import carry, loses, passing
 from chatsim.engine.compiled.pools import free_parcel, grown, link, new_batch, unlink
 from chatsim.engine.compiled.state import NONE, State
 from chatsim.engine.station import US
@@ -26,8 +26,11 @@ from chatsim.engine.station import US
 
 @compiled
 def take(st: State, station: int, first: int, last: int, count: int) -> None:
-    """Jobs arrive together, in this order."""
+    """Jobs arrive together, in this order; at a station that is gone they are lost."""
     home = st.stations[station]
+    if not home.up:
+        loses(st, station, first, home.gone_for)
+        return
     now_s = st.now[0].time_s
     job = first
     for _ in range(count):
@@ -72,7 +75,7 @@ def ready(st: State, station: int, slept: int) -> None:
         tick(st, station, slept)
         return
     home.waits = 1
-    new = link(st, station, slept, 0.0)
+    new = link(st, station, 2 * home.life + slept, 0.0)
     if host.first >= 0:
         st.links[host.last].next = new
     else:
@@ -82,16 +85,17 @@ def ready(st: State, station: int, slept: int) -> None:
 
 @compiled
 def release(st: State, host_number: int) -> None:
-    """A host has a core free: the next station that waits for one has it."""
+    """A host has a core free: the next station that waits for one has it, unless it has died since."""
     host = st.hosts[host_number]
-    if host.first < 0:
-        host.free += 1
-        return
-    station, slept = st.links[host.first].one, st.links[host.first].two
-    host.first = unlink(st, host.first)
-    st.stations[station].waits = 0
-    tick(st, station, slept)
-    wake(st, station)
+    while host.first >= 0:
+        station, waited = st.links[host.first].one, st.links[host.first].two
+        host.first = unlink(st, host.first)
+        if waited >> 1 == st.stations[station].life:
+            st.stations[station].waits = 0
+            tick(st, station, waited & 1)
+            wake(st, station)
+            return
+    host.free += 1
 
 
 @compiled
@@ -114,7 +118,8 @@ def touches(st: State, job: int, stamp: int) -> int:
     elif touch == TOUCH_SUBSCRIBERS:
         count = stamped_from(st, st.asked[0].gateways, row.commands, stamp)
         while here >= 0:
-            count += stamped(st, st.links[here].one, stamp)
+            if not st.links[here].two:
+                count += stamped(st, st.links[here].one, stamp)
             here = st.links[here].next
     elif touch == TOUCH_TARGETS:
         while here >= 0:
@@ -153,6 +158,7 @@ def tick(st: State, station: int, slept: int) -> None:
     flush_us = home.flush_us * slow
     touched, waited_s, items_us, left_s = 0, 0.0, 0.0, start_s
     st.now[0].stamp += 1
+    stamp = st.now[0].stamp  # that of the tick: what a job looks for when it begins may bear later ones
     batch, job, last = new_batch(st, station, home.first), home.first, NONE
     for place in range(taken):
         following = st.jobs[job].next
@@ -167,7 +173,7 @@ def tick(st: State, station: int, slept: int) -> None:
                 st.now[0].stamp += 1
                 spent_us += flush_us * touches(st, job, st.now[0].stamp)
             else:
-                touched += touches(st, job, st.now[0].stamp)
+                touched += touches(st, job, stamp)
         if by_item and place:
             at(st, left_s, E_ITEM_DONE, batch, NONE, NONE)
         left_s = start_s + spent_us * US
@@ -177,6 +183,7 @@ def tick(st: State, station: int, slept: int) -> None:
     spent_us += flush_us * touched
     end_s = start_s + spent_us * US
     at(st, end_s, E_TICK_DONE, batch, NONE, NONE)
+    home.busy_s += end_s - start_s
     home.item_us += items_us
     note_tick(st, station, start_s, end_s, taken, waited_s)
 
@@ -207,14 +214,91 @@ def flush(st: State, station: int) -> None:
             free_parcel(st, parcel)
         else:
             st.parcel_of[station * len(st.stations) + place] = NONE
-            at(st, st.now[0].time_s + link_s(st, station, place), E_ARRIVES, parcel, NONE, NONE)
+            carry(st, parcel)
         parcel = following
 
 
 @compiled
 def arrive(st: State, parcel: int) -> None:
-    """A packet reaches a station."""
+    """A packet reaches a station; one for a station that has died since is lost, also where it is back."""
     row = st.parcels[parcel]
-    place, first, last, count = row.place, row.first, row.last, row.count
+    station, place, first, last, count, life = row.station, row.place, row.first, row.last, row.count, row.life
     free_parcel(st, parcel)
+    if life != st.stations[place].life:
+        loses(st, place, first, st.stations[place].gone_for)
+        return
+    if st.now[0].cuts and st.stations[place].tier == GATEWAY_TIER:
+        first = passing(st, station, place, first)
+        if first < 0:
+            return
+        last, count = end_of(st, first)
     take(st, place, first, last, count)
+
+
+@compiled
+def end_of(st: State, job: int) -> tuple[int, int]:
+    """The last of some jobs, and how many they are."""
+    last, count = NONE, 0
+    while job >= 0:
+        last, job = job, st.jobs[job].next
+        count += 1
+    return last, count
+
+
+@compiled
+def stop(st: State, station: int, cause: int) -> None:
+    """A station dies: what waits, what is worked on, and what was about to leave, is lost."""
+    home = st.stations[station]
+    home.up, home.gone_for = 0, cause
+    home.life += 1
+    waiting = home.first if home.length else NONE
+    home.first = home.last = NONE
+    home.length, home.idle, home.waits = 0, home.cores, 0
+    throw_away(st, station)
+    going_on, last = NONE, NONE
+    batch = next_batch(st, station, NONE)
+    while batch >= 0:
+        row = st.ticks[st.batches[batch].row]
+        new = link(st, st.batches[batch].first, 0, 0.0)
+        if last >= 0:
+            st.links[last].next = new
+        else:
+            going_on = new
+        last = new
+        st.batches[batch].station = NONE
+        home.busy_s -= row.end_s - st.now[0].time_s
+        row.end_s = st.now[0].time_s
+        done = st.batches[batch].row
+        if home.host >= 0:
+            release(st, home.host)
+        batch = next_batch(st, station, done)
+    while going_on >= 0:
+        loses(st, station, st.links[going_on].one, cause)
+        going_on = unlink(st, going_on)
+    loses(st, station, waiting, cause)
+
+
+@compiled
+def next_batch(st: State, station: int, after: int) -> int:
+    """The batch on which a station works that it began first after a tick (its row), or -1."""
+    found = NONE
+    for batch in range(st.now[0].batches):
+        row = st.batches[batch]
+        if row.station == station and row.row > after and (found < 0 or row.row < st.batches[found].row):
+            found = batch
+    return found
+
+
+@compiled
+def throw_away(st: State, station: int) -> None:
+    """What was about to leave a station never does."""
+    parcel = st.stations[station].parcel
+    st.stations[station].parcel = st.stations[station].parcel_last = NONE
+    while parcel >= 0:
+        following, place = st.parcels[parcel].next, st.parcels[parcel].place
+        if st.parcels[parcel].to_session:
+            st.sessions[place].parcel = NONE
+        else:
+            st.parcel_of[station * len(st.stations) + place] = NONE
+        free_parcel(st, parcel)
+        parcel = following

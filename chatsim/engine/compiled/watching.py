@@ -121,7 +121,7 @@ def find_watching(st: State, station: int, job: int) -> None:
         while session >= 0:
             if st.sessions[session].registered and st.sessions[session].user != user:
                 add_link(st, job, session, 0)
-            session = st.sessions[session].next_held
+            session = st.sessions[session].held_next
     else:
         find_seated(st, station, job, watch_room(st, user), NONE)
 

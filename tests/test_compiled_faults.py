@@ -1,0 +1,72 @@
+"""The compiled engine against SimPy's where things break: the presets of faults, and the studies that are shipped with them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from chatsim.engine.compiled.coverage import missing
+from chatsim.scenario import Scenario, load_scenario, preset_names
+from chatsim.scenario.files import data_folder, read_toml
+from chatsim.scenario.load import validate
+from chatsim.study.plan import load_study
+from chatsim.study.points import make_plan
+from chatsim.world import build_world
+from tests.test_compiled import check_equal
+
+STUDIES = sorted(path.stem for path in (data_folder() / "studies").glob("*.toml"))
+BREAKING = [name for name in STUDIES if "faults" in read_toml(data_folder() / "studies" / f"{name}.toml")]
+DESIGN_OF = {"shard-lost": "socketio-sharded"}
+
+
+@pytest.mark.parametrize("name", preset_names("faults"))
+def test_presets_of_faults_have_equal_outcomes(name: str) -> None:
+    """Of 60 s into the run, as most of them are: with enough people that each fault strikes something under way."""
+    design = DESIGN_OF.get(name, "go-chat-v2")
+    table = load_scenario(design, ["workload.users=300", "workload.duration_s=120", "push.after_min=0.3"], faults=[name])
+    assert missing(table, build_world(table)) == ()
+    outcome = check_equal(table, build_world(table), f"{name} on {design}")
+    assert len(outcome.faults["start_s"]) > 0
+
+
+def test_gateways_that_come_and_go_with_the_load_have_equal_outcomes() -> None:
+    sets = ["workload.users=300", "workload.duration_s=120", "design.gateways=4", "scaling.start=2", "scaling.check_s=3"]
+    sets += ["scaling.delay_s=2", "scaling.grace_s=2", "scaling.up_above=0.0002", "scaling.down_below=0.0001"]
+    chosen = load_scenario("room-channel", sets)
+    table = check_equal(chosen, build_world(chosen), "scaling").faults
+    assert (table["start_s"] > 0).any()
+    assert np.isfinite(table["end_s"]).any()
+
+
+def small(chosen: Scenario) -> Scenario:
+    """A design point with a fiftieth of its people, who write as much, and just as long."""
+    table = chosen.model_dump()
+    table["workload"]["users"] = max(100, table["workload"]["users"] // 50)
+    return validate(table)
+
+
+def points_of(name: str) -> list[Scenario]:
+    """The scenarios of a shipped study."""
+    plan = make_plan(load_study(data_folder() / "studies" / f"{name}.toml"), Path(), name)
+    return [plan.scenario(point) for point in range(len(plan.points))]
+
+
+def test_the_studies_of_faults_are_found() -> None:
+    assert {"deploy", "failover", "reconnects"} <= set(BREAKING)
+
+
+@pytest.mark.parametrize("name", BREAKING)
+def test_shipped_studies_of_faults_have_equal_outcomes_with_fewer_people(name: str) -> None:
+    for point, chosen in enumerate(points_of(name)):
+        scaled = small(chosen)
+        check_equal(scaled, build_world(scaled), f"{name}, point {point}, with fewer people")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", [*BREAKING, "slow-consumers"])
+def test_shipped_studies_of_faults_have_equal_outcomes(name: str) -> None:
+    """Each design point as it is shipped, in its first replication."""
+    for point, chosen in enumerate(points_of(name)):
+        check_equal(chosen, build_world(chosen), f"{name}, point {point}")
