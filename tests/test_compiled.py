@@ -147,6 +147,31 @@ def breaking(draw: st.DrawFn) -> Scenario:
 
 
 @st.composite
+def breaking_logic(draw: st.DrawFn) -> Scenario:
+    """The same, with a part of the chat logic that asks others, or tells them, while these break."""
+    table = draw(breaking()).model_dump()
+    design, has_broker = table["design"], table["design"]["routing"] not in WITHOUT_BROKER
+    table["limits"] |= {"messages_per_s": 0.0, "message_max_bytes": 0}
+    table["gateway"] |= {"connections_max": 0, "shed_above": 0}
+    part = draw(st.sampled_from(["personal", "created", "friends", "lists", "presence", "receipts"]))
+    if part in ("personal", "created"):
+        design |= {"rooms": "pair", "rooms_created": "first_message"} if part == "created" else {"rooms": "personal"}
+        design |= {"membership": "broker"} if has_broker else {}
+    elif part == "friends":
+        check = draw(st.sampled_from(["message", "connect"]))
+        table["access"] |= {"policy": "friends", "check": check, "cache_s": draw(st.sampled_from([0.0, 2.0, 100.0]))}
+    elif part == "lists":
+        policy = draw(st.sampled_from(["recent", "online_first"]))
+        table["friend_list"] |= {"policy": policy, "limit": draw(st.integers(1, 2)), "search_share": 0.6, "other_share": 0.2}
+        table["faults"] = [*table["faults"], {"kind": "cache_emptied", "at_s": draw(st.sampled_from([1.0, 3.0]))}]
+    elif part == "presence":
+        table["presence"] |= {"show_to": draw(st.sampled_from(["rooms", "all", "friends"])), "how": "push"}
+    else:
+        design |= {"receipts": True}
+    return validate(table)
+
+
+@st.composite
 def varied(draw: st.DrawFn, has_broker: bool) -> dict[str, Any]:
     """A fault of the laws, with those of its fields that these leave alone."""
     fault: dict[str, Any] = draw(faults(has_broker))
@@ -182,7 +207,7 @@ def test_presets_have_equal_outcomes_at_their_own_workload(name: str) -> None:
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=QUIET, print_blob=True)
-@given(st.one_of(covered(), breaking()), st.one_of(worlds(), busy_worlds(), crowds()))
+@given(st.one_of(covered(), breaking(), breaking_logic()), st.one_of(worlds(), busy_worlds(), crowds()))
 def test_random_scenarios_have_equal_outcomes(chosen: Scenario, people: World) -> None:
     assert missing(chosen, people) == ()
     check_equal(chosen, people, "the blob that hypothesis prints")
@@ -193,7 +218,7 @@ def test_random_scenarios_have_equal_outcomes(chosen: Scenario, people: World) -
 def test_a_thousand_random_scenarios_have_equal_outcomes(number: int) -> None:
     @seed(number)
     @settings(max_examples=100, deadline=None, suppress_health_check=QUIET, database=None)
-    @given(st.one_of(covered(), breaking()), st.one_of(worlds(), busy_worlds(), crowds()))
+    @given(st.one_of(covered(), breaking(), breaking_logic()), st.one_of(worlds(), busy_worlds(), crowds()))
     def check(chosen: Scenario, people: World) -> None:
         again = f"pytest -m long tests/test_compiled.py -k 'thousand and {number}'"
         check_equal(chosen, people, again)
