@@ -93,7 +93,7 @@ def known(engine: str) -> str:
 
 
 def will_compile(scenario: Scenario, world: World, engine: str = "auto") -> bool:
-    """Whether the next run of a scenario will first have the engine compiled, which takes some 20 s, once."""
+    """Whether the next run of a scenario will first have the engine compiled, which takes some 25 s, once."""
     from chatsim.engine.compiled.code import is_kept
     from chatsim.engine.compiled.coverage import missing
 
@@ -115,7 +115,7 @@ def prepare(progress: Callable[[float], None] | None = None) -> None:
     if is_compiled():
         return
     if progress is None:
-        logging.getLogger(__name__).warning("chatsim compiles its engine, which takes some 20 s, once")
+        logging.getLogger(__name__).warning("chatsim compiles its engine, which takes some 25 s, once")
     compile_all(progress)
 
 
