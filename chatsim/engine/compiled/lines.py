@@ -29,7 +29,7 @@ from chatsim.engine.compiled.places import (
     note_subscription,
     rows_of,
 )
-from chatsim.engine.compiled.pools import free_parcel, new_parcel
+from chatsim.engine.compiled.pools import chained, free_parcel, new_parcel
 from chatsim.engine.compiled.rules import loss_draw
 from chatsim.engine.compiled.state import NEVER, NONE, State
 from chatsim.engine.lines import BROKER, CLIENTS, DATABASE
@@ -349,17 +349,9 @@ def unread_of(st: State, node: int, gateway: int) -> int:
         st.jobs[job].next = NONE
         if is_owed(st, job, node):
             home.length -= 1
-            if unread_last >= 0:
-                st.jobs[unread_last].next = job
-            else:
-                unread = job
-            unread_last = job
+            unread, unread_last = chained(st, unread, unread_last, job), job
         else:
-            if last >= 0:
-                st.jobs[last].next = job
-            else:
-                first = job
-            last = job
+            first, last = chained(st, first, last, job), job
         job = following
     home.first, home.last = first, last
     return unread
@@ -397,11 +389,7 @@ def passing(st: State, station: int, gateway: int, job: int) -> int:
         if is_owed(st, job, NONE) and st.jobs[job].life <= st.lines[line_of(st, st.jobs[job].node, gateway)].cut:
             stopped(st, station, gateway, job, CUT_OFF)
         else:
-            if last >= 0:
-                st.jobs[last].next = job
-            else:
-                first = job
-            last = job
+            first, last = chained(st, first, last, job), job
         job = following
     return first
 

@@ -87,6 +87,15 @@ def free_job(st: State, row: int) -> None:
 
 
 @compiled
+def chained(st: State, first: int, last: int, job: int) -> int:
+    """Puts a job at the end of a list of jobs; the first of these."""
+    if last < 0:
+        return job
+    st.jobs[last].next = job
+    return first
+
+
+@compiled
 def add_link(st: State, job: int, one: int, two: int) -> None:
     """One link more at the end of a job's list, which counts them."""
     new = link(st, one, two, 0.0)
