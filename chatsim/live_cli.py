@@ -56,7 +56,7 @@ def live(
     from chatsim.engine import simulate
     from chatsim.live.comparing import compare
     from chatsim.live.run import live as lived
-    from chatsim.live.twin import refuse_remote, twin
+    from chatsim.live.twin import paced, refuse_remote, twin
     from chatsim.report import terminal
     from chatsim.report.decisions import written
     from chatsim.world import build_world
@@ -69,10 +69,12 @@ def live(
     _refuse_long(world.duration_s)
 
     def carried_out() -> tuple[LiveRun, Outcome, pd.DataFrame]:
-        predicted = simulate(as_lived, world)
         with terminal.progress("live") as bar:
             show = None if bar is None else (lambda done: bar(done, 1, as_lived.name))
             measured = lived(as_lived, world, redis_url, allow_remote, show)
+        as_paced, said = paced(as_lived, measured.probe_us, costs)
+        replaced.extend(said)
+        predicted = simulate(as_paced, world)
         return measured, predicted, compare(measured, predicted)
 
     if out is None:
@@ -142,7 +144,7 @@ def calibrate(
         show = None if bar is None else (lambda done: bar(0.1 * done, 1, "Redis"))
         broker = own_broker_costs(show)
         tell = None if bar is None else (lambda done, name: bar(0.1 + 0.9 * done, 1, name))
-        found = calibration.calibrate(broker, calibration.measure(calibration.GRID, repeats, tell))
+        found = calibration.calibrate(broker, *calibration.measure(calibration.GRID, repeats, tell))
     if target is not None:
         write_whole(target, calibration.to_profile(found, f"chatsim calibrate --repeats {repeats}"))
     if as_json:

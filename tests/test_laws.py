@@ -35,6 +35,7 @@ def scenarios(draw: st.DrawFn) -> Scenario:
         "flush_us": draw(st.sampled_from([0.0, 500.0])),
         "tick_us": draw(st.sampled_from([0.0, 1000.0])),
         "wake_us": draw(st.sampled_from([0.0, 300.0])),
+        "cooling_us": draw(st.sampled_from([0.0, 2000.0])),
         "service": draw(st.sampled_from(["fixed", "exponential"])),
     }
     without_broker = routing in WITHOUT_BROKER

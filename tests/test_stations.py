@@ -77,6 +77,53 @@ def test_a_gateway_that_takes_one_item_at_a_time_waits_as_theory_says(
     assert error_s < 0.08 * expected_s
 
 
+@pytest.mark.parametrize("cooling_us", [0.0, 500.0, 4000.0])
+def test_a_wake_costs_by_how_long_the_station_slept(cooling_us: float) -> None:
+    """Messages of 1 ms, alone or one 2 ms after the end of another; the first finds a station that never worked."""
+    scenario = validate(
+        {
+            "design": {"routing": "in_process", "gateways": 1, "store": "never", "offline": "drop"},
+            "gateway": {**FREE, "receive_us": 1000.0, "wake_us": 600.0, "cooling_us": cooling_us, "batch_max": 1},
+            "network": NO_DELAY,
+        }
+    )
+    gap_s = 2e-3
+    first_s = 1e-3 + 600e-6
+    outcome = simulate(scenario, pairs_world(np.array([1.0, 1.0 + first_s + gap_s]), 1, online=1))
+    ticks = outcome.ticks
+    working = ticks["end_s"] - ticks["start_s"] > 1e-9
+    length_us = 1e6 * (ticks["end_s"] - ticks["start_s"])[working]
+    share = 1.0 if cooling_us == 0 else 2000.0 / (2000.0 + cooling_us)
+    assert length_us.tolist() == pytest.approx([1600.0, 1000.0 + 600.0 * share])
+
+
+def test_a_cooling_station_is_busy_as_theory_says() -> None:
+    """M/D/1 whose first customer after a sleep takes longer: busy = r (service + (1 - busy) wake), where a sleep is
+    exponential and wake is the mean of what it costs. Within 4 standard errors; this seed is fixed."""
+    rate_per_s, service_s, wake_s, cooling_s = 400.0, 1e-3, 1e-3, 2e-3
+    scenario = validate(
+        {
+            "design": {"routing": "in_process", "gateways": 1, "store": "never", "offline": "drop"},
+            "gateway": {
+                **FREE, "receive_us": 1e6 * service_s, "wake_us": 1e6 * wake_s, "cooling_us": 1e6 * cooling_s,
+                "batch_max": 1,
+            },
+            "network": NO_DELAY,
+        }
+    )  # fmt: skip
+    outcome = simulate(scenario, pairs_world(poisson_s(60_000, rate_per_s), 1, online=1))
+    slept_s = np.linspace(0.0, 60.0 / rate_per_s, 600_001)
+    density = rate_per_s * np.exp(-rate_per_s * slept_s)
+    mean_s = wake_s * float(np.trapezoid(density * slept_s / (slept_s + cooling_s), slept_s))
+    expected = rate_per_s * (service_s + mean_s) / (1.0 + rate_per_s * mean_s)
+    ticks = outcome.ticks
+    edges_s = np.linspace(10.0, 140.0, SECTIONS + 1)
+    whole = np.histogram(ticks["start_s"], edges_s, weights=ticks["end_s"] - ticks["start_s"])[0]
+    busy = whole / np.diff(edges_s)
+    assert abs(busy.mean() - expected) < 4 * busy.std(ddof=1) / np.sqrt(SECTIONS)
+    assert busy.std(ddof=1) / np.sqrt(SECTIONS) < 0.02 * expected
+
+
 def redis(rate_per_s: float, messages: int, steady: bool = False, pairs: int = 4000, **broker: object) -> Outcome:
     """PUBLISHes to one subscriber each at a Redis of measured costs; everything else is free."""
     scenario = validate(

@@ -1,9 +1,10 @@
 """Stations: event loops with a queue, as Redis and Node are.
 
 An idle worker with work waiting takes up to ``batch_max`` items and works for
-``wake (only if it slept) + tick + sum of the items + flush x connections written to``. With ``flush = "tick"`` all
-results leave at the end of the tick, with ``"item"`` each leaves when it is done. What leaves at one instant for one
-place travels as one packet and arrives as one batch.
+``wake (only if it slept) + tick + sum of the items + flush x connections written to``; where it has worked a moment ago
+it is still warm, and its wake costs less (:mod:`chatsim.rules.waking`). With ``flush = "tick"`` all results leave at
+the end of the tick, with ``"item"`` each leaves when it is done. What leaves at one instant for one place travels as
+one packet and arrives as one batch.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from simpy.events import Event
 from chatsim.engine.clock import Clock, fail, happen
 from chatsim.engine.notes import Notes
 from chatsim.engine.outcome import Cause, Work
+from chatsim.rules.waking import NEVER_S, waking_us
 from chatsim.scenario.models import StationCosts
 
 US = 1e-6
@@ -197,7 +199,9 @@ class Station:
         self.waits_for_core = False
         self.by_item = costs.flush == "item"
         self.batch_max = costs.batch_max or 1 << 62
-        self.tick_us, self.wake_us, self.flush_us = costs.tick_us, costs.wake_us, costs.flush_us
+        self.tick_us, self.flush_us = costs.tick_us, costs.flush_us
+        self.wake_us, self.cooling_us = costs.wake_us, costs.cooling_us
+        self.worked_s = NEVER_S
         self.work = notes.work[number]
         self.parcels: dict[Any, list[Any]] = {}
         self.ending = False
@@ -258,8 +262,9 @@ class Station:
         job.lost(self, cause)
 
     def start(self) -> None:
-        """The station is back, idle."""
+        """The station is back, idle and cold."""
         self.up = True
+        self.worked_s = NEVER_S
 
     def _wake(self) -> None:
         while self.idle and self.queue and not self.waits_for_core:
@@ -289,7 +294,8 @@ class Station:
         queue, by_item, observer = self.queue, self.by_item, self.observer
         taken = len(queue) if len(queue) < self.batch_max else self.batch_max
         slow = self.slow
-        spent_us = (self.tick_us + self.wake_us if slept else self.tick_us) * slow
+        wake_us = waking_us(self.wake_us, start_s - self.worked_s, self.cooling_us) if slept else 0.0
+        spent_us = (self.tick_us + wake_us) * slow
         flush_us = self.flush_us * slow
         touched: set[Hashable] = set()
         waited_s = items_us = 0.0
@@ -345,6 +351,7 @@ class Station:
         del self.in_work[batch]
         self.flush()
         self.ending = False
+        self.worked_s = self.clock._now
         if self.host is not None:
             self.host.release()
         if self.queue and not self.waits_for_core:

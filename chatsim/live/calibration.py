@@ -11,7 +11,7 @@ import os
 import platform
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,26 +19,36 @@ import numpy as np
 
 from chatsim.analysis.latency import latency_ms
 from chatsim.engine import Outcome, simulate
-from chatsim.live.fitting import Fitted, fit, spread
+from chatsim.live.fitting import LEVEL, RESAMPLES, Fitted, Floats, fit, spread
 from chatsim.live.grids import Point, scenario_of, world_of
 from chatsim.live.ledger import COUNTS
+from chatsim.live.pace import PROBE_US, Unsteady, series_us, stretch, unsteady
 from chatsim.live.run import LiveRun, live
 from chatsim.live.sending import as_sent, latency_from_sending_ms
 from chatsim.live.tokens import Rights, check, issue
+from chatsim.live.twin import STEADY_PACE, Machine
+from chatsim.rules.waking import waking_us
 from chatsim.world.tables import World
 
 GRID = (
+    Point("room", 1, 3, 30, 1.0),
+    Point("room", 3, 3, 30, 1.0),
     Point("room", 1, 3, 30, 60.0),
+    Point("room", 1, 3, 30, 200.0),
     Point("room", 1, 3, 30, 500.0),
     Point("room", 1, 3, 30, 1200.0),
     Point("room", 1, 3, 30, 2500.0),
     Point("room", 1, 8, 8, 150.0),
     Point("room", 1, 30, 3, 20.0),
     Point("room", 1, 30, 3, 150.0),
+    Point("room", 1, 30, 3, 500.0),
+    Point("room", 3, 3, 30, 1500.0),
     Point("global", 3, 3, 30, 100.0),
     Point("global", 3, 3, 30, 600.0),
     Point("user", 1, 8, 8, 60.0),
     Point("user", 1, 8, 8, 250.0),
+    Point("user", 1, 8, 8, 450.0),
+    Point("directory", 3, 3, 30, 500.0),
     Point("room", 1, 3, 30, 500.0, burst=25),
     Point("global", 3, 3, 30, 250.0, burst=25),
     Point("user", 1, 8, 8, 200.0, burst=20),
@@ -50,7 +60,9 @@ GRID = (
 KINDS = ("tick_us", "wake_us", "receive_us", "command_us", "parse_us", "write_us", "handshake_us", "idle")
 WORK = {"receive_us": "receive", "command_us": "command", "parse_us": "parse", "write_us": "write",
         "handshake_us": "login"}  # fmt: skip
-ROUNDS = 4
+COOLINGS_US = (0.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 3000.0, 5000.0, 8000.0, 12000.0)
+"""What is tried for how fast a station cools."""
+ROUNDS, SERIES_S = 4, 0.5
 TOKENS = 2000
 FIRST: dict[str, float] = {
     "tick_us": 100.0, "wake_us": 0.0, "receive_us": 60.0, "command_us": 15.0, "parse_us": 30.0, "write_us": 20.0,
@@ -66,10 +78,10 @@ class Measured:
     world: World
     run: LiveRun
 
-    @property
-    def gateways_us(self) -> float:
-        """CPU time of all gateways."""
-        return 1e6 * sum(used for name, used in self.run.cpu_s.items() if name.startswith("gateway"))
+    def cpu_us(self, tier: str) -> float:
+        """CPU time of a tier, as it would have been at the pace of PROBE_US."""
+        used_s = sum(used for name, used in self.run.cpu_s.items() if name.startswith(tier))
+        return 1e6 * used_s / stretch(self.run.probe_us, PROBE_US)
 
     def work(self, name: str) -> float:
         """How often gateways did something within the duration."""
@@ -87,6 +99,7 @@ class Calibration:
     broker_error: float
     runs: int
     redis_version: str
+    machine: Machine
 
     def rows(self) -> list[dict[str, Any]]:
         """Part, key, value, low, high and unit of each figure."""
@@ -99,60 +112,114 @@ class Calibration:
 
 def measure(
     grid: tuple[Point, ...], repeats: int = 1, progress: Callable[[float, str], None] | None = None
-) -> list[Measured]:
-    """Lives each point so many times, in turns, so that what disturbs the machine for a while disturbs all alike."""
-    found = []
+) -> tuple[list[Measured], Unsteady]:
+    """Lives each point so many times, in turns, so that what disturbs the machine for a while disturbs all alike; and
+    looks between the runs how steady the machine is."""
+    found, series = [], []
     plan = [(point, again) for again in range(repeats) for point in grid]
     for place, (point, again) in enumerate(plan):
         if progress is not None:
             progress(place / len(plan), str(point))
         people = world_of(point, 1 + again)
+        series.append(series_us(SERIES_S))
         run = live(scenario_of(point), people)
         found.append(Measured(point, as_sent(run, people), run))
-    return found
+    return found, unsteady(series)
 
 
-def calibrate(broker: tuple[dict[str, Fitted], float], measured: list[Measured]) -> Calibration:
-    """Costs from Redis's own (:func:`chatsim.live.redis_costs.broker_costs`) and live runs of the grid."""
-    costs, error = gateway_costs(measured, broker[0])
-    own = {**broker[0], "wake_us": wake_us(measured, costs, broker[0])}
-    floor = floor_ms(measured, costs, own)
+def calibrate(
+    broker: tuple[dict[str, Fitted], float], measured: list[Measured], pace: Unsteady = STEADY_PACE
+) -> Calibration:
+    """Costs from Redis's own (:func:`chatsim.live.redis_costs.broker_costs`) and live runs of the grid.
+
+    They are fitted as they would be at the pace of PROBE_US, and then told at that of the runs, which was so unsteady.
+    """
+    costs, idle, error = gateway_costs(measured, broker[0])
+    standing, broker_idle, broker_error = standing_costs(measured, costs, broker[0])
+    own = {**broker[0], **standing}
+    pace_us = float(np.mean([one.run.probe_us for one in measured]))
+    slower = stretch(pace_us, PROBE_US)
+    costs, own = stretched(costs, slower), stretched(own, slower)
+    floor = floor_ms(measured, costs, own, pace_us)
     network = {"client_ms_median": floor, "broker_rtt_ms": Fitted(2 * floor.value, 2 * floor.low, 2 * floor.high, "ms")}
     return Calibration(
-        {**costs, "token_us": token_us(), **memory_bytes(measured)}, own, network, error, broker[1],
+        {**costs, "token_us": token_us(), **memory_bytes(measured)}, own, network, error, broker_error,
         len(measured), measured[0].run.redis_version,
+        Machine(pace_us, pace, 1e-6 * slower * idle, 1e-6 * slower * broker_idle),
     )  # fmt: skip
 
 
-def gateway_costs(measured: list[Measured], broker: dict[str, Fitted]) -> tuple[dict[str, Fitted], float]:
-    """The costs of a gateway, and the median relative error with which they explain its CPU time."""
-    spent_us = np.array([one.gateways_us for one in measured])
+def stretched(costs: dict[str, Fitted], factor: float) -> dict[str, Fitted]:
+    """Costs on a core so much slower; how fast it cools is not a cost."""
+    return {
+        key: one
+        if key == "cooling_us"
+        else replace(one, value=factor * one.value, low=factor * one.low, high=factor * one.high)
+        for key, one in costs.items()
+    }
+
+
+def gateway_costs(measured: list[Measured], broker: dict[str, Fitted]) -> tuple[dict[str, Fitted], float, float]:
+    """The costs of a gateway, what it uses in a second without any work in us, and the median relative error with which
+    these explain its CPU time."""
+    spent_us = np.array([one.cpu_us("gateway") for one in measured])
     counts = np.array([[0.0, 0.0, *(one.work(WORK[kind]) for kind in KINDS[2:-1]), _idle(one)] for one in measured])
     costs = dict(FIRST)
     fitted: dict[str, Fitted] = {}
     error = 0.0
     for _ in range(ROUNDS):
-        counts[:, :2] = [_ticks(one, costs, broker) for one in measured]
-        fitted, error = fit(KINDS, counts, spent_us)
-        costs = {kind: fitted[kind].value for kind in KINDS[:-1]}
-    return {kind: fitted[kind] for kind in KINDS[:-1]}, error
+        ticks = [_ticks(one, costs, broker) for one in measured]
+        counts[:, 0] = [one.count for one in ticks]
+        cooling, fitted, error = cooled(KINDS, counts, 1, ticks, spent_us)
+        costs = {kind: fitted[kind].value for kind in KINDS[:-1]} | {"cooling_us": cooling.value}
+        fitted = {"cooling_us": cooling, **fitted}
+    return {key: one for key, one in fitted.items() if key != "idle"}, fitted["idle"].value, error
 
 
-def wake_us(measured: list[Measured], costs: dict[str, Fitted], broker: dict[str, Fitted]) -> Fitted:
-    """What Redis spends when it is woken, beyond its ticks: what its busy benchmark explains of its CPU time in live
-    runs is taken off, and the rest is by the wakes, and by the time that it stands there."""
+def cooled(
+    kinds: tuple[str, ...],
+    counts: Floats,
+    place: int,
+    ticks: list[Ticks],
+    spent_us: Floats,
+    whole_us: Floats | None = None,
+) -> tuple[Fitted, dict[str, Fitted], float]:
+    """The cooling that explains most, its interval, and the fit with it; ``counts[:, place]`` are made from sleeps."""
+    whole, tried, off = spent_us if whole_us is None else whole_us, [], []
+    for cooling_us in COOLINGS_US:
+        counts[:, place] = [one.wakes(cooling_us) for one in ticks]
+        fitted, error = fit(kinds, counts, spent_us, whole)
+        tried.append((counts[:, place].copy(), fitted, error))
+        costs = np.array([fitted[kind].value for kind in kinds])
+        off.append(((counts @ costs - spent_us) / whole) ** 2)
+    squares = np.array(off)
+    draws = np.random.default_rng(1).integers(0, len(whole), (RESAMPLES, len(whole)))
+    again = np.array(COOLINGS_US)[squares[:, draws].sum(axis=2).argmin(axis=0)]
+    best = int(squares.sum(axis=1).argmin())
+    counts[:, place], fitted, error = tried[best]
+    low, high = np.quantile(again, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Fitted(COOLINGS_US[best], float(low), float(high)), fitted, error
+
+
+def standing_costs(
+    measured: list[Measured], costs: dict[str, Fitted], broker: dict[str, Fitted]
+) -> tuple[dict[str, Fitted], float, float]:
+    """What Redis spends in live runs beyond its items and writes, which are as in its benchmark: by tick, by wake and
+    how fast it cools, and without any work, in us per second; and the median error with which this explains its CPU.
+
+    A tick costs less there than under the benchmark, whose clients sit on another core.
+    """
     values = {kind: one.value for kind, one in costs.items()}
-    counts, beyond_us, whole_us = [], [], []
-    for one in measured:
-        if one.point.burst > 1:
-            continue  # what a tick of the twin writes to Redis leaves at its end, in the model each when it is done
-        predicted = simulate(scenario_of(one.point, parts_of(values, broker)), one.world)
-        _, wakes, busy_us = _ticks_of(predicted, [one.point.gateways])
-        counts.append([wakes, one.world.duration_s])
-        whole_us.append(1e6 * one.run.cpu_s["broker-0"])
-        beyond_us.append(whole_us[-1] - busy_us)
-    found, _ = fit(("wake_us", "idle"), np.array(counts), np.array(beyond_us), np.array(whole_us))
-    return found["wake_us"]
+    # what a tick of the twin writes to Redis leaves at its end, in the model each when it is done
+    steady = [one for one in measured if one.point.burst == 1]
+    ticks = [_ticks_of(_simulated(one, values, broker), [one.point.gateways]) for one in steady]
+    counts = np.array([[one.count, 0.0, each.world.duration_s] for one, each in zip(ticks, steady, strict=True)])
+    whole_us = np.array([one.cpu_us("broker") for one in steady])
+    items_us = np.array([one.busy_us - one.count * broker["tick_us"].value for one in ticks])
+    cooling, found, error = cooled(("tick_us", "wake_us", "idle"), counts, 1, ticks, whole_us - items_us, whole_us)
+    return (
+        {"tick_us": found["tick_us"], "wake_us": found["wake_us"], "cooling_us": cooling}, found["idle"].value, error
+    )  # fmt: skip
 
 
 def parts_of(
@@ -166,16 +233,17 @@ def parts_of(
     return {"gateway": {**own, **costs}, "broker": dict(known), "network": {**flat, "database_rtt_ms": 0.0, **link}}
 
 
-def floor_ms(measured: list[Measured], costs: dict[str, Fitted], broker: dict[str, Fitted]) -> Fitted:
+def floor_ms(measured: list[Measured], costs: dict[str, Fitted], broker: dict[str, Fitted], pace_us: float) -> Fitted:
     """The time of one hop: what the median latency of steady points has beyond what stations take, over its hops.
 
-    A message makes four: to the gateway, to Redis, to a gateway, to the client.
+    A message makes four: to the gateway, to Redis, to a gateway, to the client. ``pace_us`` is that of the costs.
     """
-    values = {kind: one.value for kind, one in costs.items()}
     steady = [one for one in measured if one.point.burst == 1 and one.point.comers == 0.0]
     hops = []
     for one in steady:
-        predicted = simulate(scenario_of(one.point, parts_of(values, broker)), one.world)
+        slower = stretch(one.run.probe_us, pace_us)
+        values = {key: cost.value for key, cost in stretched(costs, slower).items()}
+        predicted = _simulated(one, values, stretched(broker, slower))
         beyond_ms = np.median(latency_from_sending_ms(one.run)) - np.median(latency_ms(predicted))
         hops.append(max(0.0, float(beyond_ms)) / 4)
     return spread(hops, "ms")
@@ -216,6 +284,7 @@ def to_profile(found: Calibration, command: str) -> str:
         f"# Median error of the fit: {100 * found.gateway_error:.0f} % of the CPU time of gateways, "
         f"{100 * found.broker_error:.0f} % of that of Redis.",
     ]
+    lines += ["", "[machine]", *_of_machine(found.machine)]
     fixed = parts_of({}, {})
     for part, costs in (("gateway", found.gateway), ("broker", found.broker), ("network", found.network)):
         lines += ["", f"[{part}]"]
@@ -229,28 +298,61 @@ def to_profile(found: Calibration, command: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _ticks(one: Measured, costs: dict[str, float], broker: dict[str, Fitted]) -> tuple[float, float]:
-    """Ticks that the model's gateways make on the world of a run within its duration, and how many after a sleep."""
-    predicted = simulate(scenario_of(one.point, parts_of(costs, broker)), one.world)
-    ticks, wakes, _ = _ticks_of(predicted, list(range(one.point.gateways)))
-    return ticks, wakes
+@dataclass(frozen=True, slots=True)
+class Ticks:
+    """How many ticks some stations made within the duration, how long those that came after a sleep had slept, and how
+    long all took."""
+
+    count: float
+    slept_s: Floats
+    busy_us: float
+
+    def wakes(self, cooling_us: float) -> float:
+        """Wakes, each as much as it is of one after a long sleep."""
+        return float(sum(waking_us(1.0, slept_s, cooling_us) for slept_s in self.slept_s.tolist()))
 
 
-def _ticks_of(predicted: Outcome, wanted: list[int]) -> tuple[float, float, float]:
-    """Ticks of some stations within the duration, how many of them after a sleep, and how long they took, in us."""
+def _simulated(one: Measured, costs: dict[str, float], broker: dict[str, Fitted]) -> Outcome:
+    """The run of a point as the model has it, on links that take no time."""
+    return simulate(scenario_of(one.point, parts_of(costs, broker)), one.world)
+
+
+def _ticks(one: Measured, costs: dict[str, float], broker: dict[str, Fitted]) -> Ticks:
+    """What the model's gateways do on the world of a run."""
+    return _ticks_of(_simulated(one, costs, broker), list(range(one.point.gateways)))
+
+
+def _ticks_of(predicted: Outcome, wanted: list[int]) -> Ticks:
+    """The ticks of some stations."""
     table, end_s = predicted.ticks, predicted.world.duration_s
-    inside = np.isin(table["station"], wanted) & (table["start_s"] >= 0) & (table["start_s"] < end_s)
-    station, starts_s, ends_s = (table[name][inside] for name in ("station", "start_s", "end_s"))
-    order = np.lexsort((starts_s, station))
-    follows = (np.diff(station[order]) == 0) & (np.diff(starts_s[order]) > 0)
-    at_once = follows & (starts_s[order][1:] <= ends_s[order][:-1])
-    busy_us = 1e6 * float((ends_s - starts_s).sum())
-    return float(inside.sum()), float(inside.sum() - at_once.sum()), busy_us
+    mine = np.isin(table["station"], wanted) & (table["start_s"] < end_s)
+    station, starts_s, ends_s = (table[name][mine] for name in ("station", "start_s", "end_s"))
+    order = np.lexsort((ends_s, starts_s, station))
+    station, starts_s, ends_s = station[order], starts_s[order], ends_s[order]
+    slept_s = np.full(len(starts_s), np.inf)
+    same = np.flatnonzero(np.diff(station) == 0) + 1
+    slept_s[same] = starts_s[same] - ends_s[same - 1]
+    inside = starts_s >= 0
+    busy_us = 1e6 * float((ends_s - starts_s)[inside].sum())
+    return Ticks(float(inside.sum()), slept_s[inside & (slept_s > 0)], busy_us)
 
 
 def _idle(one: Measured) -> float:
     """Seconds of gateways that stand there: what they use without any work."""
     return one.point.gateways * one.world.duration_s
+
+
+def _of_machine(machine: Machine) -> list[str]:
+    """The machine as lines of a profile."""
+    pace = machine.pace
+    return [
+        f"probe_us = {machine.probe_us:.6g}  # the pace of its cores meanwhile, by a fixed piece of work",
+        f"slow_share = {pace.share:.4g}  # of the time it is slow, as others work on it",
+        f"slow_factor = {pace.factor:.4g}  # then it takes so many times as long",
+        f"slow_memory_s = {pace.memory_s:.4g}",
+        f"gateway_idle_cores = {machine.gateway_idle_cores:.4g}  # without any work",
+        f"broker_idle_cores = {machine.broker_idle_cores:.4g}",
+    ]
 
 
 def _toml(value: object) -> str:

@@ -18,8 +18,8 @@ from chatsim.scenario import InputError
 
 FILE = "live_runs.jsonl"
 PROGRAM = "chatsim validate --part live"
-MODULES = ("asking", "frames", "gateway", "grids", "hall", "keys", "ledger", "line", "link", "player", "record", "run",
-           "seeding", "tokens")  # fmt: skip
+MODULES = ("asking", "frames", "gateway", "grids", "hall", "keys", "ledger", "line", "link", "pace", "player", "record",
+           "run", "seeding", "tokens")  # fmt: skip
 """Of these, and of the rules, a live run is made. A prediction may change without them, and is then held to the same
 measurements."""
 Figures = dict[str, float]

@@ -21,9 +21,9 @@ from chatsim.engine import simulate
 from chatsim.engine.outcome import Fate, Outcome
 from chatsim.live.diary import Figures
 from chatsim.live.grids import Point, scenario_of, world_of
-from chatsim.live.lab import Kept, Lab, figures_of, middle
+from chatsim.live.lab import Kept, Lab, figures_of, middle, slower_than
 from chatsim.live.run import live
-from chatsim.live.twin import lay_over
+from chatsim.live.twin import at_pace, lay_over
 from chatsim.live.validation import SEED, USERS, rate, with_costs
 from chatsim.scenario import Scenario
 from chatsim.scenario.load import validate as validated
@@ -90,13 +90,13 @@ def lived(struck: Struck, point: Point, costs: str) -> Figures:
     """What the fault did on real processes, and how long the process was away."""
     run = live(scenario_with(struck, point, costs), world_of(point, SEED))
     found = figures_of(run)
-    return {**{name: found[name] for name in ("late_ms", "others_cores")}, **effects(run.outcome)}
+    return {**{name: found[name] for name in ("late_ms", "others_cores", "probe_us")}, **effects(run.outcome)}
 
 
-def predicted(struck: Struck, point: Point, costs: str, away_s: float) -> Figures:
+def predicted(struck: Struck, point: Point, costs: str, away_s: float, slower: float = 1.0) -> Figures:
     """What it does in the simulation, where the process is away as long as it was measured to be."""
     away_s = away_s if math.isfinite(away_s) else AWAY_S
-    return effects(simulate(scenario_with(struck, point, costs, away_s), world_of(point, SEED)))
+    return effects(simulate(at_pace(scenario_with(struck, point, costs, away_s), slower), world_of(point, SEED)))
 
 
 def effects(outcome: Outcome) -> Figures:
@@ -134,7 +134,8 @@ def table_of(costs: str, repeats: int, lab: Lab, struck: Sequence[Struck] = STRU
     rows = []
     for (one, point), kept in zip(plan, runs, strict=True):
         away_s, _ = middle([each.figures["away_s"] for each in kept])
-        said = predicted(one, point, costs, away_s if one.kind == RESTARTED else math.nan)
+        known_s = away_s if one.kind == RESTARTED else math.nan
+        said = predicted(one, point, costs, known_s, slower_than(costs, kept))
         for name, unit in FIGURES.items():
             factor = 100.0 if unit == "%" else 1.0
             value, half = middle([factor * each.figures[name] for each in kept])

@@ -39,6 +39,8 @@ from chatsim.live.ledger import (
     CPU_S,
     FORBIDDEN,
     MEMORY_BYTES,
+    PROBES,
+    PROBES_US,
     STRANGE,
     TOO_LARGE,
     TOO_MANY,
@@ -46,6 +48,7 @@ from chatsim.live.ledger import (
     Ledger,
 )
 from chatsim.live.line import AwayError, Line, Subscriptions, Word
+from chatsim.live.pace import probe_us
 from chatsim.live.tokens import TokenError, check
 from chatsim.rules import limits
 from chatsim.rules.rooms import PERSONAL_ROOMS, leaves_when_idle
@@ -485,9 +488,11 @@ class Gateway:
             await asyncio.gather(*lines)
 
     def _sample(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Notes what the process has used until now, again and again."""
+        """Notes what the process has used until now, and how fast its core is, again and again."""
         self.ledger.state[CPU_S] = self.used_s + time.process_time()
         self.ledger.state[MEMORY_BYTES] = resident_bytes()
+        self.ledger.state[PROBES] += 1
+        self.ledger.state[PROBES_US] += probe_us()
         loop.call_later(SAMPLE_S, self._sample, loop)
 
 

@@ -17,8 +17,10 @@ import numpy as np
 
 from chatsim.analysis.latency import percentiles
 from chatsim.live.diary import Diary, Figures
+from chatsim.live.pace import stretch
 from chatsim.live.run import LiveRun
 from chatsim.live.sending import latency_from_sending_ms
+from chatsim.live.twin import machine_of
 from chatsim.scenario import AuditError
 
 LATE_MS, OTHERS_CORES, RETRIES = 2.0, 0.1, 2
@@ -83,7 +85,12 @@ def figures_of(run: LiveRun) -> Figures:
         used_s = sum(used for name, used in run.cpu_s.items() if name.startswith(tier))
         figures[f"{tier}_cores"] = float(used_s / length_s)
     late_ms = float(1000 * np.percentile(run.lag_s, 90)) if len(run.lag_s) else 0.0
-    return {**figures, "late_ms": late_ms, "others_cores": float(run.others_cores)}
+    return {**figures, "late_ms": late_ms, "others_cores": float(run.others_cores), "probe_us": float(run.probe_us)}
+
+
+def slower_than(costs: str, kept: Sequence[Kept]) -> float:
+    """How many times as long as in a profile work took in some runs, by the pace that they noted."""
+    return stretch(float(np.mean([one.figures["probe_us"] for one in kept])), machine_of(costs).probe_us)
 
 
 def middle(values: Sequence[float]) -> tuple[float, float]:

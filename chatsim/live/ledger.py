@@ -22,9 +22,10 @@ CAUSES = ("none", "too_many", "too_large", "forbidden", "unavailable")
 TAKEN, TOO_MANY, TOO_LARGE, FORBIDDEN, UNAVAILABLE = range(len(CAUSES))
 
 AWAY_MAX = 1000
-ROWS, CPU_S, MEMORY_BYTES, AWAYS, STRANGE, OVERFLOW = range(6)
+STATES = 8
+ROWS, CPU_S, MEMORY_BYTES, AWAYS, STRANGE, OVERFLOW, PROBES, PROBES_US = range(STATES)
 """Places in ``state``: rows written, CPU time, resident memory, times without the broker, frames that were no frames
-of a client, rows for which there was no place."""
+of a client, rows for which there was no place, probes of the pace and how long they took in all."""
 
 
 class Ledger:
@@ -47,7 +48,7 @@ class Ledger:
     """
 
     def __init__(self, path: Path, messages: int, rows: int, make: bool = False) -> None:
-        doubles = [6, AWAY_MAX, AWAY_MAX, messages, messages, messages, messages, rows]
+        doubles = [STATES, AWAY_MAX, AWAY_MAX, messages, messages, messages, messages, rows]
         longs = [len(COUNTS), messages, messages, messages, messages, messages, rows, rows]
         size = 8 * sum(doubles) + 4 * sum(longs) + 8
         self.rows = rows

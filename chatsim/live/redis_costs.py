@@ -18,13 +18,15 @@ from redis import Redis
 
 from chatsim.live.fitting import Fitted, fit, spread
 from chatsim.live.keys import STORE
-from chatsim.live.processes import RedisProcess, folder_prefix
+from chatsim.live.pace import PROBE_US, probe_us, stretch
+from chatsim.live.processes import RedisProcess, cores, folder_prefix, on_cores
 
 BATCHES = (1, 2, 6, 16, 40)
 SUBSCRIBERS = (0, 1, 3, 6)
 PAYLOAD_BYTES = 256
 COMMANDS, LEAST_BATCHES = 2000, 150
 REPEATS = 5
+PROBE_EVERY = 25
 BATCH = 40
 Packed = Sequence[tuple[Any, ...]]
 
@@ -33,19 +35,19 @@ def broker_costs(port: int, progress: Callable[[float], None] | None = None) -> 
     """Costs of a Redis on loopback, by their keys in ``[broker]``, and the median error of the fit of its ticks.
 
     CPU per PUBLISH in batches of B to k subscribers is tick / B + publish + k (push + flush / B). Of repeats the
-    smallest counts: what disturbs a benchmark only ever adds.
+    median counts. All are told as they would be at the pace of PROBE_US.
     """
-    least: dict[tuple[int, int], float] = {}
+    found: dict[tuple[int, int], list[float]] = {}
     plan = [(batch, listeners) for _ in range(REPEATS) for batch in BATCHES for listeners in SUBSCRIBERS]
     with _Bench(port) as bench:
         for place, (batch, listeners) in enumerate(plan):
             us = bench.publishes(batch, batches_of(batch), listeners) / batches_of(batch)
-            least[batch, listeners] = min(us, least.get((batch, listeners), us))
+            found.setdefault((batch, listeners), []).append(us)
             if progress is not None:
                 progress(0.7 * place / len(plan))
         names = ("tick_us", "publish_us", "flush_us", "push_us")
-        rows = [[1, batch, listeners, listeners * batch] for batch, listeners in least]
-        costs, error = fit(names, np.array(rows, np.float64), np.array(list(least.values())))
+        rows = [[1, batch, listeners, listeners * batch] for batch, listeners in found]
+        costs, error = fit(names, np.array(rows, np.float64), np.array([np.median(each) for each in found.values()]))
         costs |= bench.others(costs["tick_us"].value)
     if progress is not None:
         progress(1.0)
@@ -87,15 +89,22 @@ class _Bench:
         self.redis.close()
 
     def spent_us(self, packed: Packed, batches: int, listeners: int = 0) -> float:
-        """CPU time of Redis for these commands, sent together, so many times."""
+        """CPU time of Redis for these commands, sent together, so many times; at the pace of PROBE_US, by probes on
+        the cores of Redis before, between and after."""
         command = b"".join(self.connection.pack_commands(packed))
         with _Listeners(self.port, listeners):
-            before_s = self._cpu_s()
-            for _ in range(batches):
+            before_s, probes_us = self._cpu_s(), [self._probe_us()]
+            for turn in range(batches):
                 self.connection.send_packed_command([command])
                 for _ in packed:
                     self.connection.read_response()
-            return 1e6 * (self._cpu_s() - before_s)
+                if turn % PROBE_EVERY == PROBE_EVERY - 1:
+                    probes_us.append(self._probe_us())
+            return 1e6 * (self._cpu_s() - before_s) / stretch(float(np.mean(probes_us)), PROBE_US)
+
+    def _probe_us(self) -> float:
+        with on_cores(cores()[0]):
+            return probe_us()
 
     def publishes(self, batch: int, batches: int, listeners: int) -> float:
         """CPU time of PUBLISH in batches."""

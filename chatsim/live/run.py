@@ -26,7 +26,7 @@ from chatsim.engine.notes import Notes
 from chatsim.engine.outcome import FaultKind, Outcome
 from chatsim.live.frames import number_of
 from chatsim.live.keys import Keys
-from chatsim.live.ledger import COUNTS, CPU_S, MEMORY_BYTES, STRANGE, Ledger
+from chatsim.live.ledger import COUNTS, CPU_S, MEMORY_BYTES, PROBES, PROBES_US, STRANGE, Ledger
 from chatsim.live.link import precise_loop
 from chatsim.live.player import Player
 from chatsim.live.processes import (
@@ -61,7 +61,8 @@ class LiveRun:
     late that was; how many frames and handshakes gateways
     refused because no client of the run could have sent them (``strange``), and how many messages came to its clients
     that are not of the trace (``foreign``). ``counts`` is what gateways did within the duration: COUNTS in order.
-    ``others_cores``: how many cores other programs kept busy meanwhile; NaN where the system does not say."""
+    ``others_cores``: how many cores other programs kept busy meanwhile; NaN where the system does not say.
+    ``probe_us``: the pace of the cores of the gateways meanwhile (:mod:`chatsim.live.pace`)."""
 
     outcome: Outcome
     cpu_s: dict[str, float]
@@ -73,6 +74,7 @@ class LiveRun:
     redis_version: str
     counts: tuple[int, ...]
     others_cores: float = math.nan
+    probe_us: float = math.nan
 
 
 class Live:
@@ -91,6 +93,7 @@ class Live:
         self.strikes: list[Strike] = []
         self.counted: list[list[int]] = []
         self.others: list[tuple[float, float]] = []
+        self.probes: list[tuple[float, float]] = []
         self.end_s = world.duration_s + scenario.workload.drain_s
         self.own_redis: RedisProcess | None = None
         self.redis_version = ""
@@ -221,11 +224,16 @@ class Live:
             now_s = time.monotonic() - origin_s
             if due_s in (0.0, self.world.duration_s):
                 self.counted.append([sum(each) for each in zip(*(one.counts for one in self.ledgers), strict=True)])
+                self.probes.append((self._all(PROBES), self._all(PROBES_US)))
                 self.others.append((now_s, machine_cpu_s() - sum(cpu_s) - broker_s - time.process_time()))
             self.samples.append(Sample(now_s, (*cpu_s, broker_s, 0.0), (*items, published, 0)))
             if due_s >= self.world.duration_s:
                 return
             count += 1
+
+    def _all(self, place: int) -> float:
+        """What all gateways have in one place of their notes."""
+        return float(sum(ledger.state[place] for ledger in self.ledgers))
 
     async def broker_cpu_s(self) -> float:
         """CPU time that Redis has used so far; what it was last where it is away."""
@@ -332,9 +340,11 @@ class Live:
         strange = sum(int(ledger.state[STRANGE]) for ledger in self.ledgers)
         sent_s, lag_s = np.array(self.player.sent_s), np.array(self.player.lag_s)
         (from_s, before_s), (to_s, after_s) = self.others[0], self.others[-1]
+        (probes, us), (more, more_us) = self.probes[0], self.probes[-1]
+        probe_us = (more_us - us) / (more - probes) if more > probes else math.nan
         return LiveRun(
             outcome, cpu_s, memory, sent_s, lag_s, strange, self.player.foreign, self.redis_version, self._counted(),
-            (after_s - before_s) / max(to_s - from_s, 1e-9),
+            (after_s - before_s) / max(to_s - from_s, 1e-9), probe_us,
         )  # fmt: skip
 
 

@@ -21,8 +21,9 @@ from chatsim.engine.outcome import Fate, Outcome
 from chatsim.live.comparing import cpu_share
 from chatsim.live.diary import Figures
 from chatsim.live.grids import Point, scenario_of, world_of
-from chatsim.live.lab import Lab, figures_of
+from chatsim.live.lab import Kept, Lab, figures_of, slower_than
 from chatsim.live.run import live
+from chatsim.live.twin import at_pace
 from chatsim.live.validation import SEED, USERS, share, tiers_of, with_costs
 
 CARRIED = 0.95
@@ -104,15 +105,20 @@ def rounded(per_s: float) -> float:
     return float(f"{per_s:.3g}")
 
 
-def measured_edge(routing: str, gateways: int, members: int, costs: str, lab: Lab) -> tuple[Edge, Figures, str]:
-    """The edge of a design, the figures of the hardest run that was not disturbed by the client, and what bound it."""
+def measured_edge(
+    routing: str, gateways: int, members: int, costs: str, lab: Lab
+) -> tuple[Edge, Figures, str, list[Kept]]:
+    """The edge of a design, the figures of the hardest run that was not disturbed by the client, what bound it, and all
+    runs."""
     seen: Figures = {}
+    runs: list[Kept] = []
     too_late = False
 
     def carries(per_s: float) -> bool:
         nonlocal seen, too_late
         point = point_of(routing, gateways, members, per_s)
         kept = lab.kept(f"saturation: {point}, {SECONDS:g} s", lambda: lived(point, costs))
+        runs.append(kept)
         carried = kept.figures["carried_share"] >= CARRIED
         if not carried and kept.late:
             too_late = True
@@ -122,8 +128,8 @@ def measured_edge(routing: str, gateways: int, members: int, costs: str, lab: La
 
     edge = search(first_per_s(members), carries)
     if too_late:
-        return Edge(edge.carried_per_s, math.inf), seen, "load client"
-    return edge, seen, bound_by(seen, gateways)
+        return Edge(edge.carried_per_s, math.inf), seen, "load client", runs
+    return edge, seen, bound_by(seen, gateways), runs
 
 
 def first_per_s(members: int) -> float:
@@ -153,13 +159,13 @@ def bound_by(figures: Figures, gateways: int) -> str:
     return "machine" if gateways + 2 > (os.cpu_count() or 1) else "unknown"
 
 
-def predicted_edge(routing: str, gateways: int, members: int, costs: str) -> tuple[Edge, str]:
+def predicted_edge(routing: str, gateways: int, members: int, costs: str, slower: float = 1.0) -> tuple[Edge, str]:
     """The edge in simulations, and the tier that is busiest there."""
     busy: dict[float, dict[str, float]] = {}
 
     def carries(per_s: float) -> bool:
         point = point_of(routing, gateways, members, per_s)
-        outcome = simulate(with_costs(scenario_of(point), costs), world_of(point, SEED))
+        outcome = simulate(at_pace(with_costs(scenario_of(point), costs), slower), world_of(point, SEED))
         busy[per_s] = cpu_share(outcome)
         return carried_share(outcome) >= CARRIED
 
@@ -177,8 +183,8 @@ def table_of(costs: str, lab: Lab, designs: tuple[tuple[str, int, int], ...] = D
     the client could offer was too much, ``measured`` is NaN, and ``at_least`` what was carried."""
     rows = []
     for routing, gateways, members in designs:
-        edge, seen, bound = measured_edge(routing, gateways, members, costs, lab)
-        said, binds = predicted_edge(routing, gateways, members, costs)
+        edge, seen, bound, runs = measured_edge(routing, gateways, members, costs, lab)
+        said, binds = predicted_edge(routing, gateways, members, costs, slower_than(costs, runs))
         tiers = tiers_of(point_of(routing, gateways, members, 100.0), costs).values()
         bounds = [
             100.0 / max(getattr(tier, name) for tier in tiers) for name in ("utilisation_idle", "utilisation_batched")

@@ -7,12 +7,15 @@ prediction alike: Redis stands in for the database, and a profile of costs says 
 from __future__ import annotations
 
 import ipaddress
+import math
 import socket
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from chatsim.live.pace import Unsteady, stretch
 from chatsim.live.processes import hosts
 from chatsim.scenario import InputError, Scenario
 from chatsim.scenario.errors import nearest, quoted
@@ -41,6 +44,7 @@ LIVE: dict[str, tuple[Any, ...]] = {
 COST_PARTS = ("gateway", "broker", "network", "hosts")
 LIMITS = ("connections_max", "shed_above", "broker_retry_s", "broker_silence_s")
 PROFILE = "live"
+STEADY_PACE = Unsteady()
 
 
 def twin(scenario: Scenario, costs: str = PROFILE) -> tuple[Scenario, list[str]]:
@@ -98,6 +102,69 @@ def profile(costs: str, scenario: Scenario) -> dict[str, Any]:
     if "hosts" in kept and len(scenario.hosts):
         del kept["hosts"]
     return kept
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """The machine of a profile: the pace at which its costs were measured (NaN: unknown), how unsteady that was, and
+    the cores that a gateway, and Redis, keep busy where nothing is asked of them."""
+
+    probe_us: float = math.nan
+    pace: Unsteady = Unsteady()
+    gateway_idle_cores: float = 0.0
+    broker_idle_cores: float = 0.0
+
+
+def machine_of(costs: str) -> Machine:
+    """What a profile says of its machine.
+
+    >>> machine_of("python")
+    Machine(probe_us=nan, pace=Unsteady(share=0.0, factor=1.0, memory_s=1.0), gateway_idle_cores=0.0, broker_idle_cores=0.0)
+    """
+    said = read_toml(known_profile(costs), costs).get("machine", {})
+    pace = Unsteady(**{name: said[f"slow_{name}"] for name in ("share", "factor", "memory_s") if f"slow_{name}" in said})
+    own = {name: said[name] for name in ("probe_us", "gateway_idle_cores", "broker_idle_cores") if name in said}
+    return Machine(pace=pace, **own)
+
+
+def at_pace(scenario: Scenario, slower: float, pace: Unsteady = STEADY_PACE) -> Scenario:
+    """A scenario whose gateways and broker take so many times as long for all that they do, in the mean: now more, now
+    less, where their machine is not steady.
+
+    >>> from chatsim.scenario import load_scenario
+    >>> at_pace(load_scenario("room-channel"), 2.0).broker.tick_us
+    22.0
+    """
+    table = scenario.model_dump(mode="json")
+    for part in ("gateway", "broker"):
+        costs = table[part]
+        costs |= {
+            key: slower / pace.mean * us for key, us in costs.items() if key.endswith("_us") and key != "cooling_us"
+        }
+    if pace.factor > 1.0:
+        table["faults"] = [*table["faults"], neighbours(pace)]
+    return validate({key: value for key, value in table.items() if value or key not in ("hosts", "faults")})
+
+
+def neighbours(pace: Unsteady) -> dict[str, Any]:
+    """An unsteady machine as a fault: all on it is slow at the same times."""
+    return {
+        "kind": "slow", "stations": ["gateway-*", "broker-*"], "factor": pace.factor, "at_s": 0.0, "together": True,
+        "mtbf_s": pace.memory_s / pace.share, "mttr_s": pace.memory_s / (1.0 - pace.share),
+    }  # fmt: skip
+
+
+def paced(scenario: Scenario, probe_us: float, costs: str) -> tuple[Scenario, list[str]]:
+    """A scenario with the costs of a profile, on the cores of a run as fast as these were meanwhile; and what was
+    changed. ``costs`` = "own" are those of the scenario, which nobody has brought to a pace."""
+    if costs == "own":
+        return scenario, []
+    machine = machine_of(costs)
+    slower = stretch(probe_us, machine.probe_us)
+    if slower == 1.0 and machine.pace.factor == 1.0:
+        return scenario, []
+    said = f"pace: the cores took {slower:.2f} times as long as those of the profile, by their probes"
+    return at_pace(scenario, slower, machine.pace), [said]
 
 
 def known_profile(costs: str) -> Path:

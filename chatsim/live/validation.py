@@ -19,9 +19,9 @@ from chatsim.engine import simulate
 from chatsim.live.comparing import cpu_share
 from chatsim.live.diary import Figures
 from chatsim.live.grids import Point, scenario_of, world_of
-from chatsim.live.lab import LATENCIES, Kept, Lab, figures_of, middle
+from chatsim.live.lab import LATENCIES, Kept, Lab, figures_of, middle, slower_than
 from chatsim.live.run import live
-from chatsim.live.twin import lay_over, profile
+from chatsim.live.twin import at_pace, lay_over, machine_of, profile
 from chatsim.scenario import Scenario
 from chatsim.scenario.load import validate as validated
 from chatsim.theory import demand_of_world
@@ -41,12 +41,13 @@ TRIAL_PER_S = 100.0
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """A point, predicted once and measured several times."""
+    """A point, predicted once and measured several times, on cores ``slower`` times as slow as those of the profile."""
 
     point: Point
     load: float
     predicted: Figures
     measured: list[Kept]
+    slower: float
 
 
 def grid(costs: str, full: bool = False) -> list[tuple[Point, float]]:
@@ -101,8 +102,10 @@ def compare_points(
     for again in range(repeats):
         for place, (point, _) in enumerate(points):
             runs[place].append(lab.kept(key_of(point, again), partial(lived, point, costs)))
+    slower = [slower_than(costs, kept) for kept in runs]
     return [
-        Compared(point, load, predicted(point, costs), kept) for (point, load), kept in zip(points, runs, strict=True)
+        Compared(point, load, predicted(point, costs, slow), kept, slow)
+        for (point, load), kept, slow in zip(points, runs, slower, strict=True)
     ]
 
 
@@ -120,17 +123,22 @@ def lived(point: Point, costs: str) -> Figures:
     return figures_of(live(with_costs(scenario_of(point), costs), world_of(point, SEED)))
 
 
-def predicted(point: Point, costs: str) -> Figures:
-    """The same figures of its simulation."""
-    outcome = simulate(with_costs(scenario_of(point), costs), world_of(point, SEED))
+def predicted(point: Point, costs: str, slower: float = 1.0) -> Figures:
+    """The same figures of its simulation, on cores that take so many times as long as those of the profile."""
+    machine = machine_of(costs)
+    outcome = simulate(at_pace(with_costs(scenario_of(point), costs), slower, machine.pace), world_of(point, SEED))
     busy, said = cpu_share(outcome), percentiles(latency_ms(outcome))
-    cores = {f"{tier}_cores": busy[tier] for tier in ("gateway", "broker")}
+    cores = {
+        "gateway_cores": busy["gateway"] + point.gateways * machine.gateway_idle_cores,
+        "broker_cores": busy["broker"] + machine.broker_idle_cores,
+    }
     return {**{name: float(said[name]) for name in LATENCIES}, **cores}
 
 
 def table_of(found: Sequence[Compared]) -> pd.DataFrame:
-    """A row per point and figure: predicted, measured (median of the repeats), error (predicted / measured - 1), and
-    ``spread``, half the range of the repeats over their median; how many runs were discarded, and how many count
+    """A row per point and figure: predicted, measured (median of the repeats), error (predicted / measured - 1),
+    ``spread``, half the range of the repeats over their median, how many times ``slower`` than in the profile the cores
+    were meanwhile; how many runs were discarded, and how many count
     although they were disturbed."""
     rows = []
     for one in found:
@@ -141,7 +149,7 @@ def table_of(found: Sequence[Compared]) -> pd.DataFrame:
                     "point": str(one.point), "routing": one.point.routing, "gateways": one.point.gateways,
                     "members": one.point.members, "per_s": one.point.per_s, "load": one.load, "figure": name,
                     "predicted": one.predicted[name], "measured": value, "error": share(one.predicted[name], value) - 1,
-                    "spread": share(half, value), "repeats": len(one.measured),
+                    "spread": share(half, value), "slower": one.slower, "repeats": len(one.measured),
                     "discarded": sum(kept.discarded for kept in one.measured),
                     "disturbed": sum(kept.disturbed for kept in one.measured),
                 }

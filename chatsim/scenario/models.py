@@ -325,6 +325,7 @@ class StationCosts(Frozen):
     cores: int = of(1, "workers that share one queue", ge=1, le=4096)
     batch_max: int = of(0, "most items one tick takes; 1 is the classic queue, 0 sets no limit", ge=0)
     wake_us: float = of(0.0, "extra time of a tick whose worker had been asleep", "assumption", ge=0)
+    cooling_us: float = of(0.0, "the sleep after which half of wake_us is paid, as the station cools; 0: always all", "assumption", ge=0)
     tick_us: float = of(0.0, "fixed time of a tick", "assumption", ge=0)
     flush_us: float = of(0.0, "time per connection written to in a tick", "assumption", ge=0)
     flush: Literal["tick", "item"] = of("tick", "results leave at the end of the tick, or each when it is done")

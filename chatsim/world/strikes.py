@@ -24,8 +24,8 @@ class Strike:
 def strikes_of(scenario: Scenario, replication: int, end_s: float) -> list[Strike]:
     """All strikes that begin before ``end_s``, in the order of time; at one time in the order of the scenario.
 
-    A fault with a mean time between failures strikes each of its stations on its own: after an exponential time from
-    ``at_s``, or from the last repair, on.
+    A fault with a mean time between failures strikes each of its stations on its own, or all together: after an
+    exponential time from ``at_s``, or from the last repair, on.
 
     >>> scenario = Scenario.model_validate({"faults": [{"kind": "broker_down", "at_s": 5.0, "for_s": 2.0}]})
     >>> strikes_of(scenario, 0, 60.0)
@@ -39,9 +39,9 @@ def strikes_of(scenario: Scenario, replication: int, end_s: float) -> list[Strik
         if not fault.mtbf_s:
             found.append(Strike(number, stations, fault.at_s, fault.at_s + fault.for_s if fault.for_s else math.inf))
             continue
-        for station in stations:
-            again = _at_random(scenario, replication, number, station, end_s)
-            found += [Strike(number, (station,), start_s, until_s) for start_s, until_s in again]
+        for struck in [stations] if fault.together else [(station,) for station in stations]:
+            again = _at_random(scenario, replication, number, struck[0], end_s)
+            found += [Strike(number, struck, start_s, until_s) for start_s, until_s in again]
     return sorted((strike for strike in found if strike.start_s < end_s), key=lambda strike: strike.start_s)
 
 

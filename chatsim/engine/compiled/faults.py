@@ -45,7 +45,7 @@ from chatsim.engine.compiled.pools import grown, link, unlink, unlink_all
 from chatsim.engine.compiled.returning import rate_of
 from chatsim.engine.compiled.rules import notices_s, room_channel, user_channel
 from chatsim.engine.compiled.state import NEVER, NONE, State
-from chatsim.engine.compiled.stations import stop
+from chatsim.engine.compiled.stations import start, stop
 from chatsim.engine.lines import CLIENTS
 
 
@@ -194,7 +194,7 @@ def gateway_returns(st: State, station: int) -> None:
     if home.holds > 0:
         return
     dies(st, station)
-    home.up = 1
+    start(st, station)
     for user in range(asked.users):
         here = st.users[user].registered
         while here >= 0 and st.links[here].one != station:
@@ -265,7 +265,7 @@ def returns(st: State, station: int) -> None:
     home = st.stations[station]
     home.holds -= 1
     if home.holds == 0:
-        home.up = 1
+        start(st, station)
 
 
 @compiled

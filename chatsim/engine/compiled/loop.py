@@ -284,6 +284,7 @@ def tick_done(st: State, batch: int) -> None:
         job = following
     flush(st, station)
     home.ending = 0
+    home.worked_s = st.now[0].time_s
     if home.host >= 0:
         release(st, home.host)
     if home.length and not home.waits:

@@ -18,6 +18,7 @@ from chatsim.rules import (
     rooms,
     routing,
     scaling,
+    waking,
 )
 from chatsim.rules import detour as detours
 from chatsim.world.draws import ROUNDS, WEYL, Purpose
@@ -51,6 +52,7 @@ publish_node = rule(routing.publish_node)
 subscribe_node = rule(routing.subscribe_node)
 bus_copies = rule(routing.bus_copies)
 decide = rule(scaling.decide)
+waking_us = rule(waking.waking_us)
 
 LOW, HALF, HIGH_20, LOW_12 = (np.uint64(value) for value in (0xFFFFFFFF, 32, 20, 12))
 FIRST, SECOND = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)

@@ -36,6 +36,7 @@ from chatsim.rules.ranking import POLICY_NUMBERS as RANKING_NUMBERS
 from chatsim.rules.reconnect import RECONNECT_NUMBERS
 from chatsim.rules.rooms import PERSONAL_ROOMS
 from chatsim.rules.routing import ROUTING_NUMBERS, TOPOLOGY_NUMBERS
+from chatsim.rules.waking import NEVER_S
 from chatsim.scenario import Scenario
 from chatsim.scenario.models import StationCosts
 from chatsim.world.contacts import FriendLists, listed_friends
@@ -240,7 +241,8 @@ def _stations(tables: Tables, scenario: Scenario, world: World) -> None:
         station["tier"], station["idle"], station["cores"] = tier, costs.cores, costs.cores
         station["by_item"], station["batch_max"] = costs.flush == "item", costs.batch_max or 1 << 62
         station["exponential"], station["slow"], station["up"] = costs.service == "exponential", 1.0, 1
-        for name in ("tick_us", "wake_us", "flush_us"):
+        station["worked_s"] = NEVER_S
+        for name in ("tick_us", "wake_us", "cooling_us", "flush_us"):
             station[name] = getattr(costs, name)
         for name in ("host", "first", "last", "parcel", "parcel_last", "held_first", "held_last"):
             station[name] = NONE

@@ -87,7 +87,7 @@ FIXED: dict[str, np.dtype[Any]] = {
         "tier idle waits by_item batch_max cores ending host first last length parcel parcel_last exponential up life"
         " gone_for silent holds partings parted silenced waiting_first waiting_last held_first held_last draining"
         " spare",
-        "tick_us wake_us flush_us slow item_us busy_s busy_before_s parted_s",
+        "tick_us wake_us cooling_us flush_us slow item_us busy_s busy_before_s parted_s worked_s",
     ),
     "hosts": record("free first last"),
     "users": record(

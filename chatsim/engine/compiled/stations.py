@@ -20,8 +20,10 @@ from chatsim.engine.compiled.kinds import (
 )
 from chatsim.engine.compiled.lines import carry, loses, passing
 from chatsim.engine.compiled.pools import free_parcel, grown, link, new_batch, unlink
+from chatsim.engine.compiled.rules import waking_us
 from chatsim.engine.compiled.state import NONE, State
 from chatsim.engine.station import US
+from chatsim.rules.waking import NEVER_S
 
 
 @compiled
@@ -154,7 +156,8 @@ def tick(st: State, station: int, slept: int) -> None:
     home, start_s = st.stations[station], st.now[0].time_s
     taken = min(home.length, home.batch_max)
     slow, by_item = home.slow, home.by_item
-    spent_us = (home.tick_us + home.wake_us if slept else home.tick_us) * slow
+    wake_us = waking_us(home.wake_us, start_s - home.worked_s, home.cooling_us) if slept else 0.0
+    spent_us = (home.tick_us + wake_us) * slow
     flush_us = home.flush_us * slow
     touched, waited_s, items_us, left_s = 0, 0.0, 0.0, start_s
     st.now[0].stamp += 1
@@ -243,6 +246,13 @@ def end_of(st: State, job: int) -> tuple[int, int]:
         last, job = job, st.jobs[job].next
         count += 1
     return last, count
+
+
+@compiled
+def start(st: State, station: int) -> None:
+    """A station is back, idle and cold."""
+    home = st.stations[station]
+    home.up, home.worked_s = 1, NEVER_S
 
 
 @compiled
