@@ -170,7 +170,7 @@ def predicted_edge(routing: str, gateways: int, members: int, costs: str, slower
         return carried_share(outcome) >= CARRIED
 
     tiers = tiers_of(point_of(routing, gateways, members, 100.0), costs)
-    start = min(100.0 / math.sqrt(one.utilisation_idle * one.utilisation_batched) for one in tiers.values()
+    start = min(100.0 / math.sqrt(one.utilisation_idle * one.utilisation_batched) for one in tiers
                 if one.utilisation_batched)  # fmt: skip
     edge = search(start, carries)
     there = busy.get(edge.carried_per_s, {"gateway": math.nan, "broker": math.nan})
@@ -185,7 +185,7 @@ def table_of(costs: str, lab: Lab, designs: tuple[tuple[str, int, int], ...] = D
     for routing, gateways, members in designs:
         edge, seen, bound, runs = measured_edge(routing, gateways, members, costs, lab)
         said, binds = predicted_edge(routing, gateways, members, costs, slower_than(costs, runs))
-        tiers = tiers_of(point_of(routing, gateways, members, 100.0), costs).values()
+        tiers = tiers_of(point_of(routing, gateways, members, 100.0), costs)
         bounds = [
             100.0 / max(getattr(tier, name) for tier in tiers) for name in ("utilisation_idle", "utilisation_batched")
         ]

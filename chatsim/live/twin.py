@@ -110,7 +110,7 @@ class Machine:
     the cores that a gateway, and Redis, keep busy where nothing is asked of them."""
 
     probe_us: float = math.nan
-    pace: Unsteady = Unsteady()
+    pace: Unsteady = STEADY_PACE
     gateway_idle_cores: float = 0.0
     broker_idle_cores: float = 0.0
 
@@ -118,11 +118,12 @@ class Machine:
 def machine_of(costs: str) -> Machine:
     """What a profile says of its machine.
 
-    >>> machine_of("python")
-    Machine(probe_us=nan, pace=Unsteady(share=0.0, factor=1.0, memory_s=1.0), gateway_idle_cores=0.0, broker_idle_cores=0.0)
+    >>> machine_of("python").pace
+    Unsteady(share=0.0, factor=1.0, memory_s=1.0)
     """
     said = read_toml(known_profile(costs), costs).get("machine", {})
-    pace = Unsteady(**{name: said[f"slow_{name}"] for name in ("share", "factor", "memory_s") if f"slow_{name}" in said})
+    names = ("share", "factor", "memory_s")
+    pace = Unsteady(**{name: said[f"slow_{name}"] for name in names if f"slow_{name}" in said})
     own = {name: said[name] for name in ("probe_us", "gateway_idle_cores", "broker_idle_cores") if name in said}
     return Machine(pace=pace, **own)
 

@@ -69,20 +69,22 @@ def grid(costs: str, full: bool = False) -> list[tuple[Point, float]]:
 
 
 def rate(routing: str, gateways: int, members: int, load: float, costs: str) -> float:
-    """Messages per second for a load: a share of what gateways carry at most where each item takes its own tick, as far
-    as the machine has cores for them, and no more of what Redis carries."""
-    tiers = tiers_of(Point(routing, gateways, members, USERS // members, TRIAL_PER_S), costs)
+    """Messages per second for a load: a share of what gateways and Redis carry at most where each item takes its own
+    tick and nobody ever sleeps, as far as the machine has cores for them."""
+    point = Point(routing, gateways, members, USERS // members, TRIAL_PER_S)
+    tiers = {tier.name: tier.utilisation_idle for tier in tiers_of(point, costs, awake=True)}
     cores = min(float(gateways), SPARE * (os.cpu_count() or 1))
-    most = cores / (gateways * tiers["gateways"].utilisation_idle)
-    if "broker" in tiers and tiers["broker"].utilisation_idle:
-        most = min(most, 1.0 / tiers["broker"].utilisation_idle)
+    most = min(cores / (gateways * tiers["gateways"] + tiers["broker"]), 1.0 / max(tiers.values()))
     return float(f"{load * TRIAL_PER_S * most:.3g}")
 
 
-def tiers_of(point: Point, costs: str) -> dict[str, Tier]:
-    """What ``estimate`` says of each tier at a point."""
+def tiers_of(point: Point, costs: str, awake: bool = False) -> Sequence[Tier]:
+    """What ``estimate`` says of each tier at a point; ``awake``: where waking costs nothing."""
     scenario = with_costs(scenario_of(point), costs)
-    return {tier.name: tier for tier in estimate(scenario, demand_of_world(world_of(point, SEED), scenario)).tiers}
+    if awake:
+        parts = {part: getattr(scenario, part).model_copy(update={"wake_us": 0.0}) for part in ("gateway", "broker")}
+        scenario = scenario.model_copy(update=parts)
+    return estimate(scenario, demand_of_world(world_of(point, SEED), scenario)).tiers
 
 
 def with_costs(scenario: Scenario, costs: str) -> Scenario:
