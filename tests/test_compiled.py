@@ -20,7 +20,7 @@ from chatsim.scenario.load import validate
 from chatsim.world import build_world
 from chatsim.world.tables import World
 from tests.conftest import ROOT
-from tests.test_fault_laws import busy_worlds, faults, without_second_tries_to_found
+from tests.test_fault_laws import busy_worlds, faults
 from tests.test_laws import WITHOUT_BROKER, scenarios, worlds
 from tests.worlds import ALWAYS, scenario, world
 
@@ -84,7 +84,7 @@ def covered(draw: st.DrawFn) -> Scenario:
         table["broker"] |= {"delivery": "stream" if stream else "pubsub", "history_max": draw(st.sampled_from([0, 1]))}
     if draw(st.booleans()):
         table["hosts"] = [{"name": "all", "cores": draw(st.integers(1, 2)), "stations": ["*"]}]
-    return validate(without_second_tries_to_found(table))
+    return validate(table)
 
 
 @st.composite
@@ -143,7 +143,7 @@ def breaking(draw: st.DrawFn) -> Scenario:
         table["scaling"] |= {"start": 1, "check_s": 0.4, "delay_s": 0.3, "grace_s": 0.2, "up_above": 0.05, "down_below": 0.01}
     if has_broker:
         table["broker"] |= {"stream_max": draw(st.sampled_from([1, 1000])), **draw(limits_of_subscribers())}
-    return validate(without_second_tries_to_found(table))
+    return validate(table)
 
 
 @st.composite
@@ -168,7 +168,7 @@ def breaking_logic(draw: st.DrawFn) -> Scenario:
         table["presence"] |= {"show_to": draw(st.sampled_from(["rooms", "all", "friends"])), "how": "push"}
     else:
         design |= {"receipts": True}
-    return validate(without_second_tries_to_found(table))
+    return validate(table)
 
 
 @st.composite

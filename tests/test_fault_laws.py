@@ -51,14 +51,6 @@ def faults(draw: st.DrawFn, has_broker: bool) -> dict[str, Any]:
     return fault
 
 
-def without_second_tries_to_found(table: dict[str, Any]) -> dict[str, Any]:
-    """A room that a message creates is taken away with its first try, though a second one may be under way: what such a
-    try then does not write, the auditor takes for lost. Known, and left out."""
-    if table["client"]["guarantee"] == "at_least_once":
-        table["design"] |= {"rooms_created": "before"}
-    return table
-
-
 @st.composite
 def troubled(draw: st.DrawFn) -> Scenario:
     """Any scenario of the other laws, with up to five faults and clients that may come back."""
@@ -104,7 +96,7 @@ def troubled(draw: st.DrawFn) -> Scenario:
     if draw(st.booleans()) and table["design"]["gateways"] > 1:
         table["scaling"] |= {"start": 1, "check_s": 0.4, "delay_s": 0.3, "grace_s": 0.2, "up_above": 0.05, "down_below": 0.01}
     table["network"] |= {"slow_share": draw(st.sampled_from([0.0, 0.5])), "slow_bytes_per_s": 300.0}
-    return validate(without_second_tries_to_found(table))
+    return validate(table)
 
 
 @st.composite

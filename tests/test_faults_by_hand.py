@@ -16,7 +16,7 @@ import pytest
 
 from chatsim.engine import Cause, Fate, Outcome, SessionFate, simulate
 from chatsim.engine.outcome import FaultKind
-from chatsim.scenario import Scenario
+from chatsim.scenario import InputError, Scenario
 from chatsim.world.draws import Purpose, uniform
 from chatsim.world.strikes import strikes_of
 from tests.test_routing_by_hand import work
@@ -447,6 +447,17 @@ def test_failures_come_after_exponential_times(repair: dict[str, float]) -> None
     ]
     assert sorted(rows[1:]) == sorted(wanted)
     assert rows[0] == (0, "SLOW", 2, 1000.0, None)
+
+
+def test_what_shares_a_rack_fails_together() -> None:
+    """By the draws of the first of them."""
+    fault = {"kind": "gateway_crash", "at_s": 3.0, "stations": ["gateway-*"], "mtbf_s": 2.0, "mttr_s": 0.5, "together": True}
+    asked = scenario(design={"routing": "mesh", "gateways": 2}, faults=[fault])
+    found = strikes_of(asked, 0, 30.0)
+    assert {strike.stations for strike in found} == {(0, 1)}
+    np.testing.assert_allclose([(strike.start_s, strike.end_s) for strike in found], failures(1, fault, 30.0))
+    with pytest.raises(InputError, match="together = true: needs mtbf_s"):
+        scenario(design={"routing": "mesh", "gateways": 2}, faults=[{**fault, "mtbf_s": 0.0, "mttr_s": 0.0}])
 
 
 def test_the_mean_time_between_failures_and_to_repair_is_what_was_asked() -> None:

@@ -90,7 +90,7 @@ def test_a_disturbed_run_is_made_again_and_marked_where_it_stays_so() -> None:
 
 def test_the_spread_of_the_measurement_stands_beside_each_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(validation, "lived", Twin(figures(1.0), figures(2.0), figures(4.0)))
-    monkeypatch.setattr(validation, "predicted", lambda point, costs: figures(3.0))
+    monkeypatch.setattr(validation, "predicted", lambda point, costs, slower: figures(3.0))
     table = validation.table_of(validation.compare_points(SMALL[:1], "live", 3)).set_index("figure")
     assert table.loc["p50_ms", ["predicted", "measured", "error", "spread"]].tolist() == [3.0, 2.0, 0.5, 0.75]
     summary = validation.summary_of(table.reset_index()).set_index("figure")
@@ -175,12 +175,13 @@ def test_what_the_load_client_cannot_offer_is_no_saturation(monkeypatch: pytest.
         return {**figures(1.0, late_ms=50.0 if too_much else 0.1), "carried_share": 0.5 if too_much else 1.0, "gateway_cores": point.per_s / 3000}
 
     monkeypatch.setattr(saturation, "lived", gateway)
-    edge, seen, bound = saturation.measured_edge("room", 1, 2, "live", lab.Lab())
+    edge, seen, bound, runs = saturation.measured_edge("room", 1, 2, "live", lab.Lab())
     assert (bound, edge.saturated_per_s) == ("load client", np.inf)
     assert 2800 < edge.carried_per_s < 3000
     assert seen["late_ms"] < 1
+    assert len(runs) > 3
     monkeypatch.setattr(saturation, "lived", lambda point, costs: {**gateway(point, costs), "late_ms": 0.1})
-    edge, _, bound = saturation.measured_edge("room", 1, 2, "live", lab.Lab())
+    edge, _, bound, _ = saturation.measured_edge("room", 1, 2, "live", lab.Lab())
     assert (bound, edge.per_s) == ("gateways", pytest.approx(3000, rel=0.06))
 
 
@@ -202,17 +203,20 @@ def test_a_killed_gateway_does_what_was_predicted(monkeypatch: pytest.MonkeyPatc
 
 
 def test_saturation_and_faults_stand_in_the_full_table(chatsim: Cli, small: pytest.MonkeyPatch) -> None:
-    def fault(struck: faulted.Struck, point: Point, costs: str, away_s: float = 0.7) -> Figures:
+    def fault(struck: faulted.Struck, point: Point, costs: str, away_s: float = 0.7, slower: float = 1.0) -> Figures:
         seen = {"live_share": 0.9, "late_share": 0.0, "lost_share": 0.1, "broken_s": 0.8, "back_s": np.nan, "away_s": away_s}
         return {**seen, "late_ms": 0.1, "others_cores": 0.0}
 
     small.setattr(validation, "lived", lambda point, costs: figures(1.0))
-    small.setattr(validation, "predicted", lambda point, costs: figures(1.1))
+    small.setattr(validation, "predicted", lambda point, costs, slower: figures(1.1))
     small.setattr(faulted, "lived", fault)
     small.setattr(faulted, "predicted", fault)
     small.setattr(faulted, "STRUCK", faulted.STRUCK[-1:])
     small.setattr(saturation, "DESIGNS", saturation.DESIGNS[:2])
-    edges = iter([(saturation.Edge(1000.0, 1040.0), figures(1.0), "gateways"), (saturation.Edge(700.0, np.inf), {}, "load client")])
+    runs = [lab.Kept(figures(1.0), 0, False)]
+    edges = iter(
+        [(saturation.Edge(1000.0, 1040.0), figures(1.0), "gateways", runs), (saturation.Edge(700.0, np.inf), {}, "load client", runs)]
+    )
     small.setattr(saturation, "measured_edge", lambda *_: next(edges))
     small.setattr(saturation, "predicted_edge", lambda *_: (saturation.Edge(1200.0, 1260.0), "gateways"))
     said = chatsim(*LIVE, "--full", "--repeats", "1", "--out", "out")

@@ -132,8 +132,6 @@ class Messages(Routes):
 
     def breaks_off(self, message: int, session: Session, cause: Cause) -> None:
         """The way of a message ends at its gateway, which has died, or cannot reach what it needs and says so."""
-        if math.isnan(self.notes.routed_s[message]):
-            self._not_founded(message)
         if session.life != session.gateway.life:
             if self.notes.fate[message] == Fate.DELIVERED:
                 self.broken(message, -1, Cause.CRASHED)
@@ -285,14 +283,6 @@ class Messages(Routes):
     def _is_taken(self, message: int) -> None:
         self.notes.fate[message] = Fate.DELIVERED
         self.notes.cause[message] = Cause.NONE
-
-    def _not_founded(self, message: int) -> None:
-        """A room that this message would have created is left to the next one."""
-        room = self.rooms.room[message]
-        if self.founding.get(room) == message:
-            del self.founding[room]
-            self.rooms.exists[room] = False
-            self.notes.room_ready_s.pop(room, None)
 
     def _ends(self, message: int, fate: Fate, cause: Cause) -> None:
         if self.notes.fate[message] != Fate.DELIVERED:

@@ -442,7 +442,18 @@ class Stage:
         if not self.notes.under_way[message]:
             self.notes.done_s[message] = self.clock.now
             if self.creates_rooms and self.founding.get(self.rooms.room[message]) == message:
-                self._hears_all(self.rooms.room[message])
+                self._is_founded(message)
+
+    def _is_founded(self, message: int) -> None:
+        """Nothing of a message that creates a room is under way any more; where no try of it was routed, the room is
+        left to the next one."""
+        room = self.rooms.room[message]
+        if math.isnan(self.notes.routed_s[message]):
+            del self.founding[room]
+            self.rooms.exists[room] = False
+            self.notes.room_ready_s.pop(room, None)
+        else:
+            self._hears_all(room)
 
     def node_of_user(self, user: int) -> Node:
         """The broker node that holds a user's keys."""

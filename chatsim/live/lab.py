@@ -90,7 +90,8 @@ def figures_of(run: LiveRun) -> Figures:
 
 def slower_than(costs: str, kept: Sequence[Kept]) -> float:
     """How many times as long as in a profile work took in some runs, by the pace that they noted."""
-    return stretch(float(np.mean([one.figures["probe_us"] for one in kept])), machine_of(costs).probe_us)
+    probes = [one.figures.get("probe_us", math.nan) for one in kept]
+    return stretch(float(np.mean(probes)), machine_of(costs).probe_us)
 
 
 def middle(values: Sequence[float]) -> tuple[float, float]:

@@ -132,6 +132,7 @@ def _resolve(
         loop = " -> ".join([*(name for _, name in chain[seen.index(path):]), label])
         raise InputError(f"{chain[-1][1]}: extends = '{source}': the files extend each other in a loop: {loop}")
     own = read_toml(path, label)
+    own.pop("machine", None)  # where a profile of costs was measured: no run depends on it
     bases = own.pop("extends", [])
     if isinstance(bases, str):
         bases = [bases]

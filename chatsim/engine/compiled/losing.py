@@ -114,9 +114,6 @@ def message_job_is_over(st: State, job: int, cause: int) -> None:
 def breaks_off(st: State, message: int, session: int, cause: int) -> None:
     """The way of a message ends at its gateway, which has died, or cannot reach what it needs and says so."""
     row, sender = st.messages[message], st.sessions[session]
-    if math.isnan(row.routed_s) and is_founding(st, message):
-        room = st.rooms[row.room]
-        room.founding, room.exists, room.ready_s = NONE, 0, NEVER
     beside = st.asked[0].store == STORE_BESIDE and row.fate == DELIVERED
     if sender.life != st.stations[sender.gateway].life:
         if row.fate == DELIVERED:
