@@ -22,10 +22,10 @@ from chatsim.live.comparing import cpu_share
 from chatsim.live.fitting import Fitted, fit
 from chatsim.live.grids import Point, scenario_of, world_of
 from chatsim.live.link import StampedSocket
-from chatsim.live.pace import Unsteady
 from chatsim.live.processes import cores
 from chatsim.live.run import Live, LiveRun, live
 from chatsim.live.sending import as_sent, latency_from_sending_ms
+from chatsim.live.steadiness import Unsteady
 from chatsim.live.twin import Machine, at_pace, machine_of, twin
 from chatsim.rules.waking import waking_us
 from chatsim.scenario import load_scenario

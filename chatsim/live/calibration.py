@@ -22,9 +22,10 @@ from chatsim.engine import Outcome, simulate
 from chatsim.live.fitting import LEVEL, RESAMPLES, Fitted, Floats, fit, spread
 from chatsim.live.grids import Point, scenario_of, world_of
 from chatsim.live.ledger import COUNTS
-from chatsim.live.pace import PROBE_US, Unsteady, series_us, stretch, unsteady
+from chatsim.live.pace import PROBE_US, stretch
 from chatsim.live.run import LiveRun, live
 from chatsim.live.sending import as_sent, latency_from_sending_ms
+from chatsim.live.steadiness import Unsteady, series_us, unsteady
 from chatsim.live.tokens import Rights, check, issue
 from chatsim.live.twin import STEADY_PACE, Machine
 from chatsim.rules.waking import waking_us

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from chatsim.live.pace import Unsteady, stretch
+from chatsim.live.pace import stretch
 from chatsim.live.processes import hosts
+from chatsim.live.steadiness import Unsteady
 from chatsim.scenario import InputError, Scenario
 from chatsim.scenario.errors import nearest, quoted
 from chatsim.scenario.faults import BrokerDown, GatewayCrash

@@ -56,19 +56,11 @@ def carried(st: State, message: int) -> None:
     row.under_way -= 1
     if row.under_way == 0:
         row.done_s = st.now[0].time_s
-        if is_founding(st, message):
-            is_founded(st, message)
-
-
-@compiled
-def is_founded(st: State, message: int) -> None:
-    """Nothing of a message that creates a room is under way any more; where no try of it was routed, the room is left
-    to the next one."""
-    room = st.messages[message].room
-    if math.isnan(st.messages[message].routed_s):
-        st.rooms[room].founding, st.rooms[room].exists, st.rooms[room].ready_s = NONE, 0, NEVER
-    else:
-        hears_all(st, room)
+        if is_founding(st, message) and not math.isnan(row.routed_s):
+            hears_all(st, row.room)
+        elif is_founding(st, message):  # no try of it was routed: the room is left to the next one
+            room = st.rooms[row.room]
+            room.founding, room.exists, room.ready_s = NONE, 0, NEVER
 
 
 @compiled

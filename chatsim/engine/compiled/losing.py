@@ -51,12 +51,12 @@ from chatsim.engine.compiled.kinds import (
     WRITE,
 )
 from chatsim.engine.compiled.lines import read_push
-from chatsim.engine.compiled.places import is_founding, one_more_hears, wanted
+from chatsim.engine.compiled.places import one_more_hears, wanted
 from chatsim.engine.compiled.pools import free_job
 from chatsim.engine.compiled.queries import dies, reply_fails
 from chatsim.engine.compiled.reaching import tries_later
 from chatsim.engine.compiled.sessions import login_fails, subscribed
-from chatsim.engine.compiled.state import NEVER, NONE, State
+from chatsim.engine.compiled.state import State
 
 
 @compiled
