@@ -18,6 +18,7 @@ from chatsim.report.terminal import number
 from chatsim.study.behaviour import LOG
 from chatsim.study.decision import Decision, figure_of_charts
 from chatsim.study.laws import Z_MOST, Check
+from chatsim.study.live_twin import FIGURES, held_to_twin
 from chatsim.study.published import Published
 from chatsim.study.sensitivity import assumptions, stands_on
 
@@ -49,7 +50,7 @@ def trust_exhibits(
     if decision.named is not None:
         found += [precision(tables, plan, decision), warm_up(archive, tables, plan, decision)]
     found += [theory(checked)] if checked else []
-    found += [literature(known)]
+    found += [literature(known), live_fit(held_to_twin())]
     found += [behaviour_fit(behaves)] if behaves is not None else []
     if decision.named is not None:
         found.append(weak_costs(plan.scenario(decision.named)))
@@ -217,6 +218,39 @@ def literature(known: Sequence[Published]) -> Exhibit:
     far = max(abs(ratio - 1) for ratio in table["ratio"])
     conclusion = f"The shipped costs reproduce {len(known)} published figures to within {number(100 * far)} %."
     return Exhibit("published", "Published figures", conclusion, None, table)
+
+
+def live_fit(table: pd.DataFrame) -> Exhibit:
+    """Predictions beside what real gateways and a real Redis did, on points by which no cost was fitted."""
+    off = (table["predicted"] / table["measured"] - 1).abs()
+    median, points = off.groupby(table["figure"]).median(), table["point"].nunique()
+    conclusion = (
+        f"Held to live runs of real WebSocket gateways and a real Redis on {points} configurations by which no cost "
+        "was fitted, the median error is "
+        + ", ".join(f"{100 * median[figure]:.0f} % ({name})" for figure, name in FIGURES.items())
+        + "."
+    )
+    with styled():
+        drawn = new_figure(3.6)
+        axes = drawn.add_subplot()
+        latencies = [figure for figure in FIGURES if figure.endswith("_ms")]
+        shown = table[table["figure"].isin(latencies)]
+        both_ms = shown[["predicted", "measured"]].to_numpy()
+        ends = np.array([both_ms.min(), both_ms.max()])
+        axes.fill_between(ends, ends / (1 + NEAR), ends * (1 + NEAR), color="#009E73", alpha=0.12, linewidth=0)
+        axes.plot(ends, ends, color=INK, linewidth=0.8)
+        handles = []
+        for look, figure in enumerate(latencies):
+            own, rows = mark(look), shown[shown["figure"] == figure]
+            handles += axes.plot(
+                rows["measured"], rows["predicted"], marker=own.marker, color=own.color, linestyle="none", markersize=4,
+            )  # fmt: skip
+        axes.set(xscale="log", yscale="log")
+        axes.set_xlabel("measured latency (ms)")
+        axes.set_ylabel("predicted latency (ms)")
+        axes.set_title(f"Predicted and measured (green: within {100 * NEAR:g} %)")
+        legend(drawn, handles, [FIGURES[figure] for figure in latencies])
+    return Exhibit("live", "Held to live runs", conclusion, drawn, table)
 
 
 def behaviour_fit(table: pd.DataFrame) -> Exhibit:
