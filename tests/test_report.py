@@ -231,7 +231,7 @@ def test_it_says_the_decision_and_why_to_believe_it(folder: Path) -> None:
     for heading in ("Objectives", "Logic", "Data", "Experimentation", "Implementation", "Code access"):
         assert f">{heading}</th>" in text
     assert {one.key for one in review.decisions} == {"response", "effects", "differences", "front"}
-    assert {one.key for one in review.trust} == {"precision", "warm-up", "published", "assumptions"}
+    assert {one.key for one in review.trust} == {"precision", "warm-up", "published", "live", "assumptions"}
     for one in review.exhibits:
         assert one.title and one.conclusion.endswith(".") and len(one.table)  # noqa: PT018
         if one.figure is not None:
