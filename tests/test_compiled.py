@@ -269,7 +269,7 @@ def test_random_scenarios_take_every_choice() -> None:
 @settings(max_examples=100, deadline=None, suppress_health_check=QUIET, print_blob=True)
 @given(any_scenarios, any_worlds)
 def test_random_scenarios_have_equal_outcomes(chosen: Scenario, people: World) -> None:
-    assert missing(chosen, people) == ()
+    assert missing(chosen) == ()
     check_equal(chosen, people, "the blob that hypothesis prints")
 
 
@@ -290,7 +290,7 @@ def test_what_is_missing_is_named_and_refused_in_one_line() -> None:
     people = world([(0, *ALWAYS), (1, *ALWAYS)], [[0, 1]], [(1.0, 0, 0)])
     chosen = scenario(design={"gateways": 3000})
     names = ("design.gateways = 3000 with broker.nodes = 1",)
-    assert missing(chosen, people) == names
+    assert missing(chosen) == names
     with pytest.raises(InputError, match=r"^engine = 'compiled': does not cover design\.gateways = 3000 with") as said:
         simulate(chosen, people, engine="compiled")
     assert "\n" not in str(said.value)
@@ -306,12 +306,11 @@ def test_an_engine_that_there_is_not_is_refused() -> None:
 
 def test_each_key_that_is_missing_keeps_a_run_from_being_compiled() -> None:
     """Every choice that any other test calls missing is found; and nothing is, where nothing is asked for."""
-    people = world([(0, *ALWAYS), (1, *ALWAYS)], [[0, 1]], [(1.0, 0, 0)])
     asked: list[dict[str, dict[str, object]]] = [
         {"design": {"gateways": 3000}},
     ]  # fmt: skip
-    assert [len(missing(scenario(**parts), people)) for parts in asked] == [1] * len(asked)
-    assert missing(scenario(), people) == ()
+    assert [len(missing(scenario(**parts))) for parts in asked] == [1] * len(asked)
+    assert missing(scenario()) == ()
 
 
 @pytest.mark.parametrize("limits", [{"subscriber_max_bytes": 50.0}, {"subscriber_soft_bytes": 50.0, "subscriber_soft_s": 0.01}])
@@ -377,10 +376,11 @@ def test_handlers_say_the_same_where_they_are_not_compiled() -> None:
     code = (
         "from chatsim.engine import simulate; from chatsim.scenario import load_scenario; from chatsim.world import build_world;"
         "from tests.test_compiled import check_equal\n"
-        "for name in ('go-chat', 'directory'):\n"
+        "for name in ('go-chat', 'directory', 'socketio-sharded'):\n"
         "    chosen = load_scenario(name, ['workload.users=200', 'workload.duration_s=60', 'push.after_min=0.1'])\n"
         "    check_equal(chosen, build_world(chosen), name)\n"
     )
     environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-W", "error::RuntimeWarning", "-c", code]
+    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -72,7 +72,7 @@ def simulate(
         return _by_simpy(scenario, world, progress, (), recorder)
     from chatsim.engine.compiled.coverage import missing
 
-    reasons = missing(scenario, world)
+    reasons = missing(scenario)
     if engine == "auto" and not reasons and not _is_worth_it(world):
         reasons = (TOO_SMALL,)
     if not reasons:
@@ -98,7 +98,7 @@ def will_compile(scenario: Scenario, world: World, engine: str = "auto") -> bool
     from chatsim.engine.compiled.coverage import missing
 
     wanted = engine == "compiled" or (engine == "auto" and _is_worth_it(world))
-    return wanted and not is_kept() and not missing(scenario, world)
+    return wanted and not is_kept() and not missing(scenario)
 
 
 def prepare(progress: Callable[[float], None] | None = None) -> None:
