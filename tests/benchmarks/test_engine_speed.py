@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from chatsim.engine import Outcome, simulate
-from chatsim.engine.compiled.loop import DONE, go_on, start
+from chatsim.engine.compiled.loop import DONE, go_on
 from chatsim.engine.compiled.setup import tables_for
 from chatsim.engine.compiled.state import state_of, tables_of
 from chatsim.engine.rooms import Rooms
@@ -163,7 +163,6 @@ def loop_of(scenario: Scenario, people: World) -> tuple[float, int]:
     st = state_of(tables_for(scenario, people, Rooms(people, scenario.design), None))
 
     def loop() -> None:
-        start(st, len(people.sessions))
         while go_on(st, 1_000_000) != DONE:
             pass
 
