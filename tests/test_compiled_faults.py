@@ -26,7 +26,7 @@ def test_presets_of_faults_have_equal_outcomes(name: str) -> None:
     """Of 60 s into the run, as most of them are: with enough people that each fault strikes something under way."""
     design = DESIGN_OF.get(name, "go-chat-v2")
     table = load_scenario(design, ["workload.users=300", "workload.duration_s=120", "push.after_min=0.3"], faults=[name])
-    assert missing(table, build_world(table)) == ()
+    assert missing(table) == ()
     outcome = check_equal(table, build_world(table), f"{name} on {design}")
     assert len(outcome.faults["start_s"]) > 0
 

@@ -72,7 +72,7 @@ def simulate(
         return _by_simpy(scenario, world, progress, (), recorder)
     from chatsim.engine.compiled.coverage import missing
 
-    reasons = missing(scenario, world)
+    reasons = missing(scenario)
     if engine == "auto" and not reasons and not _is_worth_it(world):
         reasons = (TOO_SMALL,)
     if not reasons:
@@ -93,20 +93,21 @@ def known(engine: str) -> str:
 
 
 def will_compile(scenario: Scenario, world: World, engine: str = "auto") -> bool:
-    """Whether the next run of a scenario will first have the engine compiled, which takes some 25 s, once."""
+    """Whether the next run of a scenario will first have the engine compiled, which takes some 20 s, once."""
     from chatsim.engine.compiled.code import is_kept
     from chatsim.engine.compiled.coverage import missing
 
     wanted = engine == "compiled" or (engine == "auto" and _is_worth_it(world))
-    return wanted and not is_kept() and not missing(scenario, world)
+    return wanted and not is_kept() and not missing(scenario)
 
 
 def prepare(progress: Callable[[float], None] | None = None) -> None:
-    """Compiles the engine, unless that was done: before many runs, or before processes that would each do it.
+    """Compiles the engine, unless that was done: before many runs, or before processes that would each do it. Where
+    another process is at it, this one waits, and compiles nothing.
 
     Progress is told which share is done; without it the log says what takes so long.
     """
-    from chatsim.engine.compiled.code import is_kept
+    from chatsim.engine.compiled.code import compiling_alone, is_kept
 
     if is_kept():
         return
@@ -114,9 +115,12 @@ def prepare(progress: Callable[[float], None] | None = None) -> None:
 
     if is_compiled():
         return
-    if progress is None:
-        logging.getLogger(__name__).warning("chatsim compiles its engine, which takes some 25 s, once")
-    compile_all(progress)
+    with compiling_alone():
+        if is_kept():
+            return
+        if progress is None:
+            logging.getLogger(__name__).warning("chatsim compiles its engine, which takes some 20 s, once")
+        compile_all(progress)
 
 
 def _is_worth_it(world: World) -> bool:

@@ -47,19 +47,41 @@ from chatsim.world.tables import World
 class Journey(Messages):
     """One run of a scenario. ``clock`` is a SimPy environment: add processes of your own before :meth:`run`.
 
+    Gateways that work slowly, each of which dies when more than 1000 items wait in its queue, and is back 5 s later:
+
+    >>> from chatsim.engine import Cause, finish
     >>> from chatsim.scenario import load_scenario
     >>> from chatsim.world import build_world
-    >>> scenario = load_scenario("room-channel", ["workload.users=50", "workload.duration_s=60"])
-    >>> journey = Journey(scenario, build_world(scenario))
-    >>> seen = []
-    >>> def watch(journey):
-    ...     while True:
-    ...         yield journey.clock.timeout(20)
-    ...         seen.append(len(journey.gateways[0].queue))
-    >>> _ = journey.clock.process(watch(journey))
+    >>> sets = ["workload.users=200", "workload.duration_s=60", "workload.conversations.messages_per_day=15000"]
+    >>> scenario = load_scenario("room-channel", [*sets, "gateway.parse_us=1e6"])
+    >>> journey, died_s = Journey(scenario, build_world(scenario)), {}
+    >>> def watch(gateway):
+    ...     while len(gateway.queue) <= 1000:
+    ...         yield journey.clock.timeout(0.1)
+    ...     died_s[gateway.number] = journey.clock.now
+    ...     journey.faults.gateway_dies(gateway.number)
+    ...     yield journey.clock.timeout(5)
+    ...     journey.faults.gateway_returns(gateway.number)
+    >>> for gateway in journey.gateways:
+    ...     _ = journey.clock.process(watch(gateway))
     >>> journey.run()
-    >>> len(seen)
-    3
+    >>> len(died_s) > 0 and 0 < min(died_s.values()) < 60
+    True
+    >>> bool((finish(journey).deliveries["cause"] == Cause.CRASHED).any())
+    True
+
+    Or take one step after the other, here until the first message is read by its gateway, has left it, and is all done:
+
+    >>> from math import isnan
+    >>> scenario = load_scenario("room-channel", ["workload.users=200", "workload.duration_s=60"])
+    >>> journey = Journey(scenario, build_world(scenario))
+    >>> times_s = []
+    >>> for column in (journey.notes.received_s, journey.notes.routed_s, journey.notes.done_s):
+    ...     while isnan(column[0]):
+    ...         journey.clock.step()
+    ...     times_s.append(journey.clock.now)
+    >>> times_s == sorted(times_s)
+    True
     """
 
     def __init__(self, scenario: Scenario, world: World) -> None:

@@ -11,7 +11,7 @@ def spread(number: int) -> int:
     >>> spread(1) != spread(2) and 0 <= spread(1) < 2**32
     True
     """
-    bits = (number ^ (number >> 32)) & MASK
+    bits = int((number ^ (number >> 32)) & MASK)  # numpy's own whole numbers warn when a product is too large for them
     bits ^= bits >> 16
     bits = (bits * 0x85EBCA6B) & MASK
     bits ^= bits >> 13

@@ -139,10 +139,14 @@ def _outcomes(
         for replication in range(replications):
             worlds[replication] = build_world(scenarios[0], replication)
             for scenario in scenarios:
-                yield Point(scenario, worlds[replication], engine)
+                point = Point(scenario, worlds[replication], engine)
+                if processes > 1:
+                    _compiled_first(point, progress, 0, total)
+                yield point
 
+    total = len(scenarios) * replications
     if processes == 1 and progress is not None:
-        work: Callable[[Point], dict[str, Any]] = _with_progress(progress, len(scenarios) * replications)
+        work: Callable[[Point], dict[str, Any]] = _with_progress(progress, total)
     else:
         work = simulated
     for place, columns in enumerate(in_order(work, points(), processes)):
@@ -163,8 +167,7 @@ def _with_progress(progress: Progress, total: int) -> Callable[[Point], dict[str
     def work(point: Point) -> dict[str, Any]:
         nonlocal done
         before = done
-        if will_compile(point.scenario, point.world, point.engine):
-            prepare(lambda share: progress(before, total, f"compiling the engine, once: {share:.0%}"))
+        _compiled_first(point, progress, before, total)
         outcome = simulate(
             point.scenario,
             point.world,
@@ -175,6 +178,13 @@ def _with_progress(progress: Progress, total: int) -> Callable[[Point], dict[str
         return _without_inputs(outcome)
 
     return work
+
+
+def _compiled_first(point: Point, progress: Progress | None, done: float, total: int) -> None:
+    """Has the engine compiled here, where a point is to be run by it: no worker then has to."""
+    if will_compile(point.scenario, point.world, point.engine):
+        tell = progress
+        prepare(tell and (lambda share: tell(done, total, f"compiling the engine, once: {share:.0%}")))
 
 
 def _without_inputs(outcome: Outcome) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from chatsim.engine import Outcome, simulate
-from chatsim.engine.compiled.loop import DONE, go_on, start
+from chatsim.engine.compiled.loop import DONE, go_on
 from chatsim.engine.compiled.setup import tables_for
 from chatsim.engine.compiled.state import state_of, tables_of
 from chatsim.engine.rooms import Rooms
@@ -112,6 +112,22 @@ def test_the_compiled_engine_is_many_times_as_fast(members: int, messages: int) 
     assert ratio(took_s["simpy"], took_s["run"]) >= 6.0
 
 
+@pytest.mark.parametrize(("members", "messages"), [(2, 600), (10, 400), (50, 150)])
+def test_ciw_takes_longer_than_idiomatic_simpy(members: int, messages: int) -> None:
+    """For comparison: a library of queueing networks, in which nothing of this runs but by code of one's own."""
+    pytest.importorskip("ciw", reason="Ciw is not installed: pip install chatsim[benchmarks]")
+    from tests.benchmarks.in_ciw import run_in_ciw
+
+    gateways, took_s = 4, []
+    for _ in range(5):
+        took_s.append(cpu_s(lambda: run_idiomatic(gateways, members, messages, RATE_PER_S, ROOMS)))
+        took_s.append(cpu_s(lambda: run_in_ciw(gateways, members, messages, RATE_PER_S, ROOMS)))
+    assert run_in_ciw(gateways, members, messages, RATE_PER_S, ROOMS) == messages * (members - 1)
+    share = ratio(took_s[::2], took_s[1::2])
+    print(f"\nrooms of {members}: Ciw is {share:.2f} times as fast as idiomatic SimPy")
+    assert share < 1.0
+
+
 def ratio(one_s: list[float], other_s: list[float]) -> float:
     """The median of ratios of one round each."""
     return statistics.median(one / other for one, other in zip(one_s, other_s, strict=True))
@@ -128,43 +144,19 @@ def check_same(in_c: Callable[[Any], int], scenario: Scenario, people: World, ou
         np.testing.assert_array_equal(arrays[name], outcome.messages[name])
 
 
-GROWTH = {
-    "users": [(rooms, 10, 4, RATE_PER_S) for rooms in (30, 300, 3000, 30_000)],
-    "fan-out": [(100, members, 4, RATE_PER_S) for members in (3, 30, 300)],
-    "gateways": [(100, 10, gateways, RATE_PER_S) for gateways in (1, 10, 100)],
-    "queue length": [(100, 10, 1, rate_per_s) for rate_per_s in (1e3, 1e4, 1e5, 1e6)],
-}
-"""Rooms, members of each, gateways, and messages per s, of which one gateway carries some 8000."""
-
-
-@pytest.mark.parametrize("what", GROWTH)
-def test_how_cost_grows(what: str) -> None:
-    """CPU time of the event loop per event, as one thing grows a hundred times or more."""
-    costs = []
-    for rooms, members, gateways, rate_per_s in GROWTH[what]:
-        scenario, people = same_fan_out(gateways), fan_out_world(members, 60_000 // members, rooms, rate_per_s)
-        took_s, events = min(loop_of(scenario, people) for _ in range(3))
-        costs.append(1e9 * took_s / events)
-        print(
-            f"\n{what}: {rooms * members:,} users in rooms of {members}, {gateways} gateways, {rate_per_s:,.0f} messages "
-            f"per s: {events:,} events, {costs[-1]:.0f} ns each",
-            end="",
-        )
-    assert max(costs) <= 12 * min(costs)  # n log n, and caches that no longer hold all
-
-
 def loop_s(scenario: Scenario, people: World) -> float:
     """CPU time of the compiled event loop alone."""
     return loop_of(scenario, people)[0]
 
 
-def loop_of(scenario: Scenario, people: World) -> tuple[float, int]:
-    """CPU time of the compiled event loop alone, and how many events happened."""
+def loop_of(scenario: Scenario, people: World) -> tuple[float, int, int]:
+    """CPU time of the compiled event loop alone, how many events happened, and the most items in one queue."""
     st = state_of(tables_for(scenario, people, Rooms(people, scenario.design), None))
 
     def loop() -> None:
-        start(st, len(people.sessions))
         while go_on(st, 1_000_000) != DONE:
             pass
 
-    return cpu_s(loop), int(tables_of(st)["now"][0]["number"])
+    took_s, tables = cpu_s(loop), tables_of(st)
+    waiting = tables["ticks"]["waiting"][: tables["now"][0]["ticks"]]
+    return took_s, int(tables["now"][0]["number"]), int(waiting.max())

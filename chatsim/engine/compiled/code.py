@@ -6,11 +6,14 @@ code is kept in a folder named after all sources that it can come from: beside t
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import os
 import platform
 import shutil
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -50,9 +53,15 @@ def compiled(function: Handler) -> Handler:
 
 def compile_handlers(progress: Callable[[float], None]) -> None:
     """Compiles all handlers, and tells after each what share of them is done."""
-    for number, handler in enumerate(HANDLERS, 1):
-        _compile(handler)
-        progress(number / len(HANDLERS))
+    were_on = gc.isenabled()
+    gc.disable()  # nearly all that numba makes here is kept: to look for garbage takes a tenth of the time
+    try:
+        for number, handler in enumerate(HANDLERS, 1):
+            _compile(handler)
+            progress(number / len(HANDLERS))
+    finally:
+        if were_on:
+            gc.enable()
 
 
 def _compile(handler: Any) -> None:
@@ -125,6 +134,24 @@ def is_kept() -> bool:
     """Whether the engine of these sources has been compiled, and its code kept."""
     folder = code_folder()
     return folder is not None and next(folder.rglob("loop.go_on*.nbc"), None) is not None
+
+
+@contextmanager
+def compiling_alone() -> Iterator[None]:
+    """While one process compiles, others that are about to do the same wait here, and then find its code.
+
+    Where files cannot be locked, or no code is kept, each compiles for itself.
+    """
+    folder = code_folder()
+    if folder is None or sys.platform == "win32":
+        yield
+        return
+    import fcntl
+
+    with (folder / "lock").open("wb") as file:
+        with suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_EX)  # until the file is closed, or the process ends
+        yield
 
 
 def _version() -> str:

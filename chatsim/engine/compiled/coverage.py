@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from chatsim.scenario import Scenario
-from chatsim.world.tables import World
 
 STATIONS_MAX = 2000
 """Stations of which each pair has a place for what travels between them."""
 
 
-def missing(scenario: Scenario, world: World) -> tuple[str, ...]:
+def missing(scenario: Scenario) -> tuple[str, ...]:
     """The keys of a scenario, with their values, that the compiled engine does not cover; none where it covers it all.
 
     >>> from chatsim.scenario import load_scenario
-    >>> from chatsim.world import build_world
-    >>> scenario = load_scenario("room-channel", ["workload.users=50", "design.gateways=3000"])
-    >>> missing(scenario, build_world(scenario))
+    >>> missing(load_scenario("room-channel", ["design.gateways=3000"]))
     ('design.gateways = 3000 with broker.nodes = 1',)
     """
     design = scenario.design

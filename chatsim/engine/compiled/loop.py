@@ -83,17 +83,18 @@ DONE, MORE, NEEDS_SESSIONS, NEEDS_DRAWS, BREAKS = range(5)
 a connection breaks in a run that took it to hold."""
 
 
-@entry
-def start(st: State, standing: int) -> None:
+@compiled
+def starts(st: State) -> None:
     """The state at time 0: gateways subscribed, sessions that began before the run online."""
     asked = st.asked[0]
+    st.now[0].started = 1
     if asked.has_broker:
         for gateway in range(asked.gateways):
             channel = channel_at_start(st, gateway)
             if channel >= 0:
                 change_subscription(st, node_to_hear(st, channel, gateway), channel, gateway, 1)
     begin(st)
-    for session in range(standing):
+    for session in range(asked.standing):
         sessions.standing(st, session)
     if len(st.trace):
         soon(st, E_TRACE, -1, NONE, NONE)
@@ -103,6 +104,8 @@ def start(st: State, standing: int) -> None:
 def go_on(st: State, steps: int) -> int:
     """Runs so many events, or fewer; why it comes back."""
     now = st.now[0]
+    if not now.started:
+        starts(st)
     for _ in range(steps):
         if now.overflowed:
             return BREAKS

@@ -96,6 +96,12 @@ class StateType(types.Type):
 class Table(types.Array):
     """The type of a table: an array, but nobody counts who refers to it, and no index is meant from its end."""
 
+    @property
+    def row_bytes(self) -> int:
+        """The size of a row."""
+        kind: Any = self.dtype
+        return int(kind.size if isinstance(kind, types.Record) else kind.bitwidth // 8)
+
 
 STATE = StateType()
 LONG, POINTER = ir.IntType(64), cgutils.voidptr_t
@@ -179,7 +185,7 @@ def _lend(name: str) -> Any:
 def _array(context: Any, builder: Any, kind: Table, address: Any, rows: Any, columns: Any) -> Any:
     """A table as numba passes arrays about."""
     whole = context.get_value_type(kind)
-    size = LONG(context.get_abi_sizeof(context.get_data_type(kind.dtype)))
+    size = LONG(kind.row_bytes)
     shape, strides = [rows], [size]
     if kind.ndim == 2:
         shape, strides = [rows, columns], [builder.mul(columns, size), size]
@@ -249,7 +255,7 @@ def grown(typing: Any, table: Any) -> Any:
 
     def grow(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         rows, before = (builder.extract_value(values[0], part) for part in (2, 4))
-        size = context.get_abi_sizeof(context.get_data_type(table.dtype))
+        size = table.row_bytes
         room = builder.mul(rows, LONG(2 * size))
         larger = builder.call(_runtime(builder, "NRT_Allocate", POINTER, [LONG]), [room])
         with builder.if_then(cgutils.is_null(builder, larger), likely=False):
@@ -272,8 +278,7 @@ def copy_rows(typing: Any, source: Any, first: Any, target: Any, place: Any, row
         kinds, (source_value, at, target_value, to, count) = signature.args, values
         pairs = ((source_value, at), (target_value, to))
         where = [builder.gep(builder.extract_value(value, 4), [row]) for value, row in pairs]
-        size = context.get_abi_sizeof(context.get_data_type(kinds[0].dtype))
-        cgutils.raw_memcpy(builder, where[1], where[0], count, context.get_constant(types.intp, size))
+        cgutils.raw_memcpy(builder, where[1], where[0], count, LONG(kinds[0].row_bytes))
         return context.get_dummy_value()
 
     return types.void(source, types.int64, target, types.int64, types.int64), copy

@@ -10,7 +10,7 @@ import numpy as np
 
 from chatsim.engine.compiled.chat import AHEAD, DRAWS
 from chatsim.engine.compiled.code import compile_handlers, is_interpreted
-from chatsim.engine.compiled.loop import BREAKS, DONE, NEEDS_DRAWS, NEEDS_SESSIONS, go_on, start
+from chatsim.engine.compiled.loop import BREAKS, DONE, NEEDS_DRAWS, NEEDS_SESSIONS, go_on
 from chatsim.engine.compiled.result import Written, inbox_of
 from chatsim.engine.compiled.setup import clients_from, draws_of_users, sync_luck, tables_for
 from chatsim.engine.compiled.state import State, put_table, state_of, tables_of
@@ -47,7 +47,6 @@ def _run(
     rooms, lists = Rooms(world, scenario.design), _lists(scenario, world)
     st = state_of(tables_for(scenario, world, rooms, lists, troubled))
     end_s = world.duration_s + scenario.workload.drain_s
-    start(st, int(np.searchsorted(world.sessions.start_s, 0.0, side="right")))
     told = 0
     while (reason := go_on(st, STEPS)) != DONE:
         if reason == BREAKS:

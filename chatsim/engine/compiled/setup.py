@@ -139,6 +139,7 @@ def _ask(asked: Any, scenario: Scenario, world: World, troubled: bool) -> None:
         "seed_low": world.seed & 0xFFFFFFFF, "seed_high": world.seed >> 32, "replication": world.replication,
         "admission_burst": scenario.balancer.burst, "resync": client.resync,
         "remembers_early": design.offline != "drop" and design.store != "before",
+        "standing": standing_sessions(world),
         "end_s": world.duration_s + scenario.workload.drain_s,
         "login_us": gateway.tls_us + gateway.handshake_us + _token_us(scenario),
         "store_us": database.insert_us if in_database else broker.history_us,
@@ -430,10 +431,15 @@ def draws_of_users(scenario: Scenario, world: World, times: int, first: int = 0)
     return np.stack(rows) if rows else np.zeros((0, 0))
 
 
+def standing_sessions(world: World) -> int:
+    """Sessions that began before the run."""
+    return int(np.searchsorted(world.sessions.start_s, 0.0, side="right"))
+
+
 def _trace(scenario: Scenario, world: World) -> npt.NDArray[Any]:
     """Sessions that start, ties that end, messages and tries, in order of time, in this one at ties."""
     starts_s, is_open = world.sessions.start_s, POLICY_NUMBERS[scenario.access.policy] == OPEN
-    standing = int(np.searchsorted(starts_s, 0.0, side="right"))
+    standing = standing_sessions(world)
     parts = (
         (E_LOGIN, starts_s[standing:], np.arange(standing, len(starts_s))),
         (NONE if is_open else E_TIE_ENDS, world.endings.time_s, np.arange(len(world.endings))),

@@ -64,7 +64,7 @@ FIXED: dict[str, np.dtype[Any]] = {
         " asks_more personal creates_rooms asks_members leaves_idle access asks renews reads_friends client_joins"
         " loads ranked list_policy list_limit pushes_presence shown_to watches tells_all channels drops_oldest"
         " one_by_one troubled faulty orderly keeps stream_max"
-        " resends deduplicate sends_max scaling_start least",
+        " resends deduplicate sends_max scaling_start least standing",
         "end_s receive_us parse_us command_us write_us flush_us login_us close_us publish_us push_us bus_send_us"
         " bus_receive_us subscribe_us lookup_us lookup_user_us update_us presence_us store_us sync_us broker_link_s"
         " database_link_s notice_s outbound_max_bytes connect_timeout_s reconnect_s reconnect_max_s messages_per_s"
@@ -80,7 +80,7 @@ FIXED: dict[str, np.dtype[Any]] = {
         " pulls pushed trimmed unasked missed receipts answers packets free_link free_job free_parcel free_batch"
         " free_query free_seat free_packet"
         " cuts slow_first slow_count away away_number parted unsigned_first unsigned_last breaks faults wiped drains"
-        " got changing emptied",
+        " got changing emptied started",
         "time_s admission_left admission_s minute",
     ),
     "stations": record(

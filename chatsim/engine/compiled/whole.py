@@ -3,7 +3,7 @@
 Left to itself numba optimises each function together with all that it calls, makes machine code of that, and does so
 again for whoever calls it, up the whole tree. Here the code of a handler stays as it was written until a function that
 Python calls takes all of it in; only that is optimised, and becomes machine code. And handlers are plain: what numba
-does for closures, generators, lists or strings is left out.
+does for closures, generators, lists, strings or exceptions is left out.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from numba.core.compiler_machinery import PassManager
 
 PASSES = (
     untyped_passes.TranslateByteCode, untyped_passes.FixupArgs, untyped_passes.IRProcessing,
-    untyped_passes.GenericRewrites, untyped_passes.ReconstructSSA, typed_passes.NopythonTypeInference,
+    untyped_passes.ReconstructSSA, typed_passes.NopythonTypeInference,
     typed_passes.PreLowerStripPhis, typed_passes.IRLegalization, typed_passes.NativeLowering,
     typed_passes.NoPythonBackend,
 )  # fmt: skip
@@ -64,11 +64,13 @@ class HandlerCode(JITCodeLibrary):
     def _get_module_for_linking(self) -> Any:
         """This code with all that it needs, each once."""
         if self._shared_module is None:
-            whole, needed = self._final_module.clone(), dict[Any, None]()
+            needed = dict[Any, None]()
             self._gather(needed)
+            handlers = [library for library in needed if isinstance(library, HandlerCode)]
+            whole = linked([each._final_module.clone() for each in (self, *handlers)])
             for library in needed:
-                is_handler = isinstance(library, HandlerCode)
-                whole.link_in(library._final_module if is_handler else library._get_module_for_linking(), preserve=True)
+                if not isinstance(library, HandlerCode):
+                    whole.link_in(library._get_module_for_linking(), preserve=True)
             for function in whole.functions:
                 if not function.is_declaration and function.linkage.name == "external":
                     function.linkage = "linkonce_odr"
@@ -83,9 +85,32 @@ class HandlerCode(JITCodeLibrary):
                     library._gather(needed)
 
 
+def linked(modules: list[Any]) -> Any:
+    """One module of many, which are used up: two by two, since all that one module has is looked through for each that
+    it takes in."""
+    while len(modules) > 1:
+        for one, other in zip(modules[::2], modules[1::2], strict=False):
+            one.link_in(other)
+        modules = modules[::2]
+    return modules[0]
+
+
 class EntryCode(JITCodeLibrary):
     """The code of a function that Python calls, with all that it needs: optimised once, and not for loops over arrays
     of numbers, of which there are none."""
+
+    _linking_libraries: list[Any]
+
+    def finalize(self) -> None:
+        """All handlers that it calls come in at once, each once."""
+        handlers, others = HandlerCode(self._codegen, "handlers"), []
+        for library in self._linking_libraries:
+            if isinstance(library, HandlerCode):
+                handlers.add_linking_library(library)
+            else:
+                others.append(library)
+        self._linking_libraries = [handlers, *others]
+        super().finalize()
 
     def _optimize_final_module(self) -> None:
         passes, builder = self._codegen._module_pass_manager(opt=LEVEL, loop_vectorize=False, slp_vectorize=False)

@@ -1,0 +1,88 @@
+"""When the engine is compiled: once, by one process, with word of it; and also where no code can be kept."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from chatsim.engine.compiled import code
+from chatsim.scenario import load_scenario
+from chatsim.study import runs
+from tests.conftest import ROOT
+
+
+def in_python(*lines: str) -> subprocess.Popen[str]:
+    """A process of its own that does this."""
+    return subprocess.Popen([sys.executable, "-c", "\n".join(lines)], cwd=ROOT, text=True, stderr=subprocess.PIPE)
+
+
+def test_of_processes_that_would_compile_at_once_one_does(tmp_path: Path) -> None:
+    lines = (
+        "import time; from pathlib import Path",
+        f"folder = Path({str(tmp_path)!r})",
+        "from chatsim.engine import prepare; from chatsim.engine.compiled import code, run",
+        "code.code_folder = lambda: folder",
+        "def compiles(progress):",
+        "    (folder / f'begins-{time.monotonic_ns()}').touch(); time.sleep(0.5); (folder / 'loop.go_on-1.nbc').touch()",
+        "run.compile_all = compiles",
+        "(folder / f'ready-{time.monotonic_ns()}').touch()",
+        "while len(list(folder.glob('ready-*'))) < 3: time.sleep(0.01)",
+        "prepare()",
+    )
+    processes = [in_python(*lines) for _ in range(3)]
+    assert [process.communicate()[1] for process in processes].count("") == 2  # one says what takes so long
+    assert [process.returncode for process in processes] == [0, 0, 0]
+    assert len(list(tmp_path.glob("begins-*"))) == 1
+
+
+def test_with_several_workers_the_engine_is_compiled_before_they_begin(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    compiled: list[int] = []
+
+    def prepares(progress: Callable[[float], None]) -> None:
+        compiled.append(len(told))
+        progress(0.5)
+
+    monkeypatch.setattr(runs, "will_compile", lambda *point: not compiled)
+    monkeypatch.setattr(runs, "prepare", prepares)
+    scenario = load_scenario("hub", ["workload.users=50", "workload.duration_s=60"])
+    runs.run(scenario, replications=3, jobs=2, progress=lambda done, total, what: told.append(what))
+    assert compiled == [0]
+    assert told[0] == "compiling the engine, once: 50%"
+    assert told[1:] == ["hub"] * 3
+
+
+@pytest.fixture
+def no_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Neither beside the package nor in the user's cache can a folder be made."""
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(code, "__file__", str(tmp_path / "file" / "code.py"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    monkeypatch.setattr(code, "code_folder", code.code_folder.__wrapped__)
+    monkeypatch.setattr(code, "_version", lambda: "1")
+
+
+@pytest.mark.usefixtures("no_folder")
+def test_without_a_folder_to_write_to_no_code_is_kept() -> None:
+    assert code.code_folder() is None
+    assert not code.is_kept()
+    with code.compiling_alone():
+        pass
+
+
+@pytest.mark.long
+def test_without_a_folder_to_write_to_the_engine_works_all_the_same() -> None:
+    process = in_python(
+        "from chatsim.engine.compiled import code",
+        "code.code_folder = lambda: None",
+        "from chatsim.scenario import load_scenario; from chatsim.world import build_world",
+        "from tests.test_compiled import check_equal",
+        "chosen = load_scenario('hub', ['workload.users=50', 'workload.duration_s=60'])",
+        "check_equal(chosen, build_world(chosen), 'no folder')",
+    )
+    said = process.communicate()[1]
+    assert process.returncode == 0, said
