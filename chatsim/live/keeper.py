@@ -17,12 +17,15 @@ from collections.abc import Sequence
 
 PATIENCE_S = 2.0
 END = b"end\n"
+OWN_PATH = "CHATSIM_OWN_PATH"
+"""Where a program is to have its own PYTHONPATH, and not the one by which this module is found."""
 
 
 def main(arguments: Sequence[str]) -> int:
     """Runs the program, and ends it when standard input is closed or SIGTERM comes."""
     folder, *program = arguments
-    child = subprocess.Popen(program, stdin=subprocess.DEVNULL)
+    own = {"PYTHONPATH": os.environ[OWN_PATH]} if OWN_PATH in os.environ else {}
+    child = subprocess.Popen(program, stdin=subprocess.DEVNULL, env={**os.environ, **own})
     threading.Thread(target=lambda: os._exit(abs(child.wait()) & 0xFF), daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: _end(child))
@@ -41,6 +44,8 @@ def _end(child: subprocess.Popen[bytes]) -> None:
         child.wait(PATIENCE_S)
     except subprocess.TimeoutExpired:
         child.kill()
+    if os.getpgrp() == os.getpid():  # what the program has started and left behind goes too, and this process with it
+        os.killpg(0, signal.SIGKILL)
     os._exit(0)
 
 
