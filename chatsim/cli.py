@@ -15,6 +15,7 @@ import typer
 from chatsim import __version__, decide_cli, live_cli, report_cli, study_cli, trace_cli, validate_cli
 from chatsim.options import (
     AsJson,
+    Costs,
     Engine,
     Faults,
     Force,
@@ -94,10 +95,11 @@ def run(
     replications: Replications = 1,
     jobs: Jobs = 0,
     faults: Faults = None,
+    costs: Costs = None,
     engine: Engine = "auto",
 ) -> None:
     """Simulate one design."""
-    asked = load(scenario, sets, seed, workload, faults)
+    asked = load(scenario, sets, seed, workload, faults, costs)
     from chatsim import study
     from chatsim.report import terminal
     from chatsim.report.faults import show_storms
@@ -131,10 +133,11 @@ def compare(
     saturation: Curves = None,
     faults: Faults = None,
     vary: Vary = None,
+    costs: Costs = None,
     engine: Engine = "auto",
 ) -> None:
     """Simulate several designs on the same trace."""
-    asked = load_all(scenarios, vary, sets, seed, workload, faults)
+    asked = load_all(scenarios, vary, sets, seed, workload, faults, costs)
     from chatsim import study
     from chatsim.report import terminal
     from chatsim.report.faults import show_storms
@@ -207,10 +210,15 @@ def fault(
 
 @app.command()
 def estimate(
-    scenario: Source, sets: Sets = None, seed: Seed = None, workload: Load = None, as_json: AsJson = False
+    scenario: Source,
+    sets: Sets = None,
+    seed: Seed = None,
+    workload: Load = None,
+    costs: Costs = None,
+    as_json: AsJson = False,
 ) -> None:
     """Say what binds first and at which load, without a run."""
-    asked = load(scenario, sets, seed, workload)
+    asked = load(scenario, sets, seed, workload, costs=costs)
     from chatsim import theory
 
     needs = theory.estimate(asked)

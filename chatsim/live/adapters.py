@@ -1,8 +1,8 @@
 """How to speak with a server that is none of ours: what a client sends, and what the frames that come to it mean.
 
 An adapter knows a protocol; what is joined and what is sent is a template, as each server has its own events. Each text
-carries a mark with the number of the message, and a frame in which the mark stands is that message, in whatever it is
-wrapped. So an adapter need not know what a server makes of a message.
+carries a mark with the number of the message, and a frame in which the mark stands brings that message, in whatever it
+is wrapped. So an adapter need not know what a server makes of a message.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from chatsim.scenario import InputError
+from chatsim.scenario.errors import nearest
 
 MARK = re.compile(rb"chatsim-(\d+)-")
 
@@ -28,14 +29,14 @@ class Meaning:
 
 
 class Adapter(Protocol):
-    """A protocol over WebSocket. ``path`` is where its server listens; ``ready_at_once``: a client may send as soon as
-    its WebSocket is open. A frame that is no message is given to ``meaning``."""
+    """A protocol over WebSocket. ``resource`` is where its servers listen, where an address does not say that;
+    ``ready_at_once``: a client may send as soon as its WebSocket is open."""
 
-    path: str
+    resource: str
     ready_at_once: bool
 
     def meaning(self, frame: bytes) -> Meaning:
-        """What a frame that is no message means."""
+        """What a frame that brings no message means."""
 
     def joins(self, room: int, user: int) -> bytes:
         """The frame with which a client comes into a room; empty where it need not."""
@@ -45,23 +46,30 @@ class Adapter(Protocol):
 
 
 class PlainJson:
-    """One JSON object or array to a frame.
+    """One JSON value to a text frame. All that a server must know to be measured:
+
+    - a client opens a WebSocket, and sends ``{"type":"join","room":"3"}`` once: it is in room 3 from then on;
+    - it sends ``{"type":"message","room":"3","text":"chatsim-12-xxxx"}``: the server writes the text to all others in
+      the room, in a frame of any form, at once or with others. Whether the sender gets it too is the server's choice;
+    - whatever else the server writes (welcomes, acknowledgements) is read and means nothing.
+
+    Other forms are templates, ``join`` and ``send``, with the places {room}, {user} and {text}; an empty ``join``: a
+    client need not join.
 
     >>> PlainJson().joins(3, 7)
     b'{"type":"join","room":"3"}'
+    >>> PlainJson(send='["say",{"to":{room},"body":"{text}"}]').sends(3, 7, "hello")
+    b'["say",{"to":3,"body":"hello"}]'
     """
 
-    path, ready_at_once = "/", True
+    resource, ready_at_once = "/", True
     join = '{"type":"join","room":"{room}"}'
     send = '{"type":"message","room":"{room}","text":"{text}"}'
     head = ""
 
-    def __init__(self, path: str = "", join: str | None = None, send: str | None = None) -> None:
-        self.path = path or self.path
+    def __init__(self, join: str | None = None, send: str | None = None) -> None:
         self.join = self.join if join is None else join
         self.send = self.send if send is None else send
-        if not self.path.startswith("/"):
-            raise InputError(f"--path '{self.path}': it begins with /")
         if "{text}" not in self.send:
             raise InputError(f"--send '{self.send}': {{text}} is missing, by which messages are known")
         for option, template in (("--join", self.join), ("--send", self.send)):
@@ -90,19 +98,22 @@ class PlainJson:
 class SocketIo(PlainJson):
     """Socket.IO 5 on Engine.IO 4, by WebSocket alone, on the main namespace; events without acknowledgement.
 
+    The templates are events, ``["name", argument, ...]``. What a server must know, unless these say otherwise: the
+    event ``join`` with a room's name, and the event ``message`` with a room and a text, which it emits to the room.
+
     >>> SocketIo().joins(3, 7)
     b'42["join","3"]'
     >>> SocketIo().meaning(b"2")
     Meaning(reply=b'3', ready=False, refused=False)
     """
 
-    path, ready_at_once = "/socket.io/?EIO=4&transport=websocket", False
+    resource, ready_at_once = "/socket.io/?EIO=4&transport=websocket", False
     join = '["join","{room}"]'
     send = '["message",{"room":"{room}","text":"{text}"}]'
     head = "42"
 
     def meaning(self, frame: bytes) -> Meaning:
-        """Engine.IO: 0 open, 2 ping, 1 close; in its messages (4) Socket.IO: 40 connected, 44 refused."""
+        """Engine.IO: 0 open, 2 ping, 1 close; in its messages (4) Socket.IO: 40 connected, 41 cut off, 44 refused."""
         if frame.startswith(b"0"):
             return Meaning(reply=b"40")
         if frame.startswith(b"2"):
@@ -116,7 +127,14 @@ class SocketIo(PlainJson):
         return event
 
 
-PROTOCOLS: dict[str, type[PlainJson]] = {"json": PlainJson, "socketio": SocketIo}
+ADAPTERS: dict[str, type[PlainJson]] = {"json": PlainJson, "socketio": SocketIo}
+
+
+def adapter_of(name: str, join: str | None = None, send: str | None = None) -> PlainJson:
+    """The adapter of a name, with what is joined and sent; InputError where there is none."""
+    if name not in ADAPTERS:
+        raise InputError(f"--adapter '{name}': no such adapter{nearest(name, ADAPTERS)}")
+    return ADAPTERS[name](join, send)
 
 
 def filled(template: str, room: int, user: int, text: str = "") -> str:
@@ -127,13 +145,16 @@ def filled(template: str, room: int, user: int, text: str = "") -> str:
 def text_of(number: int, size_bytes: int) -> str:
     """The text of a message: its mark, and as much as is needed for its size.
 
-    >>> len(text_of(12, 100)), number_in(text_of(12, 100).encode())
-    (100, 12)
+    >>> len(text_of(12, 100)), numbers_in(text_of(12, 100).encode())
+    (100, [12])
     """
     return f"chatsim-{number}-".ljust(size_bytes, "x")
 
 
-def number_in(frame: bytes) -> int:
-    """The number of the message in a frame; -1 where there is none."""
-    found = MARK.search(frame)
-    return int(found[1]) if found else -1
+def numbers_in(frame: bytes) -> list[int]:
+    """The numbers of the messages that a frame brings.
+
+    >>> numbers_in(b'[{"text":"chatsim-7-xx"},{"text":"chatsim-8-xx"}]'), numbers_in(b'{"type":"welcome"}')
+    ([7, 8], [])
+    """
+    return [int(number) for number in MARK.findall(frame)]
