@@ -351,27 +351,44 @@ def fit(
     ] = None,
     force: Force = False,
     as_json: AsJson = False,
+    through: Annotated[
+        str | None, typer.Option("--through", metavar="SCENARIO", help="Put the log and the model through this design.")
+    ] = None,
+    replications: Annotated[
+        int, typer.Option("--replications", metavar="N", min=2, help="Worlds of the model that go through the design.")
+    ] = 5,
+    jobs: Jobs = 0,
 ) -> None:
-    """Fit the behaviour model to a log, and write it as a workload for --workload."""
+    """Fit the behaviour model to a log, and write it as a workload for --workload.
+
+    With --through the log and the model both go through a design, and a table says side by side what it makes of them.
+    """
     asked = _whose_trace(trace, sets or [], seed)
+    design = None if through is None else load(through, sets, seed)
     from chatsim.report import terminal
     from chatsim.study import fit as fitting
+    from chatsim.study import replay as replaying
     from chatsim.study.files import free_file, write_whole
 
     target = None if out is None else free_file(out, force)
     with terminal.progress("fit") as progress:
         fitted = fitting.fit(asked, progress)
+        replayed = design and replaying.replay(design, asked, fitted.scenario, replications, jobs, progress)
     if target is not None:
         said = ["fit", trace, *(f"--set {change}" for change in sets or ()), f"--seed {asked.seed} --out {target.name}"]
         write_whole(target, fitting.workload_file(fitted, target.stem, f"chatsim {' '.join(said)}"))
     if as_json:
         figures = {"trace": fitted.source, "workload": fitted.workload, "figures": records(fitted.table)}
+        if replayed:
+            figures["replay"] = {"design": replayed.design, "figures": records(replayed.table)}
         print_json({"chatsim": __version__, "seed": asked.seed, **figures})
         return
     console = terminal.console()
     for line in fitted.trace:
         console.print(line, markup=False)
     terminal.show_fit(fitted, console)
+    if replayed:
+        terminal.show_replay(replayed, console)
     if out is not None:
         print(f"{out} is written. Next: chatsim run go-chat --workload {out}")
 
