@@ -292,7 +292,8 @@ def test_whatever_ends_it_ends_the_server_and_all_its_children(number: signal.Si
         assert child.poll() is None
         assert comes_true(lambda: foreign.is_open(address_of(url, "/", False)))
         child.send_signal(number)
-        _, said = child.communicate(timeout=120)
+        assert comes_true(lambda: child.poll() is not None)
+        _, said = child.communicate()
     finally:
         child.kill()
     if number == signal.SIGKILL:

@@ -86,7 +86,7 @@ def test_a_log_that_the_model_has_made_is_alike() -> None:
     model = validate({"name": "model", "seed": 8, "workload": WORKLOAD})
     said = replay(load_scenario("go-chat"), log, model, 5)
     table = said.table.set_index("figure")
-    assert (said.design, said.replications, said.window_s, said.clock_s) == ("go-chat", 5, 60.0, 0.0)
+    assert (said.design, said.replications, said.window_s, said.clock_s, said.inferred) == ("go-chat", 5, 60.0, 0.0, False)
     assert table["alike"].mean() > 2 / 3
     assert table["real"]["messages_per_user_day"] == pytest.approx(len(build_world(log).messages) / 60 * 24)
     assert (table["half_width"][["p50_ms", "p99_ms", "gateway_peak", "sessions_mean"]] > 0).all()
@@ -114,7 +114,7 @@ def test_fit_puts_both_through_a_design(chatsim: Cli) -> None:
     assert (said.status, said.err) == (0, "")
     for words in (
         "Through go-chat: the log, and the model's users", "latency p99", "busiest gateway in its busiest minute",
-        "The model: the mean of 2 worlds", "The log's clock has steps of 1 s",
+        "The model: the mean of 2 worlds", "The log's clock has steps of 1 s", "people are there only while they write",
     ):  # fmt: skip
         assert words in said.out
     assert max(map(len, said.out.splitlines())) <= 100

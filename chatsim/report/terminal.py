@@ -311,16 +311,21 @@ def show_replay(replayed: Replay, out: Console) -> None:
     headers = ["figure", "unit", "real", "model", "±", "difference", "alike"]
     table = table_of(title, headers, left=("figure", "unit"))
     for row in replayed.table.to_dict("records"):
-        is_share = row["unit"] == "share"
-        factor, unit, apart = (100.0, "%", "points") if is_share else (1.0, row["unit"], "%     ")
+        factor, unit = {"share": (100.0, "%"), "busy": (100.0, "% busy")}.get(row["unit"], (1.0, row["unit"]))
+        apart = "points" if row["unit"] == "share" else "%     "
         difference = "-" if math.isnan(row["difference"]) else f"{row['difference']:+.1f} {apart}"
         numbers = [number(factor * row[name]) for name in ("real", "model", "half_width")]
         table.add_row(row["meaning"], unit, *numbers, difference, "yes" if row["alike"] else "no")
     out.print(table)
     said = [
         f"The model: the mean of {replayed.replications} worlds that no fit has seen, and the half width of its 95 % "
-        "interval. Alike: 95 % of its worlds lie so far apart. The log's sessions are inferred unless they were given."
+        "interval. Alike: 95 % of its worlds lie so far apart."
     ]
+    if replayed.inferred:
+        said.append(
+            "The log has no sessions: they are inferred, so that people are there only while they write. That makes "
+            "sessions, and recipients who have it live, too few."
+        )
     if replayed.clock_s:
         said.append(
             f"The log's clock has steps of {replayed.clock_s:g} s: messages of one step leave at one moment, which "

@@ -30,8 +30,8 @@ NAMES = {60.0: "minute", 600.0: "10 min", 3600.0: "hour", 86400.0: "day"}
 
 FIGURES = {
     "messages_per_user_day": Figure("messages per user and day", ""),
-    "gap_s_p50": Figure("gap between a sender's messages, median", "s"),
-    "gap_s_p90": Figure("gap between a sender's messages, p90", "s"),
+    "gap_s_p50": Figure("gap of a sender's messages, median", "s"),
+    "gap_s_p90": Figure("gap of a sender's messages, p90", "s"),
     "group_share": Figure("written to groups", "share"),
     "members_mean": Figure("members of a message's room, mean", "users"),
     "members_p90": Figure("members of a message's room, p90", "users"),
@@ -45,9 +45,9 @@ FIGURES = {
     "p50_ms": Figure("latency p50", "ms"),
     "p90_ms": Figure("latency p90", "ms"),
     "p99_ms": Figure("latency p99", "ms"),
-    "gateway_peak": Figure("busiest gateway in its busiest {window}", "share"),
-    "broker_peak": Figure("busiest broker node in its busiest {window}", "share"),
-    "database_peak": Figure("database in its busiest {window}", "share"),
+    "gateway_peak": Figure("busiest gateway in its busiest {window}", "busy"),
+    "broker_peak": Figure("busiest broker in its busiest {window}", "busy"),
+    "database_peak": Figure("database in its busiest {window}", "busy"),
 }
 
 
@@ -57,8 +57,9 @@ class Replay:
 
     ``table`` has a row per figure: figure, meaning, unit, real, model (the mean of ``replications`` worlds), half_width
     (of its 95 % interval), difference (of the model from the log in percent; of shares in points), and alike (whether
-    the log's figure is one that 95 % of the model's worlds would have). ``window_s`` is how long the busiest stretches
-    are; ``clock_s`` the clock of the log, by which gaps are rounded.
+    the log's figure is one that 95 % of the model's worlds would have). The unit "busy" is utilisation, a share of 1.
+    ``window_s`` is how long the busiest stretches are; ``clock_s`` the clock of the log, by which gaps are rounded;
+    ``inferred``: its sessions are.
     """
 
     design: str
@@ -66,6 +67,7 @@ class Replay:
     replications: int
     window_s: float
     clock_s: float
+    inferred: bool
 
 
 def replay(
@@ -93,7 +95,8 @@ def replay(
     drained = model.workload.model_copy(update={"drain_s": log.workload.drain_s})
     run(_through(design, log), 1, 1, progress, note)
     run(_through(design, model.model_copy(update={"workload": drained})), replications, jobs, progress, note)
-    return Replay(design.name, side_by_side(found[0], found[1:], scale[0]), replications, scale[0], scale[1])
+    inferred = bool(log.workload.trace) and not log.workload.trace_sessions
+    return Replay(design.name, side_by_side(found[0], found[1:], scale[0]), replications, scale[0], scale[1], inferred)
 
 
 def _through(design: Scenario, users: Scenario) -> Scenario:

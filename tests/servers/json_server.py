@@ -74,7 +74,7 @@ async def main(said: argparse.Namespace) -> None:
         await asyncio.sleep(600)
     ended = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
-    async with serve(Chat(said).client, "127.0.0.1", said.port, compression=None, ping_interval=None):
+    async with serve(Chat(said).client, "127.0.0.1", said.port, compression=None, ping_interval=None, open_timeout=None):
         await ended.wait()
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import socketio
 from aiohttp import web
 
-chat = socketio.AsyncServer(async_mode="aiohttp")
+chat = socketio.AsyncServer(async_mode="aiohttp", ping_timeout=3600)  # a machine may stand still for a while
 
 
 @chat.event
