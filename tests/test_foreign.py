@@ -27,6 +27,7 @@ from chatsim.live.foreign import Server, address_of, started
 from chatsim.live.foreign_costs import Costs, Plan, Seen
 from chatsim.live.foreign_profile import to_profile
 from chatsim.live.grids import Point, world_of
+from chatsim.live.keeper import descendants
 from chatsim.live.processes import free_port
 from chatsim.live.run import carried_out
 from chatsim.scenario import InputError, load_scenario
@@ -276,6 +277,22 @@ def test_one_that_speaks_otherwise(chatsim: Cli, monkeypatch: pytest.MonkeyPatch
         command, url = server(name="socketio_server.py")
         said = refused(chatsim, "--command", command, "--url", f"{url}/wrong", "--adapter", "socketio")
         assert "HTTP status 404; the path may be wrong" in said
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads end otherwise elsewhere")
+def test_a_process_lives_as_long_as_its_last_thread(mark: str) -> None:
+    """Its first thread has ended, which makes it a zombie that still holds its ports."""
+    ends_first = "import ctypes, threading, time; threading.Thread(target=time.sleep, args=(600,)).start(); ctypes.CDLL(None).pthread_exit(None)"
+    child = subprocess.Popen([sys.executable, "-c", ends_first, mark])
+    try:
+        stat = Path(f"/proc/{child.pid}/stat")
+        assert comes_true(lambda: stat.read_text().rpartition(")")[2].split()[0] == "Z")
+        assert child.pid in descendants(os.getpid())
+        child.kill()
+        child.wait()
+        assert child.pid not in descendants(os.getpid())
+    finally:
+        child.kill()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])

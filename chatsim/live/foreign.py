@@ -23,7 +23,7 @@ from chatsim.scenario import InputError
 
 SCHEMES, FORM = ("ws",), "ws://127.0.0.1:PORT/PATH"
 TURN_S = 0.02
-ENDS_AFTER_ITS_CLIENTS_S = 3.0
+ENDS_AFTER_ITS_CLIENTS_S, PORT_IS_LEFT_WITHIN_S = 3.0, 1.0
 CLOCK_OF_A_PROCESS = 2
 
 
@@ -45,7 +45,7 @@ class Server(Process):
 
     async def begin(self, within_s: float) -> None:
         """Starts it and waits until its port answers; InputError where it does not."""
-        if is_open(self.address):
+        if not await comes_true(lambda: not is_open(self.address), PORT_IS_LEFT_WITHIN_S):
             raise InputError(
                 f"--url {self.address.url}: somebody listens on port {self.address.port} already: --command starts the "
                 "server itself, so end that one, or take another port"

@@ -25,6 +25,8 @@ OWN_PATH = "CHATSIM_OWN_PATH"
 """Where a program is to have its own PYTHONPATH, and not the one by which this module is found."""
 PR_SET_CHILD_SUBREAPER = 36
 PROC = Path("/proc")
+STATE, PARENT, THREADS = 0, 1, 17
+"""Places in /proc/PID/stat, behind the name."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -47,14 +49,17 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def descendants(pid: int) -> list[int]:
-    """The processes that a process has started, those that these have started, and so on; none that has ended."""
+    """The processes that a process has started, those that these have started, and so on; none that has ended.
+
+    A process has ended when all its threads have: until then it holds its ports.
+    """
     parents: dict[int, list[int]] = {}
     for path in PROC.iterdir():
         if path.name.isdecimal():
             with suppress(OSError, IndexError, ValueError):
-                state, parent = (path / "stat").read_text(errors="replace").rpartition(")")[2].split()[:2]
-                if state not in "ZX":
-                    parents.setdefault(int(parent), []).append(int(path.name))
+                said = (path / "stat").read_text(errors="replace").rpartition(")")[2].split()
+                if said[STATE] not in "ZX" or int(said[THREADS]) > 1:
+                    parents.setdefault(int(said[PARENT]), []).append(int(path.name))
     found, left = [], [pid]
     while left:
         below = parents.get(left.pop(), [])
