@@ -119,7 +119,7 @@ def test_a_profile_says_where_it_comes_from(tmp_path: Path) -> None:
     plan = Plan("python3 server.py", address_of("ws://localhost:3000", "/chat", False), adapter_of("json"), 2)
     text = to_profile(found, plan, "chatsim calibrate --command 'python3 server.py'")
     for words in (
-        "# python3 server.py\n", "measured by 'chatsim calibrate --command", ": Python 3.", "each load 2 times. Median error of the fit: 5 %",
+        "# python3 server.py\n", "# measured by: chatsim calibrate --command 'python3 server.py'\n", ": Python 3.", "each load 2 times. Median error of the fit: 5 %",
         "it kept up to 0.25 cores busy", "A hop on loopback took 0.1 ms (0.05 to 0.2)", "write_us = 12.5  # measured: 95 % 11 to 14\n",
     ):  # fmt: skip
         assert words in text

@@ -26,7 +26,7 @@ def to_profile(found: Costs, plan: Plan, said: str) -> str:
     machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, of which the server had {own}"
     lines = [
         f"# {' '.join(plan.command.split())}",
-        f"# measured by '{' '.join(said.split())}',",
+        f"# measured by: {' '.join(said.split())}",
         f"# {day}: {by}; {machine};",
         f"# {len(found.runs)} runs of {plan.seconds:g} s, each load {plan.repeats} times. Median error of the fit: "
         f"{100 * found.error:.0f} % of the CPU time.",
