@@ -19,6 +19,7 @@ from time import sleep
 import numpy as np
 import pytest
 
+from chatsim.engine import simulate
 from chatsim.live import foreign, foreign_costs
 from chatsim.live.adapters import SocketIo, adapter_of
 from chatsim.live.crowd import Crowd, Watched
@@ -31,6 +32,7 @@ from chatsim.live.keeper import descendants
 from chatsim.live.processes import free_port
 from chatsim.live.run import carried_out
 from chatsim.scenario import InputError, load_scenario
+from tests import worlds
 from tests.conftest import ROOT, Said
 
 Cli = Callable[..., Said]
@@ -149,6 +151,15 @@ def test_the_grid_suits_the_server() -> None:
     assert [one.per_s for one in fast[:3]] == [60.0, 300.0, 720.0]
     assert max(one.per_s * (one.members - 1) for one in fast) <= 0.6 * 4500 + 3
     assert {one.burst for one in slow} == {1, 20, 25}
+
+
+def test_ticks_and_wakes_are_counted() -> None:
+    """One worker, of ticks of 10 ms: two messages at once and one meanwhile wake it once, one later again."""
+    people = worlds.world([(0, -1.0, 99.0), (1, -0.9, 99.0)], [[0, 1]], [(1.0, 0, 0), (1.0, 1, 0), (1.015, 0, 0), (2.0, 0, 0)])
+    costs = {"gateway": {"cores": 1, "tick_us": 0.0, "batch_max": 1, "receive_us": 1e4, "write_us": 0.0, "close_us": 0.0}}
+    one = worlds.scenario(design={"routing": "in_process", "gateways": 1}, **costs)
+    ticks, wakes = foreign_costs._ticks(simulate(one, people))
+    assert (ticks, wakes) == (8, 2)  # each message is received, and written
 
 
 def test_intervals_are_of_draws_that_tell_costs_apart() -> None:

@@ -147,7 +147,7 @@ def wake_us(measured: list[Measured], costs: dict[str, Fitted], broker: dict[str
         if one.point.burst > 1:
             continue  # what a tick of the twin writes to Redis leaves at its end, in the model each when it is done
         predicted = simulate(scenario_of(one.point, parts_of(values, broker)), one.world)
-        _, wakes, busy_us = ticks_of(predicted, [one.point.gateways])
+        _, wakes, busy_us = _ticks_of(predicted, [one.point.gateways])
         counts.append([wakes, one.world.duration_s])
         whole_us.append(1e6 * one.run.cpu_s["broker-0"])
         beyond_us.append(whole_us[-1] - busy_us)
@@ -232,11 +232,11 @@ def to_profile(found: Calibration, command: str) -> str:
 def _ticks(one: Measured, costs: dict[str, float], broker: dict[str, Fitted]) -> tuple[float, float]:
     """Ticks that the model's gateways make on the world of a run within its duration, and how many after a sleep."""
     predicted = simulate(scenario_of(one.point, parts_of(costs, broker)), one.world)
-    ticks, wakes, _ = ticks_of(predicted, list(range(one.point.gateways)))
+    ticks, wakes, _ = _ticks_of(predicted, list(range(one.point.gateways)))
     return ticks, wakes
 
 
-def ticks_of(predicted: Outcome, wanted: list[int]) -> tuple[float, float, float]:
+def _ticks_of(predicted: Outcome, wanted: list[int]) -> tuple[float, float, float]:
     """Ticks of some stations within the duration, how many of them after a sleep, and how long they took, in us."""
     table, end_s = predicted.ticks, predicted.world.duration_s
     inside = np.isin(table["station"], wanted) & (table["start_s"] >= 0) & (table["start_s"] < end_s)

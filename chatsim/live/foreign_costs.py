@@ -17,7 +17,7 @@ import numpy as np
 from chatsim.analysis.latency import latency_ms
 from chatsim.engine import Outcome, simulate
 from chatsim.live.adapters import Adapter
-from chatsim.live.calibration import FIRST, parts_of, ticks_of
+from chatsim.live.calibration import FIRST, parts_of
 from chatsim.live.crowd import Crowd, Watched
 from chatsim.live.fitting import Fitted, fit, spread
 from chatsim.live.foreign import Address, Server, started
@@ -193,7 +193,7 @@ def costs_of(measured: Measured, tell: Tell | None = None) -> Costs:
     for place in range(ROUNDS):
         if tell is not None:
             tell(place / ROUNDS, "fit")
-        counts[:, :2] = [ticks_of(_predicted(one, values), [0])[:2] for one in runs]
+        counts[:, :2] = [_ticks(_predicted(one, values)) for one in runs]
         fitted, error = fit(KINDS, counts, spent_us)
         values = {kind: fitted[kind].value for kind in KINDS[:-1]}
     gateway = {kind: fitted[kind] for kind in KINDS[:-1]} | _memory(measured.memory)
@@ -244,6 +244,17 @@ async def _holds(plan: Plan, server: Server) -> list[tuple[int, float]]:
 def _predicted(one: Seen, values: dict[str, float]) -> Outcome:
     """What the model makes of a run with such costs."""
     return simulate(scenario_of(one.point, parts_of(values, {})), one.world)
+
+
+def _ticks(predicted: Outcome) -> tuple[float, float]:
+    """Ticks of the event loop within the duration, and how many of them after a sleep."""
+    table = predicted.ticks
+    mine = np.flatnonzero((table["station"] == 0) & (table["start_s"] < predicted.world.duration_s))
+    mine = mine[np.argsort(table["start_s"][mine], kind="stable")]
+    starts_s, ends_s = table["start_s"][mine], table["end_s"][mine]
+    slept = np.append(True, starts_s[1:] > ends_s[:-1])[: len(mine)]
+    inside = starts_s >= 0
+    return float(inside.sum()), float((inside & slept).sum())
 
 
 def _hop(runs: list[Seen], values: dict[str, float]) -> Fitted:
