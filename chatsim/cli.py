@@ -15,6 +15,7 @@ import typer
 from chatsim import __version__, decide_cli, live_cli, report_cli, study_cli, trace_cli, validate_cli
 from chatsim.options import (
     AsJson,
+    Costs,
     Engine,
     Faults,
     Force,
@@ -94,10 +95,11 @@ def run(
     replications: Replications = 1,
     jobs: Jobs = 0,
     faults: Faults = None,
+    costs: Costs = None,
     engine: Engine = "auto",
 ) -> None:
     """Simulate one design."""
-    asked = load(scenario, sets, seed, workload, faults)
+    asked = load(scenario, sets, seed, workload, faults, costs)
     from chatsim import study
     from chatsim.report import terminal
     from chatsim.report.faults import show_storms
@@ -131,10 +133,11 @@ def compare(
     saturation: Curves = None,
     faults: Faults = None,
     vary: Vary = None,
+    costs: Costs = None,
     engine: Engine = "auto",
 ) -> None:
     """Simulate several designs on the same trace."""
-    asked = load_all(scenarios, vary, sets, seed, workload, faults)
+    asked = load_all(scenarios, vary, sets, seed, workload, faults, costs)
     from chatsim import study
     from chatsim.report import terminal
     from chatsim.report.faults import show_storms
@@ -207,10 +210,15 @@ def fault(
 
 @app.command()
 def estimate(
-    scenario: Source, sets: Sets = None, seed: Seed = None, workload: Load = None, as_json: AsJson = False
+    scenario: Source,
+    sets: Sets = None,
+    seed: Seed = None,
+    workload: Load = None,
+    costs: Costs = None,
+    as_json: AsJson = False,
 ) -> None:
     """Say what binds first and at which load, without a run."""
-    asked = load(scenario, sets, seed, workload)
+    asked = load(scenario, sets, seed, workload, costs=costs)
     from chatsim import theory
 
     needs = theory.estimate(asked)
@@ -343,27 +351,44 @@ def fit(
     ] = None,
     force: Force = False,
     as_json: AsJson = False,
+    through: Annotated[
+        str | None, typer.Option("--through", metavar="SCENARIO", help="Put the log and the model through this design.")
+    ] = None,
+    replications: Annotated[
+        int, typer.Option("--replications", metavar="N", min=2, help="Worlds of the model that go through the design.")
+    ] = 5,
+    jobs: Jobs = 0,
 ) -> None:
-    """Fit the behaviour model to a log, and write it as a workload for --workload."""
+    """Fit the behaviour model to a log, and write it as a workload for --workload.
+
+    With --through the log and the model both go through a design, and a table says side by side what it makes of them.
+    """
     asked = _whose_trace(trace, sets or [], seed)
+    design = None if through is None else load(through, sets, seed)
     from chatsim.report import terminal
     from chatsim.study import fit as fitting
+    from chatsim.study import replay as replaying
     from chatsim.study.files import free_file, write_whole
 
     target = None if out is None else free_file(out, force)
     with terminal.progress("fit") as progress:
         fitted = fitting.fit(asked, progress)
+        replayed = design and replaying.replay(design, asked, fitted.scenario, replications, jobs, progress)
     if target is not None:
         said = ["fit", trace, *(f"--set {change}" for change in sets or ()), f"--seed {asked.seed} --out {target.name}"]
         write_whole(target, fitting.workload_file(fitted, target.stem, f"chatsim {' '.join(said)}"))
     if as_json:
         figures = {"trace": fitted.source, "workload": fitted.workload, "figures": records(fitted.table)}
+        if replayed:
+            figures["replay"] = {"design": replayed.design, "figures": records(replayed.table)}
         print_json({"chatsim": __version__, "seed": asked.seed, **figures})
         return
     console = terminal.console()
     for line in fitted.trace:
         console.print(line, markup=False)
     terminal.show_fit(fitted, console)
+    if replayed:
+        terminal.show_replay(replayed, console)
     if out is not None:
         print(f"{out} is written. Next: chatsim run go-chat --workload {out}")
 

@@ -8,6 +8,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from chatsim.foreign_cli import (
+    EXAMPLE,
+    AdapterName,
+    AllowRemoteUrl,
+    Command,
+    Join,
+    Said,
+    Send,
+    StartsWithin,
+    Url,
+    calibrate_command,
+)
 from chatsim.options import AsJson, Faults, Force, Load, Out, Seed, Sets, Source, load, print_json, records
 
 if TYPE_CHECKING:
@@ -33,8 +45,8 @@ AllowRemote = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
-    for command in (live, calibrate):
-        app.command()(command)
+    app.command()(live)
+    app.command(epilog=EXAMPLE)(calibrate)
 
 
 def live(
@@ -126,10 +138,17 @@ def calibrate(
     repeats: Annotated[
         int, typer.Option("--repeats", min=1, metavar="N", help="Live runs of each configuration, 5 s each.")
     ] = 3,
+    command: Command = None,
+    adapter: AdapterName = None,
+    url: Url = None,
+    join: Join = None,
+    send: Send = None,
+    starts_within_s: StartsWithin = 20.0,
+    allow_remote: AllowRemoteUrl = False,
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
-    """Measure what gateways of the twin and Redis cost on this machine: a profile of costs for scenarios."""
+    """Measure what gateways of the twin and Redis cost on this machine, or any other server: a profile of costs."""
     needs_extra()
     from chatsim.live import calibration
     from chatsim.live.redis_costs import own_broker_costs
@@ -140,6 +159,11 @@ def calibrate(
     if out is not None and not out.endswith(".toml"):
         raise InputError(f"--out {out}: a name that ends in .toml is needed")
     target = None if out is None else free_file(out, force)
+    said = Said(command, adapter, url, join, send, starts_within_s, allow_remote)
+    plan = said.plan(repeats)
+    if plan is not None:
+        calibrate_command(said, plan, target, as_json)
+        return
     with terminal.progress("calibrate") as bar:
         show = None if bar is None else (lambda done: bar(0.1 * done, 1, "Redis"))
         broker = own_broker_costs(show)

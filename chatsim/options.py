@@ -32,6 +32,10 @@ Load = Annotated[
         "--workload", metavar="NAME|FILE", help="A shipped workload or a TOML file, laid over the scenario's own."
     ),
 ]
+Costs = Annotated[
+    str | None,
+    typer.Option("--costs", metavar="NAME|FILE", help="A shipped profile of costs or one of 'calibrate', laid over."),
+]
 Faults = Annotated[
     list[str] | None,
     typer.Option("--fault", metavar="NAME|FILE", help="Shipped faults or a TOML file with [[faults]]; repeatable."),
@@ -72,11 +76,12 @@ def load(
     seed: int | None,
     workload: str | None = None,
     faults: Iterable[str] | None = None,
+    costs: str | None = None,
 ) -> Scenario:
     """The scenario that a command's options ask for."""
     from chatsim.scenario import load_scenario
 
-    return load_scenario(source, changes(sets, seed), workload, faults or ())
+    return load_scenario(source, changes(sets, seed), workload, faults or (), costs)
 
 
 def load_all(
@@ -86,6 +91,7 @@ def load_all(
     seed: int | None,
     workload: str | None = None,
     faults: Iterable[str] | None = None,
+    costs: str | None = None,
 ) -> list[Scenario]:
     """The scenarios of several sources, of which 'all' is all shipped designs, each in the variants asked for."""
     from chatsim.scenario import preset_names
@@ -93,7 +99,7 @@ def load_all(
 
     names = [name for source in sources for name in (preset_names() if source == ALL else [source])]
     said = changes(sets, seed)
-    return [one for name in names for one in load_variants(name, vary, said, workload, tuple(faults or ()))]
+    return [one for name in names for one in load_variants(name, vary, said, workload, tuple(faults or ()), costs)]
 
 
 def changes(sets: Iterable[str] | None, seed: int | None) -> list[str]:

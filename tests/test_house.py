@@ -10,7 +10,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "chatsim"
 FLOORS = (
-    "scenario", "rules", "world", "engine", "theory", "analysis", "study", "report", "live", "options", "study_cli", "decide_cli", "report_cli", "trace_cli", "live_cli", "validate_cli", "cli", "__main__",
+    "scenario", "rules", "world", "engine", "theory", "analysis", "study", "report", "live", "options", "study_cli", "decide_cli", "report_cli", "trace_cli", "foreign_cli", "live_cli", "validate_cli", "cli", "__main__",
 )
 MODULES = sorted(PACKAGE.rglob("*.py"))
 

@@ -10,7 +10,7 @@ from scipy.optimize import nnls
 
 Floats = npt.NDArray[np.float64]
 
-RESAMPLES = 400
+RESAMPLES, DRAWN = 400, 20
 LEVEL = 0.95
 
 
@@ -44,7 +44,7 @@ def fit(
     whole = spent_us if whole_us is None else whole_us
     scaled, wanted = counts / whole[:, None], spent_us / whole
     best = nnls(scaled, wanted)[0]
-    draws = np.random.default_rng(seed).integers(0, len(wanted), (RESAMPLES, len(wanted)))
+    draws = _draws(scaled, seed)
     again = np.array([nnls(scaled[rows], wanted[rows])[0] for rows in draws])
     edges = np.quantile(again, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
     error = float(np.median(np.abs(scaled @ best - wanted)))
@@ -53,6 +53,16 @@ def fit(
         for place, name in enumerate(names)
     }
     return fitted, error
+
+
+def _draws(scaled: Floats, seed: int) -> npt.NDArray[np.int64]:
+    """Rows drawn again, each time such that they tell apart all costs that all rows tell apart."""
+    largest = np.abs(scaled).max(axis=0)
+    level = scaled / np.where(largest > 0, largest, 1.0)
+    rank = np.linalg.matrix_rank(level)
+    draws = np.random.default_rng(seed).integers(0, len(level), (DRAWN * RESAMPLES, len(level)))
+    telling: npt.NDArray[np.int64] = draws[np.linalg.matrix_rank(level[draws]) == rank]
+    return telling[:RESAMPLES]
 
 
 def spread(values: list[float], unit: str = "us") -> Fitted:

@@ -82,13 +82,15 @@ class Process:
         assert self._child is not None
         return self._child
 
-    async def start(self, *command: str) -> None:
-        """Starts it, in a group of its own: ctrl-C is for the driver, which ends it in order."""
+    async def start(self, *command: str, says_to_log: bool = False, **more: str) -> None:
+        """Starts it, in a group of its own: ctrl-C is for the driver, which ends it in order. ``says_to_log``: what it
+        says on standard output goes into the log too; ``more`` is laid over its environment."""
         self._file = self.log.open("ab")
         paths = [str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH", "")]
         self._child = await asyncio.create_subprocess_exec(
-            *command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=self._file,
-            start_new_session=True, env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
+            *command, stdin=asyncio.subprocess.PIPE, stdout=self._file if says_to_log else asyncio.subprocess.PIPE,
+            stderr=self._file, start_new_session=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), **more},
             preexec_fn=partial(os.sched_setaffinity, 0, cores()[0]) if cores()[0] else None,
         )  # fmt: skip
 

@@ -10,11 +10,11 @@ import secrets
 import signal
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import numpy as np
@@ -46,6 +46,7 @@ from chatsim.scenario import InputError, Scenario
 from chatsim.scenario.faults import BrokerDown, Fault
 from chatsim.world.tables import World
 
+T = TypeVar("T")
 SAMPLE_S = 0.5
 STANDING_WITHIN_S = 60.0
 LEAD_S = 0.3
@@ -366,9 +367,14 @@ def live(
         if any(isinstance(fault, BrokerDown) for fault in scenario.faults):
             raise InputError("--redis-url: faults of kind 'broker_down' need a Redis of the run's own")
     needs_open_files(len(world.sessions) + 100)
+    return carried_out(Live(scenario, world, redis_url, beside).run(progress))
+
+
+def carried_out(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Runs a coroutine on a precise loop. KeyboardInterrupt on SIGINT and SIGTERM, after it has ended in order."""
     loop = precise_loop()
     try:
-        task = loop.create_task(Live(scenario, world, redis_url, beside).run(progress))
+        task = loop.create_task(coroutine)
         stopped = _stops_on_signals(loop, task)
         try:
             with on_cores(cores()[1]):

@@ -191,25 +191,31 @@ def lay_over(table: dict[str, Any], over: Mapping[str, Any]) -> None:
             table[key] = value
 
 
-def refuse_remote(address: str, allowed: bool) -> None:
-    """Refuses a Redis on another machine: a live run is load, and puts what it needs into what it is given.
+def refuse_remote(
+    address: str,
+    allowed: bool,
+    option: str = "--redis-url",
+    schemes: tuple[str, ...] = ("redis", "rediss"),
+    form: str = "redis://HOST:PORT/DATABASE",
+) -> None:
+    """Refuses what is on another machine: a live run is load, and puts what it needs into the Redis that it is given.
 
     Raises InputError, also where the address is none.
 
     >>> refuse_remote("redis://127.0.0.1:6379/0", False)
     """
     parts = urlsplit(address)
-    if parts.scheme not in ("redis", "rediss") or not parts.hostname:
-        raise InputError(f"--redis-url '{address}': the form is redis://HOST:PORT/DATABASE")
+    if parts.scheme not in schemes or not parts.hostname:
+        raise InputError(f"{option} '{address}': the form is {form}")
     if allowed:
         return
     try:
         found = {info[4][0] for info in socket.getaddrinfo(parts.hostname, parts.port or 6379)}
     except OSError as error:
-        raise InputError(f"--redis-url '{address}': no such host as '{parts.hostname}'") from error
+        raise InputError(f"{option} '{address}': no such host as '{parts.hostname}'") from error
     if not all(ipaddress.ip_address(str(host).partition("%")[0]).is_loopback for host in found):
         raise InputError(
-            f"--redis-url '{address}': '{parts.hostname}' is another machine: a live run puts load on it, which needs "
+            f"{option} '{address}': '{parts.hostname}' is another machine: a live run puts load on it, which needs "
             "--allow-remote"
         )
 

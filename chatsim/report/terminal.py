@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from chatsim.scenario import Scenario
     from chatsim.study.fit import Fitted
+    from chatsim.study.replay import Replay
     from chatsim.study.results import Comparison, Result, Runs
     from chatsim.theory import Estimate
 
@@ -302,6 +303,35 @@ def show_fit(fitted: Fitted, out: Console) -> None:
         f"{fitted.worlds - 1} others, has not seen.",
         f"The partner on a recent list at openings, which was not fitted: at most {hits.max():.1f} points off.",
     ])
+
+
+def show_replay(replayed: Replay, out: Console) -> None:
+    """A log and its model through the same design, a figure per line."""
+    title = f"Through {replayed.design}: the log, and the model's users"
+    headers = ["figure", "unit", "real", "model", "±", "difference", "alike"]
+    table = table_of(title, headers, left=("figure", "unit"))
+    for row in replayed.table.to_dict("records"):
+        factor, unit = {"share": (100.0, "%"), "busy": (100.0, "% busy")}.get(row["unit"], (1.0, row["unit"]))
+        apart = "points" if row["unit"] == "share" else "%     "
+        difference = "-" if math.isnan(row["difference"]) else f"{row['difference']:+.1f} {apart}"
+        numbers = [number(factor * row[name]) for name in ("real", "model", "half_width")]
+        table.add_row(row["meaning"], unit, *numbers, difference, "yes" if row["alike"] else "no")
+    out.print(table)
+    said = [
+        f"The model: the mean of {replayed.replications} worlds that no fit has seen, and the half width of its 95 % "
+        "interval. Alike: 95 % of its worlds lie so far apart."
+    ]
+    if replayed.inferred:
+        said.append(
+            "The log has no sessions: they are inferred, so that people are there only while they write. That makes "
+            "sessions, and recipients who have it live, too few."
+        )
+    if replayed.clock_s:
+        said.append(
+            f"The log's clock has steps of {replayed.clock_s:g} s: messages of one step leave at one moment, which "
+            "makes its latency and peaks somewhat too high."
+        )
+    _say(out, said)
 
 
 PRESETS = {

@@ -18,6 +18,7 @@ from chatsim.scenario.faults import FAULTS
 from chatsim.scenario.files import data_folder, read_toml
 from chatsim.scenario.models import Scenario
 
+COST_PARTS = ("gateway", "broker", "database", "network", "prices", "hosts")
 PARTS = ("designs", "costs", "workloads", "faults")
 FAULT_PARTS = ("name", "about", "faults", "client", "balancer")
 NAMED_FILES = (("workload", "trace"), ("workload", "trace_sessions"), ("workload", "friends", "file"))
@@ -38,6 +39,7 @@ def load_scenario(
     sets: Iterable[str] = (),
     workload: str | Path | None = None,
     faults: Iterable[str | Path] = (),
+    costs: str | Path | None = None,
 ) -> Scenario:
     """The scenario in a TOML file, or the shipped design of that name, with ``a.b=c`` changes applied.
 
@@ -46,14 +48,17 @@ def load_scenario(
     file are found there, others from the present folder. ``workload`` names a shipped workload or a file with a
     ``[workload]`` part, which is laid over the scenario's own before the changes. ``faults`` names shipped faults or
     files with [[faults]]: these come behind the scenario's own, and what the files say of ``[client]`` and
-    ``[balancer]`` is laid over it. Raises InputError.
+    ``[balancer]`` is laid over it. ``costs`` names a shipped profile of costs or a file with one, laid over the
+    scenario's own before all others. Raises InputError.
 
     >>> load_scenario("go-chat", ["design.gateways=8"]).design.gateways
     8
+    >>> load_scenario("go-chat", costs="python").gateway.receive_us
+    55.0
     >>> [fault.kind for fault in load_scenario("go-chat", faults=["redis-failover-5s", "cold-cache"]).faults]
     ['broker_down', 'cache_emptied']
     """
-    origin, table = _table_of(source, sets, workload, faults)
+    origin, table = _table_of(source, sets, workload, faults, costs)
     return validate(table, origin)
 
 
@@ -63,6 +68,7 @@ def load_variants(
     sets: Iterable[str] = (),
     workload: str | Path | None = None,
     faults: Iterable[str | Path] = (),
+    costs: str | Path | None = None,
 ) -> list[Scenario]:
     """A scenario for each value of one key, ``a.b=c,d``, each named 'design, value'; one alone where none is varied.
 
@@ -71,7 +77,7 @@ def load_variants(
     >>> [each.name for each in load_variants("hub", "client.reconnect=phoenix,fixed")]
     ['hub, phoenix', 'hub, fixed']
     """
-    origin, table = _table_of(source, sets, workload, faults)
+    origin, table = _table_of(source, sets, workload, faults, costs)
     if vary is None:
         return [validate(table, origin)]
     key, equals, text = vary.partition("=")
@@ -89,10 +95,16 @@ def load_variants(
 
 
 def _table_of(
-    source: str | Path, sets: Iterable[str], workload: str | Path | None, faults: Iterable[str | Path]
+    source: str | Path,
+    sets: Iterable[str],
+    workload: str | Path | None,
+    faults: Iterable[str | Path],
+    costs: str | Path | None,
 ) -> tuple[str, dict[str, Any]]:
     """The name to give in messages, and all that a scenario says, not yet validated."""
     origin, table = _resolve(str(source), Path.cwd(), ())
+    if costs is not None:
+        _merge(table, _costs_of(str(costs)))
     if workload is not None:
         _merge(table, _workload_of(str(workload)))
     for fault in faults:
@@ -186,6 +198,15 @@ def _workload_of(source: str) -> dict[str, Any]:
     if not isinstance(table.get("workload"), dict):
         raise InputError(f"{label}: 'workload' is missing: a part [workload] is needed")
     return {"workload": table["workload"]}
+
+
+def _costs_of(source: str) -> dict[str, Any]:
+    """A shipped profile of costs or a file with one, ready to be laid over a scenario."""
+    label, table = _resolve(source, Path.cwd(), (), "costs")
+    others = sorted(set(table) - {"name", "about", *COST_PARTS})
+    if others:
+        raise InputError(f"{label}: '{others[0]}': only {quoted(COST_PARTS)} are allowed in a profile of costs")
+    return {part: table[part] for part in COST_PARTS if part in table}
 
 
 def _strike(table: dict[str, Any], source: str) -> None:
