@@ -92,7 +92,7 @@ def tables_for(
 def _likely(world: World) -> dict[str, int]:
     """About how many rows of the largest tables there will be: what is not used is never touched, and costs nothing."""
     pairs = int(np.diff(world.rooms.start)[world.messages.room].sum())
-    return {"rows": pairs, "ticks": 8 * len(world.messages) + 8 * len(world.sessions)}
+    return {"rows": pairs}
 
 
 def _events_per_s(world: World) -> float:
