@@ -295,6 +295,18 @@ def test_tables_keep_what_stands_in_them_when_they_grow(monkeypatch: pytest.Monk
     check_equal(chosen, build_world(chosen), "all tables begin with two rows")
 
 
+@pytest.mark.parametrize("more", ["push.quota_per_min=3", "gateway.tick_us=2000000"], ids=["many wait", "many at once"])
+def test_draws_of_pushes_never_run_out(more: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where hundreds of one user's pushes wait for the provider, and where several leave in one tick."""
+    monkeypatch.setattr("chatsim.engine.compiled.luck.KEPT", 2)
+    sets = ["workload.users=40", "workload.duration_s=400", "workload.sessions.per_day=150", "push.after_min=0", more]
+    sets += ["workload.sessions.length_s_median=100", "workload.conversations.messages_per_day=8000"]
+    chosen = load_scenario("go-chat", [*sets, "gateway.flush=tick", "gateway.batch_max=0"])
+    pushes = check_equal(chosen, build_world(chosen), more).pushes
+    assert np.bincount(pushes["user"]).max() > 100
+    assert (pushes["session"] >= 0).any()
+
+
 def test_a_state_has_its_tables_in_their_order() -> None:
     from chatsim.engine.compiled.state import state_of, tables_of
 

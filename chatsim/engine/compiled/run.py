@@ -9,11 +9,11 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from chatsim.engine.compiled.chat import AHEAD, DRAWS
 from chatsim.engine.compiled.code import compile_handlers, is_interpreted
 from chatsim.engine.compiled.loop import BREAKS, DONE, NEEDS_DRAWS, NEEDS_SESSIONS, go_on, start
+from chatsim.engine.compiled.luck import more_draws
 from chatsim.engine.compiled.result import Written, inbox_of
-from chatsim.engine.compiled.setup import clients_from, draws_of_users, sync_luck, tables_for
+from chatsim.engine.compiled.setup import clients_from, sync_luck, tables_for
 from chatsim.engine.compiled.state import State, put_table, state_of, tables_of
 from chatsim.engine.compiled.ticks import Ticks
 from chatsim.engine.finishing import outcome_of
@@ -66,7 +66,7 @@ def _told(
         if reason == NEEDS_SESSIONS:
             _more_sessions(st, scenario, world)
         elif reason == NEEDS_DRAWS:
-            _more_draws(st, scenario, world)
+            more_draws(st, scenario, world)
         ticks.take(st)
         told = _tell(progress, told, float(tables_of(st)["now"][0]["time_s"]) / end_s)
     _tell(progress, told, 0.99)
@@ -106,14 +106,6 @@ def _tell(progress: Callable[[float], None] | None, told: int, share: float) -> 
         told += 1
         progress(told / 100)
     return told
-
-
-def _more_draws(st: State, scenario: Scenario, world: World) -> None:
-    """A quarter more draws for the pushes of each user: some get many more than most."""
-    draws = tables_of(st)["user_draws"]
-    times = len(draws) // DRAWS
-    more = draws_of_users(scenario, world, max(AHEAD, times // 4), times)
-    put_table(st, "user_draws", np.concatenate([draws, more]) if times else more)
 
 
 def _more_sessions(st: State, scenario: Scenario, world: World) -> None:
