@@ -36,7 +36,7 @@ TOGETHER = ("design.gateways", "broker.nodes", "scaling.start", "scaling.least")
 """Numbers that are drawn together with others, which must fit."""
 ELSEWHERE: list[tuple[str, Any]] = [
     ("gateway.tls_us", 700.0), ("gateway.token_us", 300.0), ("gateway.token_rs256_us", 900.0), ("balancer.burst", 3),
-    ("database.wake_us", 300.0), ("database.tick_us", 1000.0), ("database.flush_us", 500.0),
+    ("database.tick_us", 1000.0), ("database.flush_us", 500.0),
 ]  # fmt: skip
 NEVER_TAKEN = {
     "workload": "a world is drawn as such, and not by its behaviour model",
@@ -44,6 +44,7 @@ NEVER_TAKEN = {
     "seed": "a world is drawn with a seed of its own",
     "faults.drain.mtbf_s = more than the least allowed": "a drain is planned, and refuses it",
     "faults.drain.mttr_s = more than the least allowed": "the same",
+    "faults.drain.together = True": "the same",
 }
 """Choices that no random scenario takes, or all that begin so, and why."""
 QUIET = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
@@ -105,6 +106,7 @@ def covered(draw: st.DrawFn) -> Scenario:
     table["database"] |= {
         "flush": draw(st.sampled_from(["tick", "item"])), "service": draw(st.sampled_from(["fixed", "exponential"])),
         "cores": draw(st.sampled_from([1, 2, 16])), "batch_max": draw(st.sampled_from([0, 1, 3])),
+        "cooling_us": draw(st.sampled_from([0.0, 500.0])), "wake_us": draw(st.sampled_from([0.0, 200.0])),
     }
     for _ in range(draw(st.sampled_from([0, 5, 15]))):
         key, value = draw(st.sampled_from(elsewhere()))
@@ -253,7 +255,7 @@ def test_random_scenarios_take_every_choice() -> None:
     """Each named value, on and off, the least of a number and more, each kind of fault: of scenarios that are only drawn."""
     taken: set[str] = set()
 
-    @settings(max_examples=600, deadline=None, suppress_health_check=QUIET, database=None, derandomize=True, phases=[Phase.generate])
+    @settings(max_examples=1200, deadline=None, suppress_health_check=QUIET, database=None, derandomize=True, phases=[Phase.generate])
     @given(any_scenarios)
     def look(chosen: Scenario) -> None:
         taken.update(choices_of(chosen))
@@ -352,6 +354,18 @@ def test_tables_keep_what_stands_in_them_when_they_grow(monkeypatch: pytest.Monk
     monkeypatch.setattr("chatsim.engine.compiled.setup._likely", lambda people: {})
     chosen = load_scenario("go-chat", ["workload.users=300", "workload.duration_s=120", "push.after_min=0.1"])
     check_equal(chosen, build_world(chosen), "all tables begin with two rows")
+
+
+@pytest.mark.parametrize("more", ["push.quota_per_min=3", "gateway.tick_us=2000000"], ids=["many wait", "many at once"])
+def test_draws_of_pushes_never_run_out(more: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where hundreds of one user's pushes wait for the provider, and where several leave in one tick."""
+    monkeypatch.setattr("chatsim.engine.compiled.luck.KEPT", 2)
+    sets = ["workload.users=40", "workload.duration_s=400", "workload.sessions.per_day=150", "push.after_min=0", more]
+    sets += ["workload.sessions.length_s_median=100", "workload.conversations.messages_per_day=8000"]
+    chosen = load_scenario("go-chat", [*sets, "gateway.flush=tick", "gateway.batch_max=0"])
+    pushes = check_equal(chosen, build_world(chosen), more).pushes
+    assert np.bincount(pushes["user"]).max() > 100
+    assert (pushes["session"] >= 0).any()
 
 
 def test_a_state_has_its_tables_in_their_order() -> None:

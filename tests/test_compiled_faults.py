@@ -31,6 +31,20 @@ def test_presets_of_faults_have_equal_outcomes(name: str) -> None:
     assert len(outcome.faults["start_s"]) > 0
 
 
+@pytest.mark.parametrize("many", [1, 50])
+def test_ticks_that_are_taken_bit_by_bit_are_the_same(many: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where gateways die in the midst of ticks, which then end sooner than was noted when they began."""
+    monkeypatch.setattr("chatsim.engine.compiled.run.STEPS", 97)
+    monkeypatch.setattr("chatsim.engine.compiled.ticks.MANY", many)
+    costly = ["gateway.tick_us=30000", "gateway.receive_us=3000", "workload.users=300", "workload.duration_s=120",
+              "workload.conversations.messages_per_day=20000", "workload.sessions.per_day=100"]
+    chosen = load_scenario("room-channel", costly, faults=["half-the-gateways"])
+    ticks = check_equal(chosen, build_world(chosen), "ticks bit by bit").ticks
+    assert len(ticks["start_s"]) > 1000
+    died = np.isin(np.round(ticks["end_s"], 9), [fault.at_s for fault in chosen.faults])
+    assert died.any()
+
+
 def test_gateways_that_come_and_go_with_the_load_have_equal_outcomes() -> None:
     sets = ["workload.users=300", "workload.duration_s=120", "design.gateways=4", "scaling.start=2", "scaling.check_s=3"]
     sets += ["scaling.delay_s=2", "scaling.grace_s=2", "scaling.up_above=0.0002", "scaling.down_below=0.0001"]

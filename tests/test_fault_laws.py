@@ -47,7 +47,9 @@ def faults(draw: st.DrawFn, has_broker: bool) -> dict[str, Any]:
     elif kind == "slow_clients":
         fault |= {"share": 0.5, "bytes_per_s": 200.0}
     if kind != "drain" and draw(st.integers(0, 4)) == 0:
-        fault |= {"mtbf_s": 2.0, "mttr_s": draw(st.sampled_from([0.3, 1.5])), "together": draw(st.booleans())}
+        fault |= {"mtbf_s": 2.0, "mttr_s": draw(st.sampled_from([0.3, 1.5]))}
+        if kind in ("gateway_crash", "broker_down", "partition", "slow"):
+            fault |= {"together": draw(st.booleans())}
     return fault
 
 
@@ -152,7 +154,9 @@ def all_over(asked: Scenario) -> Scenario:
     """The same, in which every fault ends, and with time until all that was under way has arrived."""
     table = asked.model_dump()
     for fault in table["faults"]:
-        fault |= {"for_s": fault["for_s"] or 1.0, "mtbf_s": 0.0, "mttr_s": 0.0, "together": False}
+        fault |= {"for_s": fault["for_s"] or 1.0, "mtbf_s": 0.0, "mttr_s": 0.0}
+        if "together" in fault:
+            fault["together"] = False
     table["workload"]["drain_s"] = 300.0
     table["network"]["downlink_bytes_per_s"] = 1e6
     table["client"]["connect_timeout_s"] = 20.0

@@ -257,6 +257,8 @@ def test_points_are_lived_and_predicted(chatsim: Cli, small: pytest.MonkeyPatch)
     assert (said.status, said.err) == (0, "")
     rows = json.loads(said.out)["points"]
     assert len(rows) == 2 * len(validation.FIGURES)
-    assert all(row["measured"] > 0 and row["predicted"] > 0 for row in rows if row["figure"] != "broker_cores")
+    # CPU is read from time to time: of a second in which the machine stood still there may be none
+    assert all(row["measured"] > 0 and row["predicted"] > 0 for row in rows if row["figure"].endswith("_ms"))
+    assert all(row["measured"] >= 0 and row["predicted"] > 0 for row in rows)
     assert all(np.isfinite(row["error"]) for row in rows if row["figure"] == "p50_ms")
     assert {row["spread"] for row in rows} <= {0.0, None}

@@ -23,12 +23,9 @@ class Strike(Frozen):
     for_s: float = of(0.0, "how long it lasts; 0: until the end", ge=0)
     mtbf_s: float = of(0.0, "mean time between failures of each station (exponential), from at_s on; 0: it strikes once", ge=0)
     mttr_s: float = of(0.0, "mean time to repair (exponential), with mtbf_s; 0: for_s each time", ge=0)
-    together: bool = of(False, "with mtbf_s: all its stations at the same times, as of one machine or rack; or each on its own")
 
     @model_validator(mode="after")
     def _ends(self) -> Self:
-        if self.together and not self.mtbf_s:
-            raise ValueError("together = true: needs mtbf_s, but mtbf_s = 0, where all are struck at once")
         if self.mttr_s and not self.mtbf_s:
             raise ValueError(f"mttr_s = {self.mttr_s:g}: needs mtbf_s, but mtbf_s = 0")
         if self.mtbf_s and not (self.mttr_s or self.for_s):
@@ -45,6 +42,13 @@ class OfStations(Strike):
 
     tiers: ClassVar[tuple[str, ...]] = (GATEWAY,)
     stations: Names = of(("gateway-0",), "stations that it strikes: 'gateway-0', or with a star: 'gateway-*'", min_length=1)
+    together: bool = of(False, "with mtbf_s: all its stations at the same times, as of one machine or rack; or each on its own")
+
+    @model_validator(mode="after")
+    def _at_random(self) -> Self:
+        if self.together and not self.mtbf_s:
+            raise ValueError("together = true: needs mtbf_s, but mtbf_s = 0, where all are struck at once")
+        return self
 
     def struck(self, gateways: int, broker_nodes: int) -> list[int]:
         names = station_names(gateways, broker_nodes)

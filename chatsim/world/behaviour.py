@@ -1,15 +1,12 @@
 """The behaviour model: who opens a conversation, with whom, and how it goes on. It yields the messages of the trace.
 
-What happens to one user is drawn up front, in arrays; one loop in the order of time then tells who knows whom when.
+What happens to one user is drawn up front, in arrays; one loop in the order of time then tells who knows whom when
+(:mod:`chatsim.world.telling`).
 """
 
 from __future__ import annotations
 
-import heapq
-import itertools
 import math
-from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +14,7 @@ import numpy as np
 from chatsim.scenario.models import Conversations, Workload
 from chatsim.world.draws import Purpose, lognormal, uniform
 from chatsim.world.partners import Partners
+from chatsim.world.population import owners
 from chatsim.world.sessions import (
     DAY_S,
     Gaps,
@@ -27,36 +25,29 @@ from chatsim.world.sessions import (
     rate_at,
 )
 from chatsim.world.tables import Floats, Ints, Longs, SessionTable
+from chatsim.world.telling import (
+    RANKS_MAX,
+    Openings,
+    People,
+    Talk,
+    Ties,
+    Told,
+    recency_weights,
+    teller,
+)
 
 LEAD_MAX_S = 1800.0
 LEAD_REPLIES = 10.0
-RANKS_MAX = 5000
 ACTIVITIES = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Spoken:
-    """Messages as the loop writes them. ``peer`` is the other user of a pair, or -1 - group."""
+    """Messages in the order of time. ``peer`` is the other user of a pair, or -1 - group."""
 
     time_s: Floats
     sender: Ints
-    peer: Longs
-
-
-@dataclass(frozen=True, slots=True)
-class _Openings:
-    """Conversation openings in the order of time, and the draws for their later messages, flat from ``first_step``."""
-
-    time_s: Floats
-    user: Longs
-    to_group: Floats
-    to_new: Floats
-    target: Floats
-    length: Longs
-    first_step: Longs
-    reply_side: Floats
-    reply_s: Floats
-    reply_member: Floats
+    peer: Ints
 
 
 def converse(
@@ -72,11 +63,46 @@ def converse(
     of recency rank k with weight k ** -exponent, times ``answer_weight`` where its last message waits for an answer.
     """
     rate_per_s = opening_rate_per_s(workload, groups)
-    openings = _openings(workload, sessions, rate_per_s, seed, replication)
-    row = np.dtype([("time_s", np.float64), ("sender", np.int32), ("peer", np.int64)])
-    joined = joined_s(workload, seed, replication)
-    told = np.fromiter(_Teller(workload, sessions, partners, groups, joined).tell(openings), row)
-    return Spoken(told["time_s"].copy(), told["sender"].copy(), told["peer"].copy())
+    talks = _conversations(workload, sessions, rate_per_s, seed, replication)
+    people = people_of(sessions, groups, joined_s(workload, seed, replication))
+    talk = workload.conversations
+    asked = Talk(
+        workload.duration_s, talk.group_share, talk.new_partner_share, talk.new_partner_scale, talk.reply_share,
+        talk.answer_weight,
+    )
+    most = len(talks.time_s) + len(talks.reply_s)
+    told = Told(np.empty(most), np.empty(most, np.int32), np.empty(most, np.int32))
+    heap = np.empty(len(talks.time_s) + 1, np.int32)
+    count = teller(len(talks.time_s))(asked, talks, people, ties_of(talk, partners), told, heap)
+    return Spoken(told.time_s[:count].copy(), told.sender[:count].copy(), told.peer[:count].copy())
+
+
+def people_of(sessions: SessionTable, groups: tuple[Longs, Ints], joined: Floats) -> People:
+    """Who is connected when, who is in which group, and when each user has ``joined``."""
+    every = np.arange(len(joined) + 1)
+    rows = np.flatnonzero(sessions.device == 0)
+    rows = rows[np.lexsort((sessions.start_s[rows], sessions.user[rows]))]
+    start, member = groups
+    order = np.argsort(member, kind="stable")
+    return People(
+        np.searchsorted(sessions.user[rows], every), sessions.start_s[rows], sessions.end_s[rows], joined,
+        start, member, np.searchsorted(member[order], every), owners(start)[order],
+    )
+
+
+def ties_of(talk: Conversations, partners: Partners) -> Ties:
+    """Whom users know at first, with room for all friends."""
+    start, known, queue = partners.queue_start, partners.known, partners.queue
+    count = np.diff(partners.known_start)
+    user = owners(partners.known_start)
+    partner = np.empty(len(queue), np.int32)
+    # The latest of the known stands first, and is to stand last.
+    partner[start[user] + partners.known_start[user + 1] - 1 - np.arange(len(known))] = known
+    owes = np.zeros(len(queue) if talk.answer_weight != 1 else 0, np.int8)
+    return Ties(
+        start, queue, partner, owes, count, np.zeros(len(count), np.int64), start[:-1].copy(),
+        recency_weights(talk.recency_exponent), np.zeros(RANKS_MAX + 1),
+    )
 
 
 def message_sizes(
@@ -158,24 +184,23 @@ def _still_connected_share(workload: Workload) -> float:
     return float(left.mean())
 
 
-def _openings(
+def _conversations(
     workload: Workload, sessions: SessionTable, rate_per_s: float, seed: int, replication: int
-) -> _Openings:
+) -> Openings:
     talk = workload.conversations
     time_s, user, ordinal = _opening_times(workload, sessions, rate_per_s, seed, replication)
     length = _geometric(uniform(seed, replication, Purpose.CONVERSATION_LENGTH, user, ordinal), talk.length_mean)
     steps = length - 1
-    per_user = np.cumsum(steps) - steps
+    first_step = np.cumsum(steps) - steps
     step_user = np.repeat(user, steps)
-    step = np.arange(len(step_user)) - np.repeat(per_user[np.searchsorted(user, user)], steps)
+    step = np.arange(len(step_user)) - np.repeat(first_step[np.searchsorted(user, user)], steps)
     order = np.argsort(time_s, kind="stable")
     user, ordinal = user[order], ordinal[order]
-    return _Openings(
-        time_s[order], user,
+    return Openings(
+        time_s[order], user.astype(np.int32), np.empty(len(user), np.int32), steps[order], first_step[order],
         to_group=uniform(seed, replication, Purpose.OPENING_GROUP, user, ordinal),
         to_new=uniform(seed, replication, Purpose.OPENING_NEW, user, ordinal),
         target=uniform(seed, replication, Purpose.OPENING_TARGET, user, ordinal),
-        length=length[order], first_step=per_user[order],
         reply_side=uniform(seed, replication, Purpose.REPLY_SIDE, step_user, step),
         reply_s=lognormal(
             seed, replication, Purpose.REPLY_DELAY, step_user, step, talk.reply_s_median, talk.reply_sigma
@@ -207,154 +232,3 @@ def _geometric(drawn: Floats, mean: float) -> Longs:
     if mean == 1:
         return np.ones(len(drawn), np.int64)
     return np.floor(np.log(drawn) / math.log1p(-1 / mean)).astype(np.int64) + 1
-
-
-class _Teller:
-    """Tells conversations in the order of time: who has written with whom, and how recently, changes as it goes."""
-
-    def __init__(
-        self, workload: Workload, sessions: SessionTable, partners: Partners, groups: tuple[Longs, Ints],
-        joined_s: Floats,
-    ) -> None:
-        self.talk = workload.conversations
-        self.duration_s = workload.duration_s
-        self.joined_s: list[float] = joined_s.tolist()
-        self.partners = partners
-        self.recent: dict[int, list[int]] = {}
-        self.waiting: dict[int, set[int]] = {}
-        self.next_in_queue: dict[int, int] = {}
-        weights = np.arange(1.0, RANKS_MAX + 1) ** -self.talk.recency_exponent
-        self.rank_weight = [0.0, *np.cumsum(weights).tolist()]
-        rows = np.flatnonzero(sessions.device == 0)
-        rows = rows[np.lexsort((sessions.start_s[rows], sessions.user[rows]))]
-        self.session_first: list[int] = np.searchsorted(sessions.user[rows], np.arange(workload.users + 1)).tolist()
-        self.session_start: list[float] = sessions.start_s[rows].tolist()
-        self.session_end: list[float] = sessions.end_s[rows].tolist()
-        self.member_start: list[int] = groups[0].tolist()
-        self.member: list[int] = groups[1].tolist()
-        order = np.argsort(groups[1], kind="stable")
-        group = np.repeat(np.arange(len(groups[0]) - 1), np.diff(groups[0]))
-        self.own_group: list[int] = group[order].tolist()
-        self.own_group_start: list[int] = np.searchsorted(groups[1][order], np.arange(workload.users + 1)).tolist()
-
-    def tell(self, openings: _Openings) -> Iterator[tuple[float, int, int]]:
-        """(time, sender, peer) of each message in the run."""
-        due: list[tuple[float, int, int, int, int]] = []  # time, opening, step, last sender, peer
-        side, delay, chance = openings.reply_side.tolist(), openings.reply_s.tolist(), openings.reply_member.tolist()
-        lengths, first_steps = openings.length.tolist(), openings.first_step.tolist()
-        rows = zip(
-            openings.time_s.tolist(), openings.user.tolist(), openings.to_group.tolist(), openings.to_new.tolist(),
-            openings.target.tolist(), strict=True,
-        )
-        last_call = (self.duration_s, -1, 0.0, 0.0, 0.0)
-        for opening, (time, user, to_group, to_new, target) in enumerate((*rows, last_call)):
-            while due and due[0][0] < time:
-                then, earlier, step, last, peer = heapq.heappop(due)
-                draw = first_steps[earlier] + step
-                sender, peer = self._next(then, last, peer, side[draw], chance[draw])
-                if sender < 0:
-                    continue
-                self._remember(sender, peer)
-                if then >= 0:
-                    yield then, sender, peer
-                if step + 2 < lengths[earlier]:
-                    heapq.heappush(due, (then + delay[draw + 1], earlier, step + 1, sender, peer))
-            found = self._target(time, user, to_group, to_new, target) if user >= 0 else None
-            if found is None:
-                continue
-            self._remember(user, found)
-            if time >= 0:
-                yield time, user, found
-            if lengths[opening] > 1:
-                heapq.heappush(due, (time + delay[first_steps[opening]], opening, 0, user, found))
-
-    def _target(self, time: float, user: int, to_group: float, to_new: float, target: float) -> int | None:
-        """Whom an opening goes to: a user, or -1 - group; None where the user has nobody to write to."""
-        first, end = self.own_group_start[user], self.own_group_start[user + 1]
-        if to_group < self.talk.group_share and end > first:
-            return -1 - self.own_group[first + int(target * (end - first))]
-        recent = self._recent(user)
-        known = len(recent)
-        if not known or to_new < self.talk.new_partner_share / (1 + known / self.talk.new_partner_scale):
-            friend = self._new_partner(user, time)
-            if friend is not None:
-                return friend
-        if known:
-            return self._old_partner(user, recent, target)
-        return -1 - self.own_group[first + int(target * (end - first))] if end > first else None
-
-    def _next(self, time: float, last: int, peer: int, side: float, chance: float) -> tuple[int, int]:
-        """Sender and peer of the next message of a conversation; sender -1 where nobody is there to write it."""
-        replies = side < self.talk.reply_share
-        if not replies:
-            return (last if self._connected(last, time) else -1), peer
-        if peer >= 0:
-            return (peer if self._connected(peer, time) else -1), last
-        first, end = self.member_start[-1 - peer], self.member_start[-peer]
-        size = end - first
-        at = int(chance * size)
-        for step in range(size):
-            member = self.member[first + (at + step) % size]
-            if member != last and self._connected(member, time):
-                return member, peer
-        return -1, peer
-
-    def _connected(self, user: int, time: float) -> bool:
-        first = self.session_first[user]
-        row = bisect_right(self.session_start, time, first, self.session_first[user + 1]) - 1
-        return row >= first and self.session_end[row] >= time
-
-    def _recent(self, user: int) -> list[int]:
-        """The user's partners, latest last."""
-        recent = self.recent.get(user)
-        if recent is None:
-            partners = self.partners
-            part = slice(int(partners.known_start[user]), int(partners.known_start[user + 1]))
-            recent = self.recent[user] = partners.known[part][::-1].tolist()
-        return recent
-
-    def _old_partner(self, user: int, recent: list[int], target: float) -> int:
-        """A partner by recency rank; one whose message waits for an answer is ``answer_weight`` times as likely."""
-        upto, ranks = self.rank_weight, min(len(recent), RANKS_MAX)
-        waiting = self.waiting.get(user)
-        if not waiting:
-            return recent[-bisect_left(upto, target * upto[ranks], 1, ranks)]
-        more = self.talk.answer_weight - 1.0
-        extra = itertools.accumulate(
-            more * (upto[rank] - upto[rank - 1]) if recent[-rank] in waiting else 0.0 for rank in range(1, ranks + 1)
-        )
-        weights = [plain + added for plain, added in zip(upto[1:ranks + 1], extra, strict=True)]
-        return recent[-1 - bisect_left(weights, target * weights[-1], 0, ranks - 1)]
-
-    def _new_partner(self, user: int, time: float) -> int | None:
-        """The first friend in the user's queue that has joined and is no partner yet."""
-        recent, queue = self._recent(user), self.partners.queue
-        first, end = int(self.partners.queue_start[user]), int(self.partners.queue_start[user + 1])
-        skipped = end
-        for place in range(self.next_in_queue.get(user, first), end):
-            friend = int(queue[place])
-            if friend in recent:
-                continue
-            skipped = min(skipped, place)
-            if self.joined_s[friend] <= time:
-                self.next_in_queue[user] = skipped
-                return friend
-        self.next_in_queue[user] = skipped
-        return None
-
-    def _remember(self, sender: int, peer: int) -> None:
-        """Moves both to the front of each other's lists; the recipient now owes an answer, where that counts.
-
-        Modifies ``recent`` and ``waiting``.
-        """
-        if peer < 0:
-            return
-        if self.talk.answer_weight != 1:
-            self.waiting.setdefault(peer, set()).add(sender)
-            self.waiting.setdefault(sender, set()).discard(peer)
-        for user, other in ((sender, peer), (peer, sender)):
-            recent = self._recent(user)
-            if not recent or recent[-1] != other:
-                if other in recent:
-                    recent.remove(other)
-                recent.append(other)

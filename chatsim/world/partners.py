@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
-from chatsim.world.draws import BLOCK, Purpose, exponential, uniform
+from chatsim.world.draws import Purpose, exponential, uniform
 from chatsim.world.pairs import Keys, pair_keys, users_of
 from chatsim.world.population import owners
 from chatsim.world.tables import Friends, Ints, Longs
 
 FITS = 4
 FIT_TOLERANCE = 0.01
+ENTRIES_AT_ONCE = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +39,8 @@ def build_partners(friends: Friends, known_partners_mean: float, seed: int, repl
     first, second = users_of(pairs)
     both = np.sort(np.concatenate([pairs, pair_keys(second, first)]))
     user, partner = users_of(both)
-    # Place of each partner in the user's queue: partners are remembered in the order of the race too.
-    place = _places(friends.start, queue, user, partner)
-    order = np.lexsort((place, user))
+    # Partners are remembered in the order of the race too.
+    order = np.lexsort((_finish(friends, user, partner, _entries(friends, user, partner), seed, replication), user))
     known_start = np.searchsorted(user, np.arange(len(friends.start))).astype(np.int64)
     return Partners(known_start, partner[order].astype(np.int32), friends.start, queue)
 
@@ -51,16 +53,26 @@ def known_pairs(partners: Partners) -> Keys:
 
 
 def _race(friends: Friends, seed: int, replication: int) -> Ints:
-    """Friends of each user in the order of exponential draw / strength."""
-    packed = np.empty(len(friends.friend), np.uint64)
+    """Friends of each user in the order in which they finish. It is run for some users at a time, to need less room."""
+    queue = np.empty_like(friends.friend)
+    first = np.unique(np.searchsorted(friends.start, np.arange(0, len(queue), ENTRIES_AT_ONCE), side="right") - 1)
+    bounds = friends.start[np.append(first, len(friends.start) - 1)]
     user = owners(friends.start)
-    for at in range(0, len(packed), BLOCK):
-        part = slice(at, at + BLOCK)
-        finish = exponential(seed, replication, Purpose.TIE_ORDER, user[part], friends.friend[part])
-        finish /= friends.strength[part]
+    for part in itertools.starmap(slice, itertools.pairwise(bounds.tolist())):
+        friend = friends.friend[part]
         # The bits of positive floats sort as the floats do, so that user and finish make one sortable word.
-        packed[part] = pair_keys(user[part], finish.astype(np.float32).view(np.uint32))
-    return friends.friend[np.argsort(packed, kind="stable")]
+        packed = pair_keys(user[part], _finish(friends, user[part], friend, part, seed, replication).view(np.uint32))
+        queue[part] = friend[np.argsort(packed, kind="stable")]
+    return queue
+
+
+def _finish(
+    friends: Friends, user: Ints | Longs, friend: Ints | Longs, entry: slice | Longs, seed: int, replication: int
+) -> npt.NDArray[np.float32]:
+    """When friends finish the race: exponential draw / strength. They stand at ``entry`` among all friends."""
+    finish = exponential(seed, replication, Purpose.TIE_ORDER, user, friend)
+    finish /= friends.strength[entry]
+    return finish.astype(np.float32)
 
 
 def _known_pairs(start: Longs, queue: Ints, mean: float, seed: int, replication: int) -> Keys:
@@ -93,13 +105,11 @@ def _first_pairs(start: Longs, queue: Ints, count: Longs) -> Keys:
     return np.unique(pair_keys(np.minimum(user, friend), np.maximum(user, friend)))
 
 
-def _places(start: Longs, queue: Ints, user: Longs, partner: Longs) -> Longs:
-    """Where each partner stands in its user's queue; (user, partner) ascending."""
-    wanted = np.zeros(len(start) - 1, bool)
-    wanted[user] = True
-    rows = np.repeat(wanted, np.diff(start))
-    entry = np.flatnonzero(rows)
-    keys = pair_keys(owners(start)[entry], queue[entry])
-    order = np.argsort(keys)
-    found = np.searchsorted(keys, pair_keys(user, partner), sorter=order)
-    return entry[order[found]]
+def _entries(friends: Friends, user: Longs, friend: Longs) -> Longs:
+    """Where a friend of a user stands among all friends, which ascend by user."""
+    low, high = friends.start[user], friends.start[user + 1]
+    for _ in range(int((high - low).max(initial=0)).bit_length()):  # halves the range in which each one is to be found
+        middle = (low + high) // 2
+        is_before = (low < high) & (friends.friend[np.minimum(middle, len(friends.friend) - 1)] < friend)
+        low, high = np.where(is_before, middle + 1, low), np.where(is_before, high, middle)
+    return low

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from chatsim.scenario import Scenario
+from chatsim.scenario.faults import OfStations
 from chatsim.world.draws import Purpose, exponential
 
 
@@ -39,7 +40,8 @@ def strikes_of(scenario: Scenario, replication: int, end_s: float) -> list[Strik
         if not fault.mtbf_s:
             found.append(Strike(number, stations, fault.at_s, fault.at_s + fault.for_s if fault.for_s else math.inf))
             continue
-        for struck in [stations] if fault.together else [(station,) for station in stations]:
+        together = isinstance(fault, OfStations) and fault.together
+        for struck in [stations] if together else [(station,) for station in stations]:
             again = _at_random(scenario, replication, number, struck[0], end_s)
             found += [Strike(number, struck, start_s, until_s) for start_s, until_s in again]
     return sorted((strike for strike in found if strike.start_s < end_s), key=lambda strike: strike.start_s)

@@ -35,16 +35,14 @@ from chatsim.engine.compiled.notices import changed, note_shown
 from chatsim.engine.compiled.places import node_of
 from chatsim.engine.compiled.pools import grown, link, new_job, unlink
 from chatsim.engine.compiled.requests import request
-from chatsim.engine.compiled.rules import expires_s, is_due, is_taken, retry_after_s, user_channel
+from chatsim.engine.compiled.rules import expires_s, is_due, is_taken, retry_after_s, return_draw, user_channel
 from chatsim.engine.compiled.state import NEVER, NONE, State
 from chatsim.engine.compiled.stations import take_one
 from chatsim.rules.offline import MINUTE_S
 
-LATENCY, RETURNS, DELAY, LINK_AGAIN = range(4)
-DRAWS = 4
-"""Rows of ``user_draws`` for each push of a user."""
-AHEAD = 8
-"""Pushes of one user for which there must be draws beyond those that were sent."""
+LATENCY, DELAY, LINK_AGAIN = range(3)
+DRAWS = 3
+"""Values of ``user_draws`` for each number of a user."""
 
 
 @compiled
@@ -280,6 +278,9 @@ def push_is_due(st: State, user: int, message: int, stored: int) -> None:
         row.waits_since_s = -float("inf")
     if not is_due(row.held, row.came_s, stored_s):
         return
+    row.due += 1
+    if row.due > row.drawn:
+        now.scarce = 1
     number = now.pushed
     now.pushed += 1
     if now.pushed > len(st.pushed):
@@ -316,17 +317,22 @@ def end_notify(st: State, station: int, job: int) -> None:
         at(st, again_s, E_PUSH_AGAIN, number, NONE, NONE)
         return
     st.pushed[number].sent_s = now.time_s
-    user = st.users[st.pushed[number].user]
-    draw = user.pushes
-    user.pushes += 1
-    now.most_pushes = max(now.most_pushes, user.pushes)
-    latency_s = st.user_draws[DRAWS * draw + LATENCY, st.pushed[number].user]
-    at(st, now.time_s + latency_s, E_PUSH_ARRIVES, number, draw, NONE)
+    user = st.pushed[number].user
+    draw, returns = st.users[user].pushes, NONE
+    st.users[user].pushes += 1
+    place = DRAWS * (draw % asked.draws_kept)
+    if return_draw(st, user, draw) < asked.return_share:
+        returns = link(st, 0, 0, st.user_draws[user, place + DELAY])
+    at(st, now.time_s + st.user_draws[user, place + LATENCY], E_PUSH_ARRIVES, number, returns, NONE)
 
 
 @compiled
-def push_arrives(st: State, number: int, draw: int) -> None:
+def push_arrives(st: State, number: int, returns: int) -> None:
     """A push reaches the device; its user may come back for it."""
+    delay_s = NEVER
+    if returns >= 0:
+        delay_s = st.links[returns].value
+        unlink(st, returns)
     push = st.pushed[number]
     push.arrived_s = st.now[0].time_s
     user = st.users[push.user]
@@ -334,6 +340,5 @@ def push_arrives(st: State, number: int, draw: int) -> None:
         push.fate = P_WASTED
         return
     push.fate = P_IGNORED
-    if st.user_draws[DRAWS * draw + RETURNS, push.user] < st.asked[0].return_share:
-        delay_s = st.user_draws[DRAWS * draw + DELAY, push.user]
+    if returns >= 0:
         at(st, st.now[0].time_s + delay_s, E_COMES_BACK, number, NONE, NONE)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from chatsim.engine.compiled import chat, directory, logic, messages, queries, reaching, returning, sessions
-from chatsim.engine.compiled.chat import AHEAD, DRAWS
 from chatsim.engine.compiled.clients import delivered, packet_arrives, queues, told
 from chatsim.engine.compiled.code import compiled, entry
 from chatsim.engine.compiled.events import at, comes, drop_first, soon
@@ -111,7 +110,7 @@ def go_on(st: State, steps: int) -> int:
             return BREAKS
         if now.sessions >= len(st.sessions):
             return NEEDS_SESSIONS
-        if st.asked[0].pushes_kept and DRAWS * (now.most_pushes + AHEAD) > len(st.user_draws):
+        if now.scarce:
             return NEEDS_DRAWS
         if now.soon:
             event = st.soon[now.soon_first]

@@ -18,11 +18,11 @@ from chatsim.world.tables import World
 class Written(Notes):
     """Notes whose largest tables are those of a compiled run."""
 
-    def __init__(self, world: World, tables: Tables, lists: FriendLists | None) -> None:
+    def __init__(self, world: World, tables: Tables, lists: FriendLists | None, ticks: Columns) -> None:
         super().__init__(world, len(tables["stations"]))
         taken = tables["now"][0]
-        self._rows, self._ticks = tables["rows"][: taken["rows"]], tables["ticks"][: taken["ticks"]]
-        self._receipts = tables["receipts"][: taken["receipts"]]
+        self._ticks = ticks
+        self._rows = _rows(tables["rows"][: taken["rows"]], tables["receipts"][: taken["receipts"]])
         columns: dict[str, Any] = {
             name: tables["messages"][name]
             for name in (
@@ -67,26 +67,27 @@ class Written(Notes):
 
     def rows(self) -> Columns:
         """What was written to sessions."""
-        rows, receipts = self._rows, self._receipts
-        receipt_s = np.full(len(rows), NEVER)
-        np.fmin.at(receipt_s, receipts["row"], receipts["time_s"])
-        live = np.where(np.isnan(rows["time_s"]), Fate.IN_FLIGHT, Fate.DELIVERED)
-        return {
-            "message": rows["message"].astype(np.int32),
-            "session": rows["session"].astype(np.int32),
-            "written_s": rows["written_s"].copy(),
-            "time_s": rows["time_s"].copy(),
-            "fate": np.where(rows["fate"] < 0, live, rows["fate"]).astype(np.int8),
-            "cause": rows["cause"].astype(np.int8),
-            "receipt_s": receipt_s,
-        }
+        return self._rows
 
     def ticks(self) -> Columns:
         """The table of ticks."""
-        table = self._ticks
-        types = {"station": np.int32, "items": np.int32, "waiting": np.int32}
-        names = ("station", "start_s", "end_s", "items", "waiting", "waited_s")
-        return {name: table[name].astype(types.get(name, np.float64)) for name in names}
+        return self._ticks
+
+
+def _rows(rows: Any, receipts: Any) -> Columns:
+    """What was written to sessions, and what of it the sender knows."""
+    receipt_s = np.full(len(rows), NEVER)
+    np.fmin.at(receipt_s, receipts["row"], receipts["time_s"])
+    live = np.where(np.isnan(rows["time_s"]), Fate.IN_FLIGHT, Fate.DELIVERED)
+    return {
+        "message": rows["message"].astype(np.int32),
+        "session": rows["session"].astype(np.int32),
+        "written_s": rows["written_s"].copy(),
+        "time_s": rows["time_s"].copy(),
+        "fate": np.where(rows["fate"] < 0, live, rows["fate"]).astype(np.int8),
+        "cause": rows["cause"].astype(np.int8),
+        "receipt_s": receipt_s,
+    }
 
 
 def _columns(table: Any) -> Columns:

@@ -73,7 +73,10 @@ def comes_back(st: State, number: int) -> None:
     row, client = st.sessions[session], st.clients[session]
     row.client = session
     row.end_s = st.now[0].time_s + st.asked[0].session_s
-    has_link(st, session, st.user_draws[DRAWS * person.again + LINK_AGAIN, user], row.base_rate)
+    place = DRAWS * (person.again % st.asked[0].draws_kept)
+    has_link(st, session, st.user_draws[user, place + LINK_AGAIN], row.base_rate)
     person.again += 1
+    if person.again >= person.linked:
+        st.now[0].scarce = 1
     client.end_s = row.end_s
     st.pushed[number].fate, st.pushed[number].session = P_BROUGHT_BACK, session

@@ -57,7 +57,7 @@ waking_us = rule(waking.waking_us)
 LOW, HALF, HIGH_20, LOW_12 = (np.uint64(value) for value in (0xFFFFFFFF, 32, 20, 12))
 FIRST, SECOND = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 STEP_LOW, STEP_HIGH = (np.uint64(step) for step in WEYL)
-RECONNECT, LOSS = int(Purpose.RECONNECT), int(Purpose.LOSS)
+RECONNECT, LOSS, RETURN = int(Purpose.RECONNECT), int(Purpose.LOSS), int(Purpose.RETURN)
 
 
 @compiled
@@ -70,6 +70,12 @@ def reconnect_draw(st: State, user: int, number: int) -> float:
 def loss_draw(st: State, link: int, packet: int) -> float:
     """Uniform: the draw for a packet on a kind of link."""
     return drawn(st, LOSS, link, packet)
+
+
+@compiled
+def return_draw(st: State, user: int, number: int) -> float:
+    """Uniform: the draw by which a user comes back for its ``number``-th push."""
+    return drawn(st, RETURN, user, number)
 
 
 @compiled

@@ -7,13 +7,15 @@ from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
+import numpy.typing as npt
 
-from chatsim.engine.compiled.chat import AHEAD, DRAWS
 from chatsim.engine.compiled.code import compile_handlers, is_interpreted
 from chatsim.engine.compiled.loop import BREAKS, DONE, NEEDS_DRAWS, NEEDS_SESSIONS, go_on
+from chatsim.engine.compiled.luck import more_draws
 from chatsim.engine.compiled.result import Written, inbox_of
-from chatsim.engine.compiled.setup import clients_from, draws_of_users, sync_luck, tables_for
+from chatsim.engine.compiled.setup import clients_from, sync_luck, tables_for
 from chatsim.engine.compiled.state import State, put_table, state_of, tables_of
+from chatsim.engine.compiled.ticks import Ticks
 from chatsim.engine.finishing import outcome_of
 from chatsim.engine.outcome import Outcome
 from chatsim.engine.rooms import Rooms
@@ -44,8 +46,17 @@ def _run(
     scenario: Scenario, world: World, progress: Callable[[float], None] | None, troubled: bool
 ) -> Outcome | None:
     """A run, or None where connections break that were taken to hold."""
-    rooms, lists = Rooms(world, scenario.design), _lists(scenario, world)
-    st = state_of(tables_for(scenario, world, rooms, lists, troubled))
+    found = _told(scenario, world, progress, troubled)
+    # The tables of the run are gone by now: they are as large as the outcome.
+    return None if found is None else replace(outcome_of(scenario, world, *found), engine="compiled")
+
+
+def _told(
+    scenario: Scenario, world: World, progress: Callable[[float], None] | None, troubled: bool
+) -> tuple[Written, dict[int, dict[int, None]], npt.NDArray[np.int64]] | None:
+    """What a run has written, what waits for whom at its end, and for whom each message is."""
+    lists, ticks = _lists(scenario, world), Ticks()
+    st = state_of(tables_for(scenario, world, Rooms(world, scenario.design), lists, troubled))
     end_s = world.duration_s + scenario.workload.drain_s
     told = 0
     while (reason := go_on(st, STEPS)) != DONE:
@@ -54,13 +65,12 @@ def _run(
         if reason == NEEDS_SESSIONS:
             _more_sessions(st, scenario, world)
         elif reason == NEEDS_DRAWS:
-            _more_draws(st, scenario, world)
+            more_draws(st, scenario, world)
+        ticks.take(st)
         told = _tell(progress, told, float(tables_of(st)["now"][0]["time_s"]) / end_s)
     _tell(progress, told, 0.99)
     tables = tables_of(st)
-    notes = Written(world, tables, lists)
-    meant = tables["messages"]["meant"].copy()
-    return replace(outcome_of(scenario, world, notes, inbox_of(st), meant), engine="compiled")
+    return Written(world, tables, lists, ticks.all(st)), inbox_of(st), tables["messages"]["meant"].copy()
 
 
 def compile_all(progress: Callable[[float], None] | None = None) -> None:
@@ -95,14 +105,6 @@ def _tell(progress: Callable[[float], None] | None, told: int, share: float) -> 
         told += 1
         progress(told / 100)
     return told
-
-
-def _more_draws(st: State, scenario: Scenario, world: World) -> None:
-    """A quarter more draws for the pushes of each user: some get many more than most."""
-    draws = tables_of(st)["user_draws"]
-    times = len(draws) // DRAWS
-    more = draws_of_users(scenario, world, max(AHEAD, times // 4), times)
-    put_table(st, "user_draws", np.concatenate([draws, more]) if times else more)
 
 
 def _more_sessions(st: State, scenario: Scenario, world: World) -> None:

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from chatsim.engine.compiled.chat import AHEAD, DRAWS
 from chatsim.engine.compiled.kinds import (
     DATABASE_TIER,
     E_INTRUDES,
@@ -22,6 +21,7 @@ from chatsim.engine.compiled.kinds import (
     S_CONNECTING,
     STORE_NUMBERS,
 )
+from chatsim.engine.compiled.luck import first_draws
 from chatsim.engine.compiled.schedule import tables_of_faults
 from chatsim.engine.compiled.state import FIXED, GROWING, LONG, NEVER, NONE, SLOTS
 from chatsim.engine.luck import PUBLISH, PUSH, RECEIVE, STORE, SYNC, Luck
@@ -40,7 +40,7 @@ from chatsim.rules.waking import NEVER_S
 from chatsim.scenario import Scenario
 from chatsim.scenario.models import StationCosts
 from chatsim.world.contacts import FriendLists, listed_friends
-from chatsim.world.draws import Purpose, exponential, normal, uniform
+from chatsim.world.draws import Purpose, exponential, uniform
 from chatsim.world.tables import PAIR, World
 
 Tables = dict[str, npt.NDArray[Any]]
@@ -86,14 +86,14 @@ def tables_for(
     _ties(tables, scenario, world, rooms)
     _lists(tables, scenario, world, rooms, lists)
     tables["trace"] = _trace(scenario, world)
-    tables["user_draws"] = draws_of_users(scenario, world, 2 * AHEAD if scenario.design.offline == "push" else 0)
+    tables["user_draws"] = first_draws(tables, scenario, world)
     return tables
 
 
 def _likely(world: World) -> dict[str, int]:
     """About how many rows of the largest tables there will be: what is not used is never touched, and costs nothing."""
     pairs = int(np.diff(world.rooms.start)[world.messages.room].sum())
-    return {"rows": pairs, "ticks": 8 * len(world.messages) + 8 * len(world.sessions)}
+    return {"rows": pairs}
 
 
 def _events_per_s(world: World) -> float:
@@ -407,28 +407,6 @@ def sync_luck(scenario: Scenario, world: World, sessions: int) -> npt.NDArray[np
     """The luck of the syncs of so many sessions."""
     in_database = scenario.design.store_in == "database"
     return _service(world, scenario.database if in_database else scenario.broker, SYNC, sessions)
-
-
-def draws_of_users(scenario: Scenario, world: World, times: int, first: int = 0) -> npt.NDArray[np.float64]:
-    """What is drawn for so many pushes of each user from the ``first`` on: rows of latency, luck of coming back, delay,
-    link."""
-    asked, network = scenario.push, scenario.network
-    rows: list[npt.NDArray[np.float64]] = []
-    users = np.arange(world.users)
-
-    def spread(purpose: Purpose, number: int, median: float, sigma: float) -> npt.NDArray[np.float64]:
-        drawn = normal(world.seed, world.replication, purpose, users, number).tolist()
-        return np.array([median * math.exp(sigma * draw) for draw in drawn])
-
-    for number in range(first, first + times):
-        rows += [
-            spread(Purpose.PUSH_LATENCY, number, asked.latency_s_median, asked.latency_sigma),
-            uniform(world.seed, world.replication, Purpose.RETURN, users, number),
-            spread(Purpose.RETURN_DELAY, number, asked.return_s_median, asked.return_sigma),
-            spread(Purpose.LINK_AGAIN, number, network.client_ms_median * 1e-3, network.client_sigma),
-        ]
-    assert not rows or len(rows) == DRAWS * times
-    return np.stack(rows) if rows else np.zeros((0, 0))
 
 
 def standing_sessions(world: World) -> int:

@@ -64,7 +64,7 @@ FIXED: dict[str, np.dtype[Any]] = {
         " asks_more personal creates_rooms asks_members leaves_idle access asks renews reads_friends client_joins"
         " loads ranked list_policy list_limit pushes_presence shown_to watches tells_all channels drops_oldest"
         " one_by_one troubled faulty orderly keeps stream_max"
-        " resends deduplicate sends_max scaling_start least standing",
+        " resends deduplicate sends_max scaling_start least draws_kept standing",
         "end_s receive_us parse_us command_us write_us flush_us login_us close_us publish_us push_us bus_send_us"
         " bus_receive_us subscribe_us lookup_us lookup_user_us update_us presence_us store_us sync_us broker_link_s"
         " database_link_s notice_s outbound_max_bytes connect_timeout_s reconnect_s reconnect_max_s messages_per_s"
@@ -75,7 +75,7 @@ FIXED: dict[str, np.dtype[Any]] = {
         " ack_timeout_s up_above down_below check_s delay_s scaling_grace_s",
     ),
     "now": record(
-        "number arrivals stamp taken overflowed most_pushes heap slot coming coming_count later free_coming soon"
+        "number arrivals stamp taken overflowed scarce heap slot coming coming_count later free_coming soon"
         " soon_first links jobs parcels batches queries sessions seats places tokens rows ticks subscriptions shown"
         " pulls pushed trimmed unasked missed receipts answers packets free_link free_job free_parcel free_batch"
         " free_query free_seat free_packet"
@@ -91,8 +91,8 @@ FIXED: dict[str, np.dtype[Any]] = {
     ),
     "hosts": record("free first last"),
     "users": record(
-        "held last_gateway online first last registered box_first box_last retries pushes again sessions shown"
-        " holding mark warm",
+        "held last_gateway online first last registered box_first box_last retries due pushes drawn again linked"
+        " sessions shown holding mark warm",
         "came_s waits_since_s shown_until_s",
     ),
     "messages": record(

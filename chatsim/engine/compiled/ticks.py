@@ -1,0 +1,50 @@
+"""The ticks of a run: taken out of their table whenever that has many, so that it stays small."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from chatsim.engine.compiled.state import State, tables_of
+from chatsim.engine.outcome import Columns
+
+TYPES = {"station": np.int32, "start_s": np.float64, "end_s": np.float64, "items": np.int32, "waiting": np.int32,
+         "waited_s": np.float64}  # fmt: skip
+MANY = 1 << 18
+
+
+class Ticks:
+    """Columns of ticks, in the order in which they began."""
+
+    def __init__(self) -> None:
+        self._parts: dict[str, list[npt.NDArray[Any]]] = {name: [] for name in TYPES}
+
+    def take(self, st: State) -> None:
+        """Takes the ticks before the first that goes on, where the table has many. Modifies the state.
+
+        Batches know the rows of their ticks, which end sooner where a station dies.
+        """
+        tables = tables_of(st)
+        now = tables["now"][0]
+        count = int(now["ticks"])
+        if count < MANY:
+            return
+        table, batches = tables["ticks"], tables["batches"][: now["batches"]]
+        goes_on = batches["station"] >= 0
+        over = int(batches["row"][goes_on].min(initial=count))
+        self._add(table[:over])
+        table[: count - over] = table[over:count].copy()
+        batches["row"][goes_on] -= over
+        now["ticks"] = count - over
+
+    def all(self, st: State) -> Columns:
+        """All ticks, when the run is over."""
+        tables = tables_of(st)
+        self._add(tables["ticks"][: tables["now"][0]["ticks"]])
+        return {name: np.concatenate(self._parts.pop(name)) for name in TYPES}
+
+    def _add(self, rows: Any) -> None:
+        for name, kind in TYPES.items():
+            self._parts[name].append(rows[name].astype(kind))
