@@ -25,6 +25,7 @@ from chatsim.engine import simulate
 from chatsim.engine.outcome import Cause, Fate, IntrusionFate, Outcome, SessionFate
 from chatsim.live.comparing import agreement, compare, had
 from chatsim.live.frames import MalformedError, parsed, written
+from chatsim.live.grids import Point, scenario_of, world_of
 from chatsim.live.run import Live, LiveRun, live
 from chatsim.live.tokens import Rights, TokenError, check, issue
 from chatsim.live.twin import refuse_remote, twin
@@ -568,6 +569,16 @@ def test_shipped_designs_are_lived_or_refused() -> None:
             continue
     assert {"go-chat", "global-channel", "room-channel", "directory"} <= set(lived)
     assert not {"go-chat-v2", "hub", "phoenix"} & set(lived)
+
+
+@needs_redis
+def test_a_run_that_ends_in_the_midst_of_a_backlog_is_no_defect() -> None:
+    """Far more than a gateway carries: what it reads while clients leave, after the end, was under way at the end."""
+    point = Point("room", 1, 2, 30, 25_000.0, 2.0)
+    outcome = live(scenario_of(point), world_of(point)).outcome
+    assert (outcome.messages["fate"] == Fate.DELIVERED).any()
+    assert not np.isfinite(outcome.messages["done_s"]).all()
+    assert np.nanmax(outcome.messages["done_s"]) <= outcome.end_s
 
 
 def test_a_token_says_what_its_issuer_said() -> None:

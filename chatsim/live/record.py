@@ -116,6 +116,8 @@ def _note_messages(recorded: Recorded, notes: Notes) -> None:
         notes.pushes[message], notes.discards[message] = int(pushes[message]), int(discards[message])
         notes.reads[message] = int(reads[message])
         settled = reads[message] >= pushes[message] and not unanswered[message]
+        if latest[message] > recorded.end_s:
+            continue  # gateways go on a moment longer, while clients leave: the run ended with it under way
         if notes.fate[message] in (Fate.DELIVERED, Fate.LOST) and (settled or struck):
             notes.done_s[message] = max(float(latest[message]), notes.received_s[message])
             notes.lost_pushes[message] = max(0, int(pushes[message] - reads[message]))
@@ -219,19 +221,35 @@ def _note_losses(recorded: Recorded, notes: Notes) -> None:
         if strike.kind == FaultKind.GATEWAY_CRASH
     ]
     downs = [strike for strike in recorded.strikes if strike.kind == FaultKind.BROKER_DOWN]
+    received_s, done_s = np.array(notes.received_s), np.array(notes.done_s)
     for number, ledger in enumerate(recorded.ledgers):
-        away_s, whole_s = (times_of(view, recorded.player.origin_s) for view in (ledger.away_s, ledger.whole_s))
+        away_s, whole_s, read_s = (
+            times_of(view, recorded.player.origin_s) for view in (ledger.away_s, ledger.whole_s, ledger.read_s)
+        )
         for place in range(int(ledger.state[AWAYS])):
             struck = any(abs(away_s[place] - strike.start_s) < AROUND_S for strike in downs)
             cause = Cause.BROKER_DOWN if struck else Cause.CUT_OFF
-            spans.append((number, cause, float(away_s[place]), float(whole_s[place])))
-    received_s, done_s = np.array(notes.received_s), np.array(notes.done_s)
+            since_s = deaf_since_s(read_s, received_s, float(away_s[place]))
+            spans.append((number, cause, since_s, float(whole_s[place])))
     for gateway, cause, start_s, end_s in spans:
         until_s = math.inf if math.isnan(end_s) else end_s + AROUND_S
         under_way = (received_s < until_s) & ~(done_s < start_s - AROUND_S)
         for message in np.flatnonzero(under_way).tolist():
             notes.breaks.add(message, gateway, cause, max(start_s, float(received_s[message])))
     _note_wiped(recorded, notes, downs)
+
+
+def deaf_since_s(read_s: Floats, received_s: Floats, away_s: float) -> float:
+    """Since when a gateway has heard nothing that notices at ``away_s`` that its broker is gone: since the message came
+    whose push it read last, as pushes come in order. One that is behind notices late, and what Redis still had for it
+    is gone too. Both times are by message; NaN where a thing did not happen.
+
+    >>> deaf_since_s(np.array([1.0, 3.0, np.nan, 9.0]), np.array([0.5, 1.5, 2.0, 8.5]), 4.0)
+    1.5
+    """
+    before = np.where(read_s <= away_s, read_s, -np.inf)
+    last = int(before.argmax()) if len(before) else 0
+    return min(away_s, float(received_s[last])) if len(before) and np.isfinite(before[last]) else -math.inf
 
 
 def _note_wiped(recorded: Recorded, notes: Notes, downs: list[Strike]) -> None:
