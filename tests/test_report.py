@@ -231,6 +231,11 @@ def test_it_says_the_decision_and_why_to_believe_it(folder: Path) -> None:
     for heading in ("Objectives", "Logic", "Data", "Experimentation", "Implementation", "Code access"):
         assert f">{heading}</th>" in text
     assert {one.key for one in review.decisions} == {"response", "effects", "differences", "front"}
+    live = next(one for one in review.trust if one.key == "live")
+    assert live.figure is not None
+    labels = [label.get_text() for axis in (live.figure.axes[0].xaxis, live.figure.axes[0].yaxis) for label in axis.get_ticklabels()]
+    assert "10" in labels
+    assert not any("$" in label for label in labels)
     assert {one.key for one in review.trust} == {"precision", "warm-up", "published", "live", "assumptions"}
     for one in review.exhibits:
         assert one.title and one.conclusion.endswith(".") and len(one.table)  # noqa: PT018

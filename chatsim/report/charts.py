@@ -76,7 +76,7 @@ def latency_by_percentile(latencies: Mapping[str, npt.ArrayLike], title: str = "
         _say(axes, title, "percentile of deliveries (%)", "latency (ms)")
         drawn = np.concatenate([np.zeros(0), *(np.asarray(line.get_ydata()) for line in handles)])
         if (drawn > 0).any():
-            _log_axis(axes.yaxis, drawn)
+            log_axis(axes.yaxis, drawn)
         else:
             nothing(axes, "too few deliveries")
         if names:
@@ -226,7 +226,7 @@ def comparison_bars(table: pd.DataFrame, title: str = "Latency of each design") 
         for row, ((p50, p99), overloaded) in enumerate(zip(ends, flags, strict=True)):
             _latency_bar(axes, row, p50, p99, bool(overloaded))
         _name_rows(axes, table["design"])
-        _log_axis(axes.xaxis, ends[ends > 0], room=0.16)
+        log_axis(axes.xaxis, ends[ends > 0], room=0.16)
         axes.grid(visible=False, axis="y")
         return figure
 
@@ -279,7 +279,7 @@ def _draw_heatmap(figure: Figure, axes: Axes, arrived_s: Floats, values_ms: Floa
             text, (middle_s[at.index[-1]], at.iloc[-1]), xytext=(1.01, at.iloc[-1]),
             textcoords=axes.get_yaxis_transform(), va="center", annotation_clip=False,
         )
-    _log_axis(axes.yaxis, values_ms, room=0.03)
+    log_axis(axes.yaxis, values_ms, room=0.03)
     axes.set_xlim(edges_s[0], edges_s[-1])
 
 
@@ -307,7 +307,7 @@ def _draw_hits(axes: Axes, tables: Mapping[str, pd.DataFrame], words: str) -> li
         )
     lengths = every["k"].to_numpy(dtype=np.float64)
     if np.isfinite(lengths).any():
-        _log_axis(axes.xaxis, lengths)
+        log_axis(axes.xaxis, lengths)
     axes.set_ylim(0, 100)
     return handles
 
@@ -347,8 +347,8 @@ def _scale_saturation(upper: Axes, lower: Axes, every: pd.DataFrame) -> None:
     """Log scales, and the line on which all that is offered is carried. Modifies the axes."""
     offered = every["offered_per_s"].to_numpy(dtype=np.float64)
     carried = every["carried_per_s"].to_numpy(dtype=np.float64)
-    _log_axis(upper.xaxis, offered)
-    _log_axis(upper.yaxis, np.concatenate([carried, offered]))
+    log_axis(upper.xaxis, offered)
+    log_axis(upper.yaxis, np.concatenate([carried, offered]))
     ends = upper.get_xlim()
     upper.plot(ends, ends, color=PARITY, linewidth=1, zorder=1, label="carried = offered")
     upper.set_xlim(ends)
@@ -357,7 +357,7 @@ def _scale_saturation(upper: Axes, lower: Axes, every: pd.DataFrame) -> None:
         half = np.clip(every["p99_ms_half_width"].fillna(0.0).to_numpy(np.float64), 0.0, latency)
         latency = np.concatenate([latency + half, np.maximum(latency - half, 0.5 * latency)])
     if (latency > 0).any():
-        _log_axis(lower.yaxis, latency)
+        log_axis(lower.yaxis, latency)
 
 
 def _latency_bar(axes: Axes, row: int, p50: float, p99: float, overloaded: bool) -> None:
@@ -418,7 +418,7 @@ def _name_rows(axes: Axes, names: Iterable[str]) -> None:
     plain(axes)
 
 
-def _log_axis(axis: XAxis | YAxis, values: Floats, room: float = 0.06) -> None:
+def log_axis(axis: XAxis | YAxis, values: Floats, room: float = 0.06) -> None:
     """A log scale around the positive values, with plain numbers at 1, or at 1, 2 and 5 of each decade."""
     from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
 

@@ -11,6 +11,7 @@ import pandas as pd
 
 from chatsim.analysis import mean_interval, mser5, steady, welch
 from chatsim.analysis.columns import divided
+from chatsim.report.charts import log_axis
 from chatsim.report.decision_charts import said
 from chatsim.report.exhibit import Exhibit
 from chatsim.report.style import INK, legend, mark, new_figure, styled, time_axis, wrapped
@@ -245,7 +246,8 @@ def live_fit(table: pd.DataFrame) -> Exhibit:
             handles += axes.plot(
                 rows["measured"], rows["predicted"], marker=own.marker, color=own.color, linestyle="none", markersize=4,
             )  # fmt: skip
-        axes.set(xscale="log", yscale="log")
+        log_axis(axes.xaxis, both_ms)
+        log_axis(axes.yaxis, both_ms)
         axes.set_xlabel("measured latency (ms)")
         axes.set_ylabel("predicted latency (ms)")
         axes.set_title(f"Predicted and measured (green: within {100 * NEAR:g} %)")
