@@ -6,6 +6,7 @@ A run that fails raises AuditError: it is a defect of chatsim, never a result.
 from __future__ import annotations
 
 from array import array
+from collections import Counter
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,8 @@ from chatsim.world.tables import SessionTable, World
 Flags = npt.NDArray[np.bool_]
 Longs = npt.NDArray[np.int64]
 Pairs = tuple[Longs, npt.NDArray[np.int32]]
+LastEnds = dict[int, npt.NDArray[np.float64]]
+"""The last ends of ticks of each station, ascending: one for each core."""
 
 
 NOT_MEANT = (Fate.OVERHEARD, Fate.COPY)
@@ -25,11 +28,21 @@ NO_ENDS = (Fate.MISSED, Fate.DUPLICATE, *NOT_MEANT)
 KEPT = (Fate.DELIVERED, Fate.READ_LATER, *NOT_MEANT)
 
 
-def settle(scenario: Scenario, world: World, notes: Notes, inbox: dict[int, dict[int, None]], meant: Longs) -> Columns:
+def waiting_in(inbox: dict[int, dict[int, None]]) -> Longs:
+    """What waits in store for whom, a row of (user, message) each, out of what waits for each user.
+
+    >>> waiting_in({7: {3: None, 4: None}}).tolist()
+    [[7, 3], [7, 4]]
+    """
+    rows = [(user, message) for user, box in inbox.items() for message in box]
+    return np.array(rows, np.int64).reshape(-1, 2)
+
+
+def settle(scenario: Scenario, world: World, notes: Notes, inbox: Longs, meant: Longs) -> Columns:
     """The table of deliveries: what was written to sessions, and a row for each recipient to whom nothing was.
 
     A recipient without a row of an end of its own is, in this order: refused (the message was never taken), stored
-    (it waits in ``inbox``), in flight (a carrier is still under way), or lost, because no session was there or because
+    (it waits in ``inbox``, rows of user and message), in flight (a carrier is still under way), or lost, because no session was there or because
     it left. What came to sessions beyond the audience is overheard, or a copy for the sender. ``meant`` says for the
     members of which room each message is.
     """
@@ -89,9 +102,10 @@ def audit(scenario: Scenario, world: World, notes: Notes, deliveries: Columns, m
     time; each session beyond the trace was brought by one push.
     """
     audit_recorded(world, notes, deliveries, meant)
-    _check_counts(scenario, notes, notes.messages(world, meant), deliveries)
-    _check_ticks(scenario, notes)
-    _check_chat(world, notes)
+    work = np.array(notes.work, np.int64)
+    check_counts(scenario, work, counted(scenario, notes, notes.messages(world, meant), deliveries))
+    check_ticks(scenario, notes.ticks())
+    check_chat(world, notes)
 
 
 def audit_recorded(world: World, notes: Notes, deliveries: Columns, meant: Longs) -> None:
@@ -242,9 +256,8 @@ def _places(ascending: Longs, keys: Longs) -> Longs:
     return np.where(ascending[place] == keys, place, -1)
 
 
-def _inbox_keys(world: World, inbox: dict[int, dict[int, None]]) -> Longs:
-    keys = [message * world.users + user for user, box in inbox.items() for message in box]
-    return np.array(keys, np.int64)
+def _inbox_keys(world: World, inbox: Longs) -> Longs:
+    return _key(world, inbox[:, 1], inbox[:, 0])
 
 
 def _session_at(
@@ -390,31 +403,56 @@ def _check_times(messages: Columns, deliveries: Columns) -> None:
             raise AuditError(f"row {backwards[0]}: {what} ({len(backwards)} such)")
 
 
-def _check_counts(scenario: Scenario, notes: Notes, messages: Columns, deliveries: Columns) -> None:
-    work = np.array(notes.work, np.int64)
-    gateways, brokers = work[: scenario.design.gateways], work[scenario.design.gateways :]
+def counted(scenario: Scenario, notes: Notes, messages: Columns, deliveries: Columns) -> Counter[str]:
+    """What messages and their rows say of a run, or of a part of one, that stations have counted too. AuditError where
+    a gateway read a push that nobody sent."""
     done = ~np.isnan(messages["done_s"])
     refused = np.flatnonzero(np.isin(messages["fate"], (Fate.REFUSED, Fate.ABANDONED)))
     live = deliveries["session"] >= 0
     reads, lost = np.array(notes.reads, np.int64), np.array(notes.lost_pushes, np.int64)
+    if (reads > messages["pushes"]).any():
+        raise AuditError("a gateway read a push that nobody sent")
+    numbers = {
+        "received": sum(notes.received),
+        "never read": (np.array(notes.received) == 0).sum(),
+        "without a time of reading": np.isnan(messages["received_s"]).sum(),
+        "refusals": sum(notes.refused),
+        "refused": _refused(messages).sum(),
+        "refused once": _refused_once(notes, messages).sum(),
+        "discards": messages["discards"].sum(),
+        "pushes": messages["pushes"].sum(),
+        "pushes of those done": messages["pushes"][done].sum(),
+        "pushes of those done that were read, or lost": (reads + lost)[done].sum(),
+        "rows of those refused": (np.isin(deliveries["message"], refused) & live).sum(),
+        "rows": live.sum(),
+        "not done": (~done).sum(),
+    }
+    return Counter({name: int(number) for name, number in numbers.items()})
+
+
+def check_counts(scenario: Scenario, work: npt.NDArray[np.int64], of: Counter[str]) -> None:
+    """Compares what stations have counted in a run with what is :func:`counted` of its messages and rows."""
+    gateways, brokers = work[: scenario.design.gateways], work[scenario.design.gateways :]
     counts = [
-        ("messages read by gateways", gateways[:, Work.RECEIVE].sum(), sum(notes.received)),
-        ("messages never read", (np.array(notes.received) == 0).sum(), np.isnan(messages["received_s"]).sum()),
-        ("refusals", gateways[:, Work.REFUSAL].sum(), sum(notes.refused)),
-        ("messages refused once, and no more", _refused(messages).sum(), _refused_once(notes, messages).sum()),
-        ("discarded pushes", gateways[:, Work.DISCARD].sum(), messages["discards"].sum()),
-        ("pushes read, or lost, of messages that are done", (reads + lost)[done].sum(), messages["pushes"][done].sum()),
-        ("rows of refused messages", (np.isin(deliveries["message"], refused) & live).sum(), 0),
+        ("messages read by gateways", gateways[:, Work.RECEIVE].sum(), of["received"]),
+        ("messages never read", of["never read"], of["without a time of reading"]),
+        ("refusals", gateways[:, Work.REFUSAL].sum(), of["refusals"]),
+        ("messages refused once, and no more", of["refused"], of["refused once"]),
+        ("discarded pushes", gateways[:, Work.DISCARD].sum(), of["discards"]),
+        (
+            "pushes read, or lost, of messages that are done",
+            of["pushes of those done that were read, or lost"],
+            of["pushes of those done"],
+        ),
+        ("rows of refused messages", of["rows of those refused"], 0),
     ]
     if scenario.has_broker:
-        counts.append(("pushes", brokers[:, Work.PUSH].sum(), messages["pushes"].sum()))
-    if done.all():
-        counts.append(("messages written", gateways[:, Work.WRITE].sum(), live.sum()))
+        counts.append(("pushes", brokers[:, Work.PUSH].sum(), of["pushes"]))
+    if not of["not done"]:
+        counts.append(("messages written", gateways[:, Work.WRITE].sum(), of["rows"]))
     for what, one, other in counts:
         if one != other:
             raise AuditError(f"{what}: one count says {one}, the other {other}")
-    if (reads > messages["pushes"]).any():
-        raise AuditError("a gateway read a push that nobody sent")
 
 
 def _refused(messages: Columns) -> Flags:
@@ -430,7 +468,8 @@ def _refused_once(notes: Notes, messages: Columns) -> Flags:
     return once
 
 
-def _check_chat(world: World, notes: Notes) -> None:
+def check_chat(world: World, notes: Notes) -> None:
+    """Checks law 7."""
     changes, pushes = notes.presence.table(), notes.pushed.table()
     order = np.argsort(changes["user"], kind="stable")
     user, change = changes["user"][order], changes["change"][order]
@@ -453,9 +492,9 @@ def _check_chat(world: World, notes: Notes) -> None:
         raise AuditError(f"{len(brought)} pushes have brought {came} sessions")
 
 
-def _check_ticks(scenario: Scenario, notes: Notes) -> None:
-    """A station never has more ticks going on than cores."""
-    ticks = notes.ticks()
+def check_ticks(scenario: Scenario, ticks: Columns, before: LastEnds | None = None) -> LastEnds:
+    """Checks law 6, a station never has more ticks going on than cores, of ticks in the order in which they began; the
+    last ends of each station, as the next part of the same run is given them ``before``."""
     cores = np.concatenate(
         [
             np.full(scenario.design.gateways, scenario.gateway.cores),
@@ -463,8 +502,12 @@ def _check_ticks(scenario: Scenario, notes: Notes) -> None:
             [scenario.database.cores],
         ]
     )
+    last = {}
     for station, own_cores in enumerate(cores.tolist()):
         own = ticks["station"] == station
-        start_s, end_s = np.sort(ticks["start_s"][own]), np.sort(ticks["end_s"][own])
-        if (start_s[own_cores:] < end_s[:-own_cores]).any():
+        earlier_s = np.full(own_cores, -np.inf) if before is None else before[station]
+        start_s, end_s = np.sort(ticks["start_s"][own]), np.sort(np.concatenate([earlier_s, ticks["end_s"][own]]))
+        if (start_s < end_s[: len(start_s)]).any():
             raise AuditError(f"station {station} has more ticks at once than cores")
+        last[station] = end_s[len(end_s) - own_cores :]
+    return last

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from chatsim.engine.audit import audit, settle
+from chatsim.engine.audit import Longs, audit, settle, waiting_in
 from chatsim.engine.journey import Journey
 from chatsim.engine.notes import Notes
 from chatsim.engine.outcome import Columns, Outcome
@@ -16,11 +16,11 @@ from chatsim.world.tables import World
 def finish(journey: Journey) -> Outcome:
     """The audited outcome of a journey that has been run (with processes of your own, say)."""
     meant = np.array(journey.rooms.meant, np.int64)
-    return outcome_of(journey.scenario, journey.world, journey.notes, journey.inbox, meant)
+    return outcome_of(journey.scenario, journey.world, journey.notes, waiting_in(journey.inbox), meant)
 
 
 def outcome_of(
-    scenario: Scenario, world: World, notes: Notes, inbox: dict[int, dict[int, None]], meant: npt.NDArray[np.int64]
+    scenario: Scenario, world: World, notes: Notes, inbox: Longs, meant: Longs
 ) -> Outcome:
     """The audited outcome of a run; ``inbox`` is what waits for whom, ``meant`` for whom each message is. AuditError
     where a law is broken."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
 
@@ -177,6 +177,10 @@ class Outcome:
         it for that; -1: any), cause, time_s.
     ``endings`` (one row per tie that ended): time_s, user, other, blocks, effective_s (no gateway takes a message
         across it any more; NaN: never).
+    ``later``, of a part of a run that is not kept whole (:func:`chatsim.engine.simulate_in_parts`), one row per message
+        of an earlier part that came to a session since: message_s when it was written, recipient, time_s, fate, cause,
+        first (it was STORED until then). ``ticks`` are those since the part before; ``work``, ``item_us`` and what
+        is not of single messages are complete in the last part alone.
     ``engine``: which engine has run, 'simpy' or 'compiled'; ``not_compiled``: what the compiled one does not cover.
     """
 
@@ -200,6 +204,7 @@ class Outcome:
     breaks: Columns
     engine: str = "simpy"
     not_compiled: tuple[str, ...] = ()
+    later: Columns = field(default_factory=dict)
 
     def _repr_html_(self) -> str:
         fates = Counter(self.deliveries["fate"].tolist())

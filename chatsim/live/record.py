@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from chatsim.engine.audit import audit_recorded, pairs_of, settle
+from chatsim.engine.audit import audit_recorded, pairs_of, settle, waiting_in
 from chatsim.engine.finishing import noted
 from chatsim.engine.notes import NEVER, Notes
 from chatsim.engine.outcome import Cause, Fate, FaultKind, Outcome, PushFate, Work
@@ -79,7 +79,7 @@ def outcome_of(recorded: Recorded) -> Outcome:
     for user, message, due_s, tries, sent_s in recorded.pushed:
         notes.pushed.add(user, message, due_s, tries, sent_s, NEVER, -1, PushFate.UNDER_WAY)
     meant = np.array(recorded.player.rooms.meant, np.int64)
-    deliveries = settle(scenario, world, notes, recorded.inbox, meant)
+    deliveries = settle(scenario, world, notes, waiting_in(recorded.inbox), meant)
     audit_recorded(world, notes, deliveries, meant)
     _check_counts(recorded, notes)
     return noted(scenario, world, notes, deliveries, meant, recorded.end_s)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from chatsim.engine.compiled.code import entry
 from chatsim.engine.compiled.setup import Tables
@@ -15,33 +16,23 @@ from chatsim.world.contacts import FriendLists
 from chatsim.world.tables import World
 
 
-class Written(Notes):
-    """Notes whose largest tables are those of a compiled run."""
+NOTED_OF_RUN = ("subscriptions", "pulls", "pushed", "faults", "shown")
+"""Tables of what is not of single messages."""
+NOTED_OF_PAIRS = ("trimmed", "unasked", "wiped")
+"""Tables of what happened to a message for one user."""
 
-    def __init__(self, world: World, tables: Tables, lists: FriendLists | None, ticks: Columns) -> None:
+
+class Written(Notes):
+    """Notes whose largest tables are those of a compiled run: of all its messages and sessions, or of a part of them.
+
+    ``world`` has the messages and sessions that are noted. Of the tables ``messages`` and ``chats`` have a row for each
+    of these messages, and ``sessions`` for each of these sessions and then for those that were caused.
+    """
+
+    def __init__(self, world: World, tables: Tables, lists: FriendLists | None, rows: Columns, ticks: Columns) -> None:
         super().__init__(world, len(tables["stations"]))
-        taken = tables["now"][0]
-        self._ticks = ticks
-        self._rows = _rows(tables["rows"][: taken["rows"]], tables["receipts"][: taken["receipts"]])
-        columns: dict[str, Any] = {
-            name: tables["messages"][name]
-            for name in (
-                "gateway", "received_s", "stored_s", "routed_s", "told_s", "acked_s", "done_s", "pushes", "discards",
-                "reads", "under_way", "fate", "cause", "received", "refused", "sends", "lost_pushes",
-            )
-        }  # fmt: skip
-        if lists is not None:
-            columns |= {"listed_rank": np.where(lists.conversation >= 0, lists.rank, -1), "opening": lists.opening}
-        if tables["asked"][0]["loads"]:
-            columns |= {"detour": tables["chats"]["detour"], "searched_s": tables["chats"]["searched_s"]}
-        sessions = tables["sessions"][: taken["sessions"]]
-        left = np.isin(sessions["fate"], (SessionFate.LEFT, SessionFate.ABANDONED))
-        columns |= {
-            "session_gateway": sessions["gateway"], "online_s": sessions["online_s"], "left_s": sessions["left_s"],
-            "session_fate": sessions["fate"],
-            "session_listed": sessions["listed"], "session_unread": sessions["unread"],
-            "session_silent": (sessions["silent"] > 0) & left, "cut_s": sessions["cut_s"],
-        }  # fmt: skip
+        self._rows, self._ticks = rows, ticks
+        columns = _of_messages(tables) | _of_lists(tables, lists) | _of_sessions(tables["sessions"])
         intrusions = tables["intrusions"]
         columns |= {
             "intrusion_room": intrusions["room"], "intrusion_fate": intrusions["fate"],
@@ -51,19 +42,15 @@ class Written(Notes):
             setattr(self, name, np.ascontiguousarray(column))
         self.work = tables["work"].tolist()
         self.item_us = tables["stations"]["item_us"].tolist()
-        caused = sessions[len(world.sessions) :]
+        caused = tables["sessions"][len(world.sessions) :]
         self.caused.extend({name: caused[name] for name in ("user", "start_s", "end_s", "origin", "attempt")})
-        self.subscriptions.extend(_columns(tables["subscriptions"][: taken["subscriptions"]]))
-        self.pulls.extend(_columns(tables["pulls"][: taken["pulls"]]))
-        self.pushed.extend(_columns(tables["pushed"][: taken["pushed"]]))
-        self.faults.extend(_columns(tables["faults"][: taken["faults"]]))
-        self.breaks.extend(_columns(tables["breaks"][: taken["breaks"]]))
-        self.presence.extend(_columns(tables["shown"][: taken["shown"]]))
         ready_s = tables["rooms"]["ready_s"]
         self.room_ready_s = {room: ready_s[room] for room in np.flatnonzero(~np.isnan(ready_s)).tolist()}
-        for name in ("trimmed", "unasked", "wiped"):
-            rows = tables[name][: taken[name]]
-            setattr(self, name, list(zip(rows["message"].tolist(), rows["user"].tolist(), strict=True)))
+        for name in ("breaks", *NOTED_OF_RUN):
+            getattr(self, "presence" if name == "shown" else name).extend(_columns(tables[name]))
+        for name in NOTED_OF_PAIRS:
+            rows_of = tables[name]
+            setattr(self, name, list(zip(rows_of["message"].tolist(), rows_of["user"].tolist(), strict=True)))
 
     def rows(self) -> Columns:
         """What was written to sessions."""
@@ -74,7 +61,43 @@ class Written(Notes):
         return self._ticks
 
 
-def _rows(rows: Any, receipts: Any) -> Columns:
+def cut_to_size(tables: Tables) -> Tables:
+    """The tables without the room that is left in those that grow."""
+    taken = tables["now"][0]
+    grown = ("sessions", "rows", "receipts", "breaks", *NOTED_OF_RUN, *NOTED_OF_PAIRS)
+    return {**tables, **{name: tables[name][: taken[name]] for name in grown}}
+
+
+def _of_messages(tables: Tables) -> Columns:
+    return {
+        name: tables["messages"][name]
+        for name in (
+            "gateway", "received_s", "stored_s", "routed_s", "told_s", "acked_s", "done_s", "pushes", "discards",
+            "reads", "under_way", "fate", "cause", "received", "refused", "sends", "lost_pushes",
+        )
+    }  # fmt: skip
+
+
+def _of_lists(tables: Tables, lists: FriendLists | None) -> Columns:
+    columns: Columns = {}
+    if lists is not None:
+        columns |= {"listed_rank": np.where(lists.conversation >= 0, lists.rank, -1), "opening": lists.opening}
+    if tables["asked"][0]["loads"]:
+        columns |= {"detour": tables["chats"]["detour"], "searched_s": tables["chats"]["searched_s"]}
+    return columns
+
+
+def _of_sessions(sessions: Any) -> Columns:
+    left = np.isin(sessions["fate"], (SessionFate.LEFT, SessionFate.ABANDONED))
+    return {
+        "session_gateway": sessions["gateway"], "online_s": sessions["online_s"], "left_s": sessions["left_s"],
+        "session_fate": sessions["fate"],
+        "session_listed": sessions["listed"], "session_unread": sessions["unread"],
+        "session_silent": (sessions["silent"] > 0) & left, "cut_s": sessions["cut_s"],
+    }  # fmt: skip
+
+
+def rows_of(rows: Any, receipts: Any) -> Columns:
     """What was written to sessions, and what of it the sender knows."""
     receipt_s = np.full(len(rows), NEVER)
     np.fmin.at(receipt_s, receipts["row"], receipts["time_s"])
@@ -94,28 +117,27 @@ def _columns(table: Any) -> Columns:
     return {name: table[name] for name in table.dtype.names}
 
 
-def inbox_of(st: State) -> dict[int, dict[int, None]]:
-    """What waits in store for whom when a run has ended."""
-    found: dict[int, dict[int, None]] = {}
-    for user, message in _waiting(st).tolist():
-        found.setdefault(user, {})[message] = None
+def inbox_of(st: State, first: int = 0, end: int = 1 << 62) -> npt.NDArray[np.int64]:
+    """What waits in store for whom, a row of (user, message) each: of the messages from ``first`` to ``end``."""
+    found: npt.NDArray[np.int64] = _waiting(st, first, end)
     return found
 
 
 @entry
-def _waiting(st: State) -> Any:
+def _waiting(st: State, first: int, end: int) -> Any:
     count = 0
     for user in range(len(st.users)):
         here = st.users[user].box_first
         while here >= 0:
-            count += 1
+            count += first <= st.links[here].one < end
             here = st.links[here].next
     found = np.empty((count, 2), np.int64)
     count = 0
     for user in range(len(st.users)):
         here = st.users[user].box_first
         while here >= 0:
-            found[count, 0], found[count, 1] = user, st.links[here].one
-            count += 1
+            if first <= st.links[here].one < end:
+                found[count, 0], found[count, 1] = user, st.links[here].one
+                count += 1
             here = st.links[here].next
     return found

@@ -12,7 +12,8 @@ import numpy.typing as npt
 from chatsim.engine.compiled.code import compile_handlers, is_interpreted
 from chatsim.engine.compiled.loop import BREAKS, DONE, NEEDS_DRAWS, NEEDS_SESSIONS, go_on
 from chatsim.engine.compiled.luck import more_draws
-from chatsim.engine.compiled.result import Written, inbox_of
+from chatsim.engine.compiled.parts import Parts
+from chatsim.engine.compiled.result import Written, cut_to_size, inbox_of, rows_of
 from chatsim.engine.compiled.setup import clients_from, sync_luck, tables_for
 from chatsim.engine.compiled.state import State, put_table, state_of, tables_of
 from chatsim.engine.compiled.ticks import Ticks
@@ -36,10 +37,31 @@ def run_compiled(scenario: Scenario, world: World, progress: Callable[[float], N
     Where a broker cuts a gateway off, which shows only when it happens, it runs once more, and remembers what had been
     sent when connections break.
     """
-    troubled = bool(scenario.faults) or scenario.scaling.start > 0
-    outcome = _run(scenario, world, progress, troubled) or _run(scenario, world, progress, troubled=True)
+    outcome = _run(scenario, world, progress, may_break(scenario)) or _run(scenario, world, progress, troubled=True)
     assert outcome is not None
     return outcome
+
+
+def run_in_parts(
+    scenario: Scenario, world: World, take: Callable[[Outcome], None], progress: Callable[[float], None] | None = None
+) -> None:
+    """The same, each part of the run given to ``take`` as soon as it is settled and audited.
+
+    Connections are taken to be ones that may break wherever a broker may cut gateways off: no part can be taken back.
+    """
+    broker = scenario.broker
+    limited = bool(broker.subscriber_max_bytes or broker.subscriber_soft_bytes)
+    lists = _lists(scenario, world)
+    st = state_of(tables_for(scenario, world, Rooms(world, scenario.design), lists, may_break(scenario) or limited))
+    parts = Parts(scenario, world, lists, take)
+    parts.begin(st)
+    _go(st, scenario, world, progress, parts.ticks, parts.next)
+    parts.last(st)
+
+
+def may_break(scenario: Scenario) -> bool:
+    """Whether connections are known to break."""
+    return bool(scenario.faults) or scenario.scaling.start > 0
 
 
 def _run(
@@ -53,24 +75,42 @@ def _run(
 
 def _told(
     scenario: Scenario, world: World, progress: Callable[[float], None] | None, troubled: bool
-) -> tuple[Written, dict[int, dict[int, None]], npt.NDArray[np.int64]] | None:
+) -> tuple[Written, npt.NDArray[np.int64], npt.NDArray[np.int64]] | None:
     """What a run has written, what waits for whom at its end, and for whom each message is."""
     lists, ticks = _lists(scenario, world), Ticks()
     st = state_of(tables_for(scenario, world, Rooms(world, scenario.design), lists, troubled))
+    if not _go(st, scenario, world, progress, ticks):
+        return None
+    tables = cut_to_size(tables_of(st))
+    rows = rows_of(tables["rows"], tables["receipts"])
+    return Written(world, tables, lists, rows, ticks.all(st)), inbox_of(st), tables["messages"]["meant"].copy()
+
+
+def _go(
+    st: State,
+    scenario: Scenario,
+    world: World,
+    progress: Callable[[float], None] | None,
+    ticks: Ticks,
+    meanwhile: Callable[[State], None] | None = None,
+) -> bool:
+    """Lets a run happen; False where connections break that were taken to hold. ``meanwhile`` is called between slices
+    of events. Modifies the state."""
     end_s = world.duration_s + scenario.workload.drain_s
     told = 0
     while (reason := go_on(st, STEPS)) != DONE:
         if reason == BREAKS:
-            return None
+            return False
         if reason == NEEDS_SESSIONS:
             _more_sessions(st, scenario, world)
         elif reason == NEEDS_DRAWS:
             more_draws(st, scenario, world)
         ticks.take(st)
+        if meanwhile is not None:
+            meanwhile(st)
         told = _tell(progress, told, float(tables_of(st)["now"][0]["time_s"]) / end_s)
     _tell(progress, told, 0.99)
-    tables = tables_of(st)
-    return Written(world, tables, lists, ticks.all(st)), inbox_of(st), tables["messages"]["meant"].copy()
+    return True
 
 
 def compile_all(progress: Callable[[float], None] | None = None) -> None:

@@ -20,6 +20,8 @@ class Ticks:
 
     def __init__(self) -> None:
         self._parts: dict[str, list[npt.NDArray[Any]]] = {name: [] for name in TYPES}
+        self.count = 0
+        """Ticks that were taken and not given away."""
 
     def take(self, st: State) -> None:
         """Takes the ticks before the first that goes on, where the table has many. Modifies the state.
@@ -40,11 +42,19 @@ class Ticks:
         now["ticks"] = count - over
 
     def all(self, st: State) -> Columns:
-        """All ticks, when the run is over."""
+        """All ticks, when the run is over, but those given away before."""
         tables = tables_of(st)
         self._add(tables["ticks"][: tables["now"][0]["ticks"]])
-        return {name: np.concatenate(self._parts.pop(name)) for name in TYPES}
+        return self.give()
+
+    def give(self) -> Columns:
+        """Gives away the ticks that were taken out of their table."""
+        given = {name: np.concatenate([np.empty(0, kind), *self._parts[name]]) for name, kind in TYPES.items()}
+        self._parts = {name: [] for name in TYPES}
+        self.count = 0
+        return given
 
     def _add(self, rows: Any) -> None:
+        self.count += len(rows)
         for name, kind in TYPES.items():
             self._parts[name].append(rows[name].astype(kind))

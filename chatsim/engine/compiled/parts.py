@@ -1,0 +1,190 @@
+"""A compiled run whose parts are taken out of its tables as they are done, so that memory does not grow with the run."""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from chatsim.engine.compiled.kinds import IN_FLIGHT
+from chatsim.engine.compiled.result import NOTED_OF_PAIRS, NOTED_OF_RUN, Written, cut_to_size, inbox_of, rows_of
+from chatsim.engine.compiled.setup import Tables
+from chatsim.engine.compiled.state import GROWING, NONE, State, put_table, tables_of
+from chatsim.engine.compiled.ticks import Ticks
+from chatsim.engine.finishing import noted
+from chatsim.engine.notes import Notes
+from chatsim.engine.outcome import Columns, Fate, Outcome
+from chatsim.engine.parts import PartAuditor
+from chatsim.scenario import Scenario
+from chatsim.world.contacts import FriendLists
+from chatsim.world.tables import MessageTable, SessionTable, World
+
+Flags = npt.NDArray[np.bool_]
+ROWS_OF_PART, TICKS_OF_PART = 1 << 20, 1 << 22
+"""So many rows, or ticks, and what is done becomes a part."""
+ROWS_PER_PAIR = 4
+"""For so many rows of each message x member there is a place: what is not used is never touched, and costs nothing."""
+
+
+class Room:
+    """A table with more room than it will need, of which what was used is given back to the machine."""
+
+    def __init__(self, rows: int, dtype: np.dtype[Any]) -> None:
+        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_NORESERVE", 0)
+        self._memory = mmap.mmap(-1, max(1, rows * dtype.itemsize), flags=flags)
+        self.table: npt.NDArray[Any] = np.frombuffer(self._memory, dtype, rows)
+
+    def give_back(self, first: int, end: int) -> None:
+        """Gives back the whole pages of rows that are not looked at any more."""
+        size = self.table.itemsize
+        low, high = -(-first * size // mmap.PAGESIZE), end * size // mmap.PAGESIZE
+        if low < high:
+            self._memory.madvise(mmap.MADV_DONTNEED, low * mmap.PAGESIZE, (high - low) * mmap.PAGESIZE)
+
+
+class Parts:
+    """The parts of one run. Those before message ``_first`` and row ``_row`` are taken."""
+
+    def __init__(
+        self, scenario: Scenario, world: World, lists: FriendLists | None, take: Callable[[Outcome], None]
+    ) -> None:
+        self.ticks = Ticks()
+        self._scenario, self._world, self._lists, self._take = scenario, world, lists, take
+        self._auditor = PartAuditor(scenario)
+        self._first = self._row = 0
+        pairs = int(np.diff(world.rooms.start)[world.messages.room].sum())
+        self._rows = Room(ROWS_PER_PAIR * pairs + ROWS_OF_PART, GROWING["rows"])
+
+    def begin(self, st: State) -> None:
+        """Gives the run room for its rows. Modifies the state."""
+        put_table(st, "rows", self._rows.table)
+
+    def next(self, st: State) -> None:
+        """Takes what is done, where that is much. Modifies the state."""
+        rows = int(tables_of(st)["now"][0]["rows"]) - self._row
+        if rows < ROWS_OF_PART and self.ticks.count < TICKS_OF_PART:
+            return
+        end = self._done(tables_of(st))
+        if end > self._first:
+            self._part(st, end, is_last=False)
+
+    def last(self, st: State) -> None:
+        """Takes what is left when the run is over, and checks the whole."""
+        self._part(st, len(self._world.messages), is_last=True)
+
+    def _done(self, tables: Tables) -> int:
+        """The first message that is not done: on its way somewhere, or written to a session that does not have it."""
+        until = int(np.searchsorted(self._world.messages.time_s, tables["now"][0]["time_s"]))
+        messages = tables["messages"][self._first : until]
+        goes_on = np.flatnonzero((messages["fate"] == IN_FLIGHT) | (messages["under_way"] > 0))
+        end = self._first + int(goes_on[0]) if len(goes_on) else until
+        rows = tables["rows"][self._row : int(tables["now"][0]["rows"])]
+        under_way = rows["message"][_is_under_way(rows) & (rows["message"] >= self._first)]
+        return min(end, int(under_way.min(initial=end)))
+
+    def _part(self, st: State, end: int, is_last: bool) -> None:
+        tables = cut_to_size(tables_of(st))
+        rows = tables["rows"][self._row :]
+        message = rows["message"].astype(np.int64)
+        mine = (message >= self._first) & (message < end)
+        earlier = (message >= 0) & (message < self._first) & (is_last | ~_is_under_way(rows))
+        seen = self._seen(tables, rows["session"][mine], is_last)
+        part = self._tables_of_part(tables, rows[mine], seen, end, is_last)
+        world, notes = self._noted(part, tables, seen, end, self.ticks.all(st) if is_last else self.ticks.give())
+        later = self._later(tables, rows[earlier])
+        meant = part["messages"]["meant"].astype(np.int64)
+        inbox = inbox_of(st, self._first, end) - [0, self._first]
+        deliveries = self._auditor.settle(world, notes, inbox, meant, self._first)
+        if is_last:
+            self._auditor.end(self._world, notes, inbox_of(st))
+        end_s = self._world.duration_s + self._scenario.workload.drain_s
+        outcome = noted(self._scenario, world, notes, deliveries, meant, end_s)
+        self._take(replace(outcome, engine="compiled", later=later))
+        self._first = end
+        self._forget(rows, mine | earlier)
+
+    def _forget(self, rows: Any, taken: Flags) -> None:
+        """Marks rows as taken, and gives back those before the first that is not."""
+        rows["message"][taken] = NONE
+        left = np.flatnonzero(rows["message"] >= 0)
+        before, self._row = self._row, self._row + (int(left[0]) if len(left) else len(rows))
+        self._rows.give_back(before, self._row)
+
+    def _seen(self, tables: Tables, session: npt.NDArray[np.integer[Any]], is_last: bool) -> npt.NDArray[np.int64]:
+        """Sessions that matter to the messages of a part: to whom they were written, or who were there meanwhile; to
+        the last part all."""
+        sessions, count = tables["sessions"], len(self._world.sessions)
+        if is_last:
+            return np.arange(len(sessions))
+        since_s = self._world.messages.time_s[self._first]
+        matters = ~(sessions["left_s"] < since_s) & (sessions["start_s"] <= tables["now"][0]["time_s"])
+        matters[session] = True
+        return np.flatnonzero(matters | (np.arange(len(sessions)) >= count))
+
+    def _tables_of_part(self, tables: Tables, rows: Any, seen: Any, end: int, is_last: bool) -> Tables:
+        """The tables of a run as if its messages from ``_first`` to ``end`` and the sessions ``seen`` were all."""
+        mine = slice(self._first, end)
+        place = np.full(len(tables["sessions"]), NONE, np.int32)
+        place[seen] = np.arange(len(seen))
+        rows = rows.copy()
+        rows["message"] -= self._first
+        rows["session"] = place[rows["session"]]
+        part = {**tables, "messages": tables["messages"][mine], "sessions": tables["sessions"][seen], "rows": rows}
+        part["chats"] = tables["chats"][mine] if tables["asked"][0]["loads"] else tables["chats"]
+        for name in ("breaks", *NOTED_OF_PAIRS):
+            table = tables[name][(tables[name]["message"] >= self._first) & (tables[name]["message"] < end)].copy()
+            table["message"] -= self._first
+            part[name] = table
+        if not is_last:
+            part |= {name: tables[name][:0] for name in NOTED_OF_RUN}
+        return part
+
+    def _noted(self, part: Tables, tables: Tables, seen: Any, end: int, ticks: Columns) -> tuple[World, Notes]:
+        """The world of a part, and what is noted of it."""
+        trace, sessions = self._world.messages, self._world.sessions
+        mine, own = slice(self._first, end), seen[seen < len(sessions)]
+        place = np.full(len(tables["sessions"]), NONE, np.int32)
+        place[seen] = np.arange(len(seen))
+        messages = MessageTable(
+            trace.time_s[mine], trace.sender[mine], place[trace.session[mine]], trace.room[mine],
+            trace.size_bytes[mine], trace.spam[mine],
+        )  # fmt: skip
+        table = SessionTable(sessions.user[own], sessions.device[own], sessions.start_s[own], sessions.end_s[own])
+        world = replace(self._world, messages=messages, sessions=table)
+        part["sessions"]["origin"] = np.where(part["sessions"]["origin"] >= 0, place[part["sessions"]["origin"]], NONE)
+        lists = self._lists
+        if lists is not None:
+            lists = FriendLists(
+                *(getattr(lists, name)[mine] for name in ("opening", "conversation", "recipient", "rank")), lists.size
+            )
+        rows = rows_of(part["rows"], part["receipts"][:0])
+        return world, Written(world, part, lists, rows, ticks)
+
+    def _later(self, tables: Tables, rows: Any) -> Columns:
+        """What came to sessions of messages of earlier parts."""
+        message, time_s = rows["message"].astype(np.int64), rows["time_s"].copy()
+        recipient = tables["sessions"]["user"][rows["session"]]
+        live = np.where(np.isnan(time_s), Fate.MISSED, Fate.DELIVERED)
+        fate = np.where(rows["fate"] < 0, live, rows["fate"]).astype(np.int8)
+        fate[fate == Fate.LOST] = Fate.MISSED
+        return {
+            "message_s": self._world.messages.time_s[message],
+            "recipient": recipient.astype(np.int32),
+            "time_s": time_s,
+            "fate": fate,
+            "cause": rows["cause"].astype(np.int8),
+            "first": self._auditor.read(message * self._world.users + recipient, fate),
+        }
+
+
+def _is_under_way(rows: Any) -> Flags:
+    """Which rows of what was written to sessions may still come to them."""
+    under_way: Flags = np.isnan(rows["time_s"]) & (rows["fate"] < 0) & (rows["message"] >= 0)
+    return under_way
+
+
+

@@ -1,0 +1,77 @@
+"""A run that is not kept whole: its parts are settled and audited one after the other, and what they leave open later.
+
+Each part holds the messages that are done since the one before, in the order of the trace. All of it is known then but
+when those read it for whom it is in store, which later parts tell.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import numpy.typing as npt
+
+from chatsim.engine.audit import (
+    Flags,
+    LastEnds,
+    Longs,
+    audit_recorded,
+    check_chat,
+    check_counts,
+    check_ticks,
+    counted,
+    settle,
+)
+from chatsim.engine.notes import Notes
+from chatsim.engine.outcome import Columns, Fate
+from chatsim.scenario import AuditError, Scenario
+from chatsim.world.tables import World
+
+
+class PartAuditor:
+    """Settles the parts of a run, and holds them to the laws of :mod:`chatsim.engine.audit` as one run.
+
+    Messages have the numbers of their part. A key is a message of the whole run times users, plus a user.
+    """
+
+    def __init__(self, scenario: Scenario) -> None:
+        self._scenario = scenario
+        self._counts: Counter[str] = Counter()
+        self._ends: LastEnds | None = None
+        self._waiting: Longs = np.zeros(0, np.int64)
+
+    def settle(self, world: World, notes: Notes, inbox: Longs, meant: Longs, first: int) -> Columns:
+        """The deliveries of a part whose messages are those from ``first`` on; AuditError where a law is broken."""
+        deliveries = settle(self._scenario, world, notes, inbox, meant)
+        audit_recorded(world, notes, deliveries, meant)
+        self._counts += counted(self._scenario, notes, notes.messages(world, meant), deliveries)
+        self._ends = check_ticks(self._scenario, notes.ticks(), self._ends)
+        stored = deliveries["fate"] == Fate.STORED
+        keys = (first + deliveries["message"][stored].astype(np.int64)) * world.users + deliveries["recipient"][stored]
+        self._waiting = np.concatenate([self._waiting, np.sort(keys)])
+        return deliveries
+
+    def read(self, keys: Longs, fate: npt.NDArray[np.int8]) -> Flags:
+        """Takes what came to sessions of messages of earlier parts, from the store; which of them were in it until then.
+
+        AuditError where one of them came live, though nothing carried it any more.
+        """
+        if (fate == Fate.DELIVERED).any():
+            raise AuditError("a message was written after the last that carried it was done")
+        self._counts["rows"] += len(keys)
+        first = np.zeros(len(keys), bool)
+        rows = np.flatnonzero(fate == Fate.READ_LATER)
+        place = np.searchsorted(self._waiting, keys[rows])
+        found = self._waiting[np.minimum(place, len(self._waiting) - 1)] == keys[rows] if len(self._waiting) else place < 0
+        place, of_place = np.unique(place[found], return_index=True)
+        first[rows[found][of_place]] = True
+        self._waiting = np.delete(self._waiting, place)
+        return first
+
+    def end(self, world: World, notes: Notes, inbox: Longs) -> None:
+        """Checks the whole run when its last part is settled; ``inbox`` is all that waits, with messages of the run."""
+        check_counts(self._scenario, np.array(notes.work, np.int64), self._counts)
+        check_chat(world, notes)
+        in_store = np.sort(inbox[:, 1] * world.users + inbox[:, 0])
+        if not np.array_equal(in_store, self._waiting):
+            raise AuditError(f"{len(self._waiting)} messages were never read, but {len(in_store)} are in store")
