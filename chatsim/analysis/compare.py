@@ -38,14 +38,32 @@ def summary(outcome: Outcome, until_s: float | None = None) -> pd.Series:
     binds as load grows. ``subscriptions`` and ``connections`` are peaks. Rates and utilisations are over [0, until_s],
     by default the duration; a load test ends with a silence, so it gives ``offered_until_s(outcome)``.
     """
-    totals = throughput_totals(outcome, until_s)
-    timing = percentiles(latency_ms(outcome))
-    ends = recipient_ends(outcome)
-    per_tier = tiers(outcome, until_s).set_index("tier")
+    return summary_of(
+        outcome.scenario.name,
+        throughput_totals(outcome, until_s),
+        percentiles(latency_ms(outcome)),
+        recipient_ends(outcome),
+        tiers(outcome, until_s),
+        (peak(subscriptions(outcome)["subscriptions"]), peak(connections(outcome)["connections"])),
+        overload(outcome).overloaded,
+    )
+
+
+def summary_of(
+    design: str,
+    totals: pd.Series,
+    timing: dict[str, float],
+    ends: dict[str, float],
+    of_tiers: pd.DataFrame,
+    peaks: tuple[int, int],
+    overloaded: bool,
+) -> pd.Series:
+    """The row of :func:`summary`, out of the figures that it is made of; ``peaks`` of subscriptions and connections."""
+    per_tier = of_tiers.set_index("tier")
     utilisation = per_tier["utilisation"].reindex(["gateway", "broker", "database"])
     return pd.Series(
         {
-            "design": outcome.scenario.name,
+            "design": design,
             "messages_per_s": totals["messages_per_s"],
             "offered_per_s": totals["offered_per_s"],
             "carried_per_s": totals["carried_per_s"],
@@ -62,9 +80,9 @@ def summary(outcome: Outcome, until_s: float | None = None) -> pd.Series:
             "database_utilisation": float(utilisation["database"]),
             "busiest_tier": str(per_tier["busiest_work_utilisation"].idxmax()),
             "discarded_share": totals["discarded_share"],
-            "subscriptions": _peak(subscriptions(outcome)["subscriptions"]),
-            "connections": _peak(connections(outcome)["connections"]),
-            "overloaded": overload(outcome).overloaded,
+            "subscriptions": peaks[0],
+            "connections": peaks[1],
+            "overloaded": overloaded,
         },
         dtype=object,
     )
@@ -142,7 +160,8 @@ def knee(table: pd.DataFrame, latency: str = "p50_ms") -> pd.Series:
     return row
 
 
-def _peak(path: pd.Series) -> int:
+def peak(path: pd.Series) -> int:
+    """The largest value of a path, 0 where it has none."""
     return int(path.max()) if len(path) else 0
 
 

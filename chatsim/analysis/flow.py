@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from typing import Literal
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from chatsim.analysis.columns import Bools, Floats, Longs, floats, is_delivered, longs
-from chatsim.engine.outcome import Cause, Fate, Outcome
+from chatsim.engine.outcome import Cause, Columns, Fate, Outcome
 
 RECIPIENT_ENDS = {
     "live_share": (Fate.DELIVERED,),
@@ -24,15 +25,25 @@ RECIPIENT_ENDS = {
 
 def fates(outcome: Outcome) -> pd.DataFrame:
     """How each message x intended session ended: fate, cause, count and share of all, one row per pair seen."""
-    fate = longs(outcome.deliveries, "fate")
-    cause = longs(outcome.deliveries, "cause")
-    pairs, counts = np.unique(fate * len(Cause) + cause, return_counts=True)
+    return fates_of(fate_counts(outcome.deliveries))
+
+
+def fate_counts(table: Columns) -> Counter[tuple[int, int]]:
+    """How many rows ended by each fate and cause."""
+    pairs, counts = np.unique(longs(table, "fate") * len(Cause) + longs(table, "cause"), return_counts=True)
+    return Counter({divmod(int(pair), len(Cause)): int(count) for pair, count in zip(pairs, counts, strict=True)})
+
+
+def fates_of(counts: Counter[tuple[int, int]]) -> pd.DataFrame:
+    """The table of :func:`fates`, out of the counts of all rows."""
+    seen = sorted(pair for pair, count in counts.items() if count)
+    total = max(sum(counts.values()), 1)
     return pd.DataFrame(
         {
-            "fate": [Fate(pair // len(Cause)).name.lower() for pair in pairs],
-            "cause": [Cause(pair % len(Cause)).name.lower() for pair in pairs],
-            "count": counts.astype(np.int64),
-            "share": counts / max(len(fate), 1),
+            "fate": [Fate(fate).name.lower() for fate, _ in seen],
+            "cause": [Cause(cause).name.lower() for _, cause in seen],
+            "count": np.array([counts[pair] for pair in seen], np.int64),
+            "share": np.array([counts[pair] / total for pair in seen], np.float64),
         }
     )
 
@@ -44,18 +55,28 @@ def recipient_ends(outcome: Outcome) -> dict[str, float]:
     ``lost_share``; ``refused_share``; ``abandoned_share`` (never written); ``in_flight_share``. The first that applies
     counts. What others overhear, or senders' own devices get, is not in it. NaN without messages.
     """
+    return ends_of(recipient_counts(outcome))
+
+
+def recipient_counts(outcome: Outcome) -> Counter[str]:
+    """How many messages x recipients ended in each way of :func:`recipient_ends`."""
     table = outcome.deliveries
     meant = ~np.isin(longs(table, "fate"), (Fate.OVERHEARD, Fate.COPY, Fate.MISSED, Fate.DUPLICATE))
     keys = (longs(table, "message") * outcome.world.users + longs(table, "recipient"))[meant]
-    fate = longs(table, "fate")[meant]
-    total = len(np.unique(keys))
-    seen = np.empty(0, np.int64)
-    shares = {}
-    for name, chosen in RECIPIENT_ENDS.items():
-        mine = np.setdiff1d(keys[np.isin(fate, chosen)], seen)
-        seen = np.union1d(seen, mine)
-        shares[name] = len(mine) / total if total else math.nan
-    return shares
+    first = np.full(len(Fate), len(RECIPIENT_ENDS))
+    for place, chosen in enumerate(RECIPIENT_ENDS.values()):
+        first[list(chosen)] = place
+    ranked = np.sort(keys * (len(RECIPIENT_ENDS) + 1) + first[longs(table, "fate")[meant]])
+    keys, rank = np.divmod(ranked, len(RECIPIENT_ENDS) + 1)
+    is_first = np.append(True, keys[1:] != keys[:-1])[: len(keys)]
+    counts = np.bincount(rank[is_first], minlength=len(RECIPIENT_ENDS))
+    return Counter(dict(zip(RECIPIENT_ENDS, counts[: len(RECIPIENT_ENDS)].tolist(), strict=True)))
+
+
+def ends_of(counts: Counter[str]) -> dict[str, float]:
+    """The shares of :func:`recipient_ends`, out of counts."""
+    total = sum(counts.values())
+    return {name: counts[name] / total if total else math.nan for name in RECIPIENT_ENDS}
 
 
 def throughput(outcome: Outcome, bins: int = 60) -> pd.DataFrame:
@@ -66,30 +87,36 @@ def throughput(outcome: Outcome, bins: int = 60) -> pd.DataFrame:
     pushes_per_s and discards_per_s (at the time the message was written).
     """
     edges_s = np.linspace(0.0, outcome.world.duration_s, bins + 1)
-    width_s = edges_s[1] - edges_s[0]
+    return throughput_of(throughput_counts(outcome, edges_s), edges_s)
+
+
+def throughput_counts(outcome: Outcome, edges_s: Floats) -> dict[str, Floats]:
+    """What falls between ``edges_s``: messages, deliveries meant for a session, live deliveries, pushes, discards."""
     written_s = floats(outcome.messages, "time_s")
     intended_s = written_s[_message_of(outcome, _meant_for_a_session(outcome))]
     delivered_s = floats(outcome.deliveries, "time_s")[is_delivered(outcome)]
 
-    def per_s(times_s: Floats, weights: npt.NDArray[np.generic] | None = None) -> Floats:
+    def between(times_s: Floats, weights: npt.NDArray[np.generic] | None = None) -> Floats:
         inside = (times_s >= 0) & (times_s < edges_s[-1])
         if weights is not None:
             weights = np.asarray(weights, dtype=np.float64)[inside]
         place = np.searchsorted(edges_s, times_s[inside], side="right") - 1
-        rates: Floats = np.bincount(place, weights, minlength=bins) / width_s
-        return rates
+        return np.bincount(place, weights, minlength=len(edges_s) - 1).astype(np.float64)
 
-    return pd.DataFrame(
-        {
-            "start_s": edges_s[:-1],
-            "end_s": edges_s[1:],
-            "messages_per_s": per_s(written_s),
-            "offered_per_s": per_s(intended_s),
-            "carried_per_s": per_s(delivered_s),
-            "pushes_per_s": per_s(written_s, outcome.messages["pushes"]),
-            "discards_per_s": per_s(written_s, outcome.messages["discards"]),
-        }
-    )
+    return {
+        "messages": between(written_s),
+        "offered": between(intended_s),
+        "carried": between(delivered_s),
+        "pushes": between(written_s, outcome.messages["pushes"]),
+        "discards": between(written_s, outcome.messages["discards"]),
+    }
+
+
+def throughput_of(counts: dict[str, Floats], edges_s: Floats) -> pd.DataFrame:
+    """The table of :func:`throughput`, out of counts between ``edges_s``."""
+    width_s = edges_s[1] - edges_s[0]
+    rates = {f"{name}_per_s": numbers / width_s for name, numbers in counts.items()}
+    return pd.DataFrame({"start_s": edges_s[:-1], "end_s": edges_s[1:], **rates})
 
 
 def throughput_totals(outcome: Outcome, until_s: float | None = None) -> pd.Series:
@@ -100,24 +127,38 @@ def throughput_totals(outcome: Outcome, until_s: float | None = None) -> pd.Seri
     ``discarded_share`` of pushes.
     """
     duration_s = until_s or outcome.world.duration_s
-    offered = int(_meant_for_a_session(outcome).sum())
+    return totals_of(flow_counts(outcome, duration_s), duration_s)
+
+
+def flow_counts(outcome: Outcome, duration_s: float) -> Counter[str]:
+    """The counts of :func:`throughput_totals`; ``carried`` are those that arrived live before ``duration_s``."""
     arrived = is_delivered(outcome)
-    in_time = floats(outcome.deliveries, "time_s")[arrived] < duration_s
-    pushes = int(np.sum(outcome.messages["pushes"], dtype=np.int64))
-    discards = int(np.sum(outcome.messages["discards"], dtype=np.int64))
-    messages = len(outcome.messages["time_s"])
+    return Counter(
+        {
+            "messages": len(outcome.messages["time_s"]),
+            "offered": int(_meant_for_a_session(outcome).sum()),
+            "delivered": int(arrived.sum()),
+            "carried": int((floats(outcome.deliveries, "time_s")[arrived] < duration_s).sum()),
+            "pushes": int(np.sum(outcome.messages["pushes"], dtype=np.int64)),
+            "discards": int(np.sum(outcome.messages["discards"], dtype=np.int64)),
+        }
+    )
+
+
+def totals_of(counts: Counter[str], duration_s: float) -> pd.Series:
+    """The row of :func:`throughput_totals`, out of counts."""
     return pd.Series(
         {
-            "messages": messages,
-            "messages_per_s": messages / duration_s,
-            "offered": offered,
-            "offered_per_s": offered / duration_s,
-            "delivered": int(arrived.sum()),
-            "delivered_share": _ratio(int(arrived.sum()), offered),
-            "carried_per_s": int(in_time.sum()) / duration_s,
-            "pushes": pushes,
-            "discards": discards,
-            "discarded_share": _ratio(discards, pushes),
+            "messages": counts["messages"],
+            "messages_per_s": counts["messages"] / duration_s,
+            "offered": counts["offered"],
+            "offered_per_s": counts["offered"] / duration_s,
+            "delivered": counts["delivered"],
+            "delivered_share": _ratio(counts["delivered"], counts["offered"]),
+            "carried_per_s": counts["carried"] / duration_s,
+            "pushes": counts["pushes"],
+            "discards": counts["discards"],
+            "discarded_share": _ratio(counts["discards"], counts["pushes"]),
         },
         dtype=object,
     )

@@ -45,7 +45,7 @@ def percentiles(values_ms: npt.ArrayLike) -> dict[str, float]:
     n = len(ordered)
     figures: dict[str, float] = {"count": n}
     for name, share in PERCENTILES.items():
-        figures[name] = float(ordered[_rank(share, n) - 1]) if n >= least_samples(share) else math.nan
+        figures[name] = float(ordered[rank(share, n) - 1]) if n >= least_samples(share) else math.nan
     figures["mean_ms"] = float(ordered.mean()) if n else math.nan
     figures["max_ms"] = float(ordered[-1]) if n else math.nan
     return figures
@@ -57,8 +57,7 @@ def latency_ms(outcome: Outcome) -> Floats:
     It counts from the moment at which the sender wrote the message, not from when the system took it, so that a system
     that falls behind cannot hide it (no coordinated omission).
     """
-    rows = _delivered(outcome)
-    return _latency_ms(outcome, rows)
+    return _latency_ms(outcome, _delivered(outcome))
 
 
 def latency_path(outcome: Outcome, steps: int = PATH_STEPS) -> tuple[Floats, Longs]:
@@ -81,7 +80,7 @@ def latency(outcome: Outcome, by: By = "all") -> pd.DataFrame:
     rows = _delivered(outcome)
     values_ms = _latency_ms(outcome, rows)
     table = []
-    for name, chosen in _groups(outcome, rows, by).items():
+    for name, chosen in groups_of(outcome, rows, by).items():
         table.append({by: name, **percentiles(values_ms[chosen])})
     return pd.DataFrame(table)
 
@@ -104,7 +103,7 @@ def percentile_curve(latencies_ms: npt.ArrayLike) -> pd.DataFrame:
     named = [share for share in PERCENTILES.values() if n >= least_samples(share)]
     shares = np.unique(np.concatenate([shares, named]))
     shares = shares[[n >= least_samples(share) or share == 0 for share in shares]]
-    ranks = [max(_rank(float(share), n), 1) for share in shares]
+    ranks = [max(rank(float(share), n), 1) for share in shares]
     return pd.DataFrame(
         {"percentile": 100 * shares, "nines": -np.log10(1 - shares), "latency_ms": ordered[np.array(ranks) - 1]}
     )
@@ -134,7 +133,7 @@ def logins(outcome: Outcome) -> pd.Series:
     return pd.Series({**figures, **timing}, dtype=object)
 
 
-def _rank(share: float, n: int) -> int:
+def rank(share: float, n: int) -> int:
     """Rank from 1 of the sample that a share of n samples does not exceed."""
     return math.ceil(share * n - 1e-6)
 
@@ -149,7 +148,8 @@ def _latency_ms(outcome: Outcome, rows: Longs) -> Floats:
     return 1000 * (floats(outcome.deliveries, "time_s")[rows] - written_s)
 
 
-def _groups(outcome: Outcome, rows: Longs, by: By) -> dict[str, Bools]:
+def groups_of(outcome: Outcome, rows: Longs, by: By) -> dict[str, Bools]:
+    """Which of some rows of ``deliveries`` belong to each group of :func:`latency`."""
     if by == "local":
         local = longs(outcome.deliveries, "local")[rows] > 0
         return {"local": local, "remote": ~local}

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from chatsim.analysis.columns import Floats, floats, longs
-from chatsim.engine.outcome import Fate, Outcome
+from chatsim.engine.outcome import Columns, Fate, Outcome
 
 BLOCKS = 20
 T_LEAST = 3.0            # see the false alarm rates at overload()
@@ -47,7 +47,14 @@ def overload(outcome: Outcome) -> Overload:
     steady state, 1 to 2 of 100; at 1.2, 98 of 100 of 1200, and all of 2000 runs of 3000.
     """
     until_s = offered_until_s(outcome)
-    waits = _final_waits(outcome, until_s)
+    ticks = outcome.ticks
+    waits = final_waits({**ticks, "came": ticks["items"]}, outcome.stations, until_s)
+    return judged(waits, late(outcome, limit_s(until_s)), until_s)
+
+
+def judged(waits: dict[str, tuple[float, bool]], of_live: tuple[int, int], until_s: float) -> Overload:
+    """The judgement on a run whose stations had these ``waits`` at the end (:func:`final_waits`), and of whose live
+    deliveries (the second number of ``of_live``) so many came too late."""
     growing = sorted((name for name, (_, grows) in waits.items() if grows), key=lambda name: -waits[name][0])
     reasons = []
     if growing:
@@ -58,9 +65,9 @@ def overload(outcome: Outcome) -> Overload:
             f"the queue of {worst}{others} kept growing: at the end items waited {_time(waits[worst][0])}, "
             f"{share:.2g} % of the run"
         )
-    late_share, limit_s = _late(outcome, until_s)
+    late_share = of_live[0] / of_live[1] if of_live[1] else 0.0
     if late_share > LATE_SHARE:
-        reasons.append(f"{100 * late_share:.3g} % of deliveries took longer than {_time(limit_s)}")
+        reasons.append(f"{100 * late_share:.3g} % of deliveries took longer than {_time(limit_s(until_s))}")
     if reasons:
         return Overload(True, f"overloaded: {'; '.join(reasons)}", tuple(growing))
     detail = "nothing waited at the end"
@@ -68,6 +75,11 @@ def overload(outcome: Outcome) -> Overload:
     if wait_s > 0:
         detail = f"the longest wait at the end was {_time(wait_s)}, at {name}"
     return Overload(False, f"not overloaded: no queue kept growing; {detail}")
+
+
+def limit_s(until_s: float) -> float:
+    """How long a delivery may take that does not come too late."""
+    return max(LONG_SHARE * until_s, LATE_S)
 
 
 def offered_until_s(outcome: Outcome) -> float:
@@ -99,25 +111,27 @@ def wait_grows(start_s: Floats, wait_s: Floats, items: int, until_s: float) -> b
     return bool(final_s >= WAIT_SHARE * until_s and increase_s.mean() > T_LEAST * error_s)
 
 
-def _final_waits(outcome: Outcome, until_s: float) -> dict[str, tuple[float, bool]]:
-    """Per station with ticks in the offered period: the wait at its end, and whether it grew."""
-    table = outcome.ticks
-    station, start_s, end_s = longs(table, "station"), floats(table, "start_s"), floats(table, "end_s")
-    items, waiting = floats(table, "items"), floats(table, "waiting")
-    wait_s = floats(table, "waited_s") / np.maximum(items, 1)
+def final_waits(ticks: Columns, stations: tuple[str, ...], until_s: float) -> dict[str, tuple[float, bool]]:
+    """Per station with ticks in the offered period: the wait at its end, and whether it grew.
+
+    ``ticks`` are those of an outcome, all or some of them, with ``came``: the items that a tick stands for, its own and
+    those of ticks left out before it.
+    """
+    station, start_s, end_s = longs(ticks, "station"), floats(ticks, "start_s"), floats(ticks, "end_s")
+    came, waiting = floats(ticks, "came"), floats(ticks, "waiting")
+    wait_s = floats(ticks, "waited_s") / np.maximum(floats(ticks, "items"), 1)
     order = np.lexsort((start_s, station))
     order = order[start_s[order] < until_s]
-    bounds = np.searchsorted(station[order], np.arange(len(outcome.stations) + 1))
+    bounds = np.searchsorted(station[order], np.arange(len(stations) + 1))
     found = {}
-    for number, name in enumerate(outcome.stations):
+    for number, name in enumerate(stations):
         rows = order[bounds[number]: bounds[number + 1]]
         if not len(rows):
             continue
         last = rows[np.argmax(end_s[rows])]
         moment_s, then_s = _last_wait(float(start_s[last]), float(end_s[last]), float(wait_s[rows[-1]]), until_s)
         at_s, waits_s = np.append(start_s[rows], moment_s), np.append(wait_s[rows], then_s)
-        came = int(items[rows].sum() + waiting[rows[-1]])
-        found[name] = (then_s, wait_grows(at_s, waits_s, came, until_s))
+        found[name] = (then_s, wait_grows(at_s, waits_s, int(came[rows].sum() + waiting[rows[-1]]), until_s))
     return found
 
 
@@ -132,17 +146,14 @@ def _last_wait(start_s: float, end_s: float, wait_s: float, until_s: float) -> t
     return end_s, max(wait_s, (end_s - start_s) / 2)
 
 
-def _late(outcome: Outcome, until_s: float) -> tuple[float, float]:
-    """Share of live deliveries, done or under way, that took too long, and the limit."""
-    limit_s = max(LONG_SHARE * until_s, LATE_S)
+def late(outcome: Outcome, limit_s: float) -> tuple[int, int]:
+    """How many live deliveries, done or under way, took longer than a limit, and how many there are."""
     table = outcome.deliveries
     fate = longs(table, "fate")
     live = (fate == Fate.DELIVERED) | (fate == Fate.IN_FLIGHT)
-    if not live.any():
-        return 0.0, limit_s
     written_s = floats(outcome.messages, "time_s")[longs(table, "message")[live]]
     arrived_s = np.where(fate[live] == Fate.DELIVERED, floats(table, "time_s")[live], outcome.end_s)
-    return float((arrived_s - written_s > limit_s).mean()), limit_s
+    return int((arrived_s - written_s > limit_s).sum()), int(live.sum())
 
 
 def _time(seconds: float) -> str:

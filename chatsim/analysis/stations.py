@@ -12,9 +12,10 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
-from chatsim.analysis.columns import Floats, Longs, divided, longs
+from chatsim.analysis.columns import Bools, Floats, Longs, divided, longs
 from chatsim.engine.outcome import Outcome, Work
 from chatsim.scenario.models import Scenario, StationCosts
 
@@ -40,39 +41,78 @@ def stations(outcome: Outcome, until_s: float | None = None) -> pd.DataFrame:
     Items that no tick had taken by the end are in no wait.
     """
     duration_s = until_s or outcome.world.duration_s
-    ticks = _ticks(outcome)
-    names = list(outcome.stations)
-    n = len(names)
-    cores = np.array([cores_of(outcome.scenario, name) for name in names], dtype=np.float64)
+    sums = tick_sums(outcome, duration_s)
+    return stations_of(outcome.scenario, sums, outcome.work, outcome.item_us, duration_s)
+
+
+@dataclass(frozen=True, slots=True)
+class TickSums:
+    """What the ticks of each station add up to, over [0, duration_s] or, as ``all_``, over the whole run. The sums of
+    parts of a run, added, are those of the run."""
+
+    busy_s: Floats
+    ticks: Longs
+    items: Floats
+    waited_s: Floats
+    largest: Floats
+    longest_s: Floats
+    all_busy_s: Floats
+    all_items: Floats
+
+    def __add__(self, other: TickSums) -> TickSums:
+        parts = {name: getattr(self, name) + getattr(other, name) for name in self.__slots__}
+        most = {name: np.maximum(getattr(self, name), getattr(other, name)) for name in ("largest", "longest_s")}
+        return TickSums(**{**parts, **most})
+
+
+def tick_sums(outcome: Outcome, duration_s: float) -> TickSums:
+    """What the ticks of an outcome add up to, an entry per station."""
+    ticks, n = _ticks(outcome), len(outcome.stations)
     inside = (ticks.start_s >= 0) & (ticks.start_s < duration_s)
-    busy_s = np.bincount(ticks.station, _clipped_s(ticks, duration_s), minlength=n)
-    count = np.bincount(ticks.station[inside], minlength=n)
-    items = np.bincount(ticks.station[inside], ticks.items[inside], minlength=n)
-    waited_s = np.bincount(ticks.station[inside], ticks.waited_s[inside], minlength=n)
-    largest = np.zeros(n)
+    largest, longest_s = np.zeros(n), np.zeros(n)
     np.maximum.at(largest, ticks.station[inside], (ticks.items + ticks.waiting)[inside])
-    longest_s = np.zeros(n)
     stay_s = np.nan_to_num(divided(ticks.waited_s, ticks.items)) + ticks.end_s - ticks.start_s
     np.maximum.at(longest_s, ticks.station[inside], stay_s[inside])
-    utilisation = busy_s / (cores * duration_s)
-    item_us = outcome.item_us
+
+    def summed(values: Floats, chosen: Bools | slice = slice(None)) -> Floats:
+        return np.bincount(ticks.station[chosen], values[chosen], minlength=n).astype(np.float64)
+
+    return TickSums(
+        busy_s=summed(_clipped_s(ticks, duration_s)),
+        ticks=np.bincount(ticks.station[inside], minlength=n),
+        items=summed(ticks.items, inside),
+        waited_s=summed(ticks.waited_s, inside),
+        largest=largest,
+        longest_s=longest_s,
+        all_busy_s=summed(ticks.end_s - ticks.start_s),
+        all_items=summed(ticks.items),
+    )
+
+
+def stations_of(
+    scenario: Scenario, sums: TickSums, work: npt.NDArray[np.int64], item_us: Floats, duration_s: float
+) -> pd.DataFrame:
+    """The table of :func:`stations`, out of what the ticks of a run add up to and what its stations have counted."""
+    names = list(scenario.stations)
+    cores = np.array([cores_of(scenario, name) for name in names], dtype=np.float64)
+    utilisation = sums.busy_s / (cores * duration_s)
     table = pd.DataFrame(
         {
             "station": names,
             "tier": [tier_of(name) for name in names],
             "cores": cores.astype(np.int64),
             "utilisation": utilisation,
-            "work_utilisation": utilisation * _unavoidable_share(outcome, ticks, item_us),
-            "ticks": count,
-            "items_per_tick": divided(items, count),
-            "mean_wait_ms": 1000 * divided(waited_s, items),
-            "longest_stay_ms": 1000 * longest_s,
-            "mean_queue_items": waited_s / duration_s,
-            "largest_queue_items": largest.astype(np.int64),
+            "work_utilisation": utilisation * _unavoidable_share(scenario, sums, item_us),
+            "ticks": sums.ticks,
+            "items_per_tick": divided(sums.items, sums.ticks),
+            "mean_wait_ms": 1000 * divided(sums.waited_s, sums.items),
+            "longest_stay_ms": 1000 * sums.longest_s,
+            "mean_queue_items": sums.waited_s / duration_s,
+            "largest_queue_items": sums.largest.astype(np.int64),
             "work_us": item_us,
         }
     )
-    return pd.concat([table, pd.DataFrame(outcome.work, columns=[work.name.lower() for work in Work])], axis=1)
+    return pd.concat([table, pd.DataFrame(work, columns=[work.name.lower() for work in Work])], axis=1)
 
 
 def tiers(outcome: Outcome, until_s: float | None = None) -> pd.DataFrame:
@@ -80,7 +120,11 @@ def tiers(outcome: Outcome, until_s: float | None = None) -> pd.DataFrame:
 
     ``busiest_utilisation`` and ``busiest_work_utilisation`` are the largest of any one station of the tier.
     """
-    table = stations(outcome, until_s)
+    return tiers_of(stations(outcome, until_s))
+
+
+def tiers_of(table: pd.DataFrame) -> pd.DataFrame:
+    """The table of :func:`tiers`, out of that of :func:`stations`."""
     rows = []
     for tier in TIERS:
         part = table[table["tier"] == tier]
@@ -128,36 +172,62 @@ def station_timeline(outcome: Outcome, bin_s: float) -> pd.DataFrame:
     starts in the bin). Ticks are split exactly over bins. A tick's waits are spread as if its items had come together,
     which is exact for batch_max = 1, and always keeps the sum of waits.
     """
-    ticks = _ticks(outcome)
-    duration_s = outcome.world.duration_s
-    edges_s = bin_edges_s(duration_s, bin_s)
-    n, bins = len(outcome.stations), len(edges_s) - 1
+    edges_s = bin_edges_s(outcome.world.duration_s, bin_s)
+    return timeline_of(outcome.scenario, station_bins(outcome, edges_s), edges_s)
+
+
+@dataclass(frozen=True, slots=True)
+class StationBins:
+    """What the ticks of each station come to in bins of time, arrays of stations x bins. Those of parts of a run,
+    added, are those of the run."""
+
+    busy_s: Floats
+    queued_s: Floats
+    largest: Floats
+
+    def __add__(self, other: StationBins) -> StationBins:
+        largest = np.maximum(self.largest, other.largest)
+        return StationBins(self.busy_s + other.busy_s, self.queued_s + other.queued_s, largest)
+
+
+def station_bins(outcome: Outcome, edges_s: Floats) -> StationBins:
+    """What the ticks of an outcome come to between ``edges_s``."""
+    ticks, n, bins = _ticks(outcome), len(outcome.stations), len(edges_s) - 1
     busy_s = _split(ticks.station, ticks.start_s, ticks.end_s, np.ones(len(ticks.items)), edges_s, n)
     wait_s = divided(ticks.waited_s, ticks.items)
     queued_s = _split(ticks.station, ticks.start_s - wait_s, ticks.start_s, ticks.items, edges_s, n)
     largest = np.zeros((n, bins))
-    inside = (ticks.start_s >= 0) & (ticks.start_s < duration_s)
+    inside = (ticks.start_s >= 0) & (ticks.start_s < edges_s[-1])
     place = np.searchsorted(edges_s, ticks.start_s[inside], side="right") - 1
     np.maximum.at(largest, (ticks.station[inside], place), (ticks.items + ticks.waiting)[inside])
-    width_s = np.diff(edges_s)
-    cores = np.array([cores_of(outcome.scenario, name) for name in outcome.stations], dtype=np.float64)
+    return StationBins(busy_s, queued_s, largest)
+
+
+def timeline_of(scenario: Scenario, bins: StationBins, edges_s: Floats) -> pd.DataFrame:
+    """The table of :func:`station_timeline`, out of what ticks come to between ``edges_s``."""
+    names, many, width_s = list(scenario.stations), len(edges_s) - 1, np.diff(edges_s)
+    cores = np.array([cores_of(scenario, name) for name in names], dtype=np.float64)
     return pd.DataFrame(
         {
-            "station": np.repeat(np.array(outcome.stations, dtype=object), bins),
-            "tier": np.repeat(np.array([tier_of(name) for name in outcome.stations], dtype=object), bins),
-            "start_s": np.tile(edges_s[:-1], n),
-            "end_s": np.tile(edges_s[1:], n),
-            "utilisation": (busy_s / (cores[:, None] * width_s)).ravel(),
-            "mean_queue_items": (queued_s / width_s).ravel(),
-            "largest_queue_items": largest.astype(np.int64).ravel(),
+            "station": np.repeat(np.array(names, dtype=object), many),
+            "tier": np.repeat(np.array([tier_of(name) for name in names], dtype=object), many),
+            "start_s": np.tile(edges_s[:-1], len(names)),
+            "end_s": np.tile(edges_s[1:], len(names)),
+            "utilisation": (bins.busy_s / (cores[:, None] * width_s)).ravel(),
+            "mean_queue_items": (bins.queued_s / width_s).ravel(),
+            "largest_queue_items": bins.largest.astype(np.int64).ravel(),
         }
     )
 
 
 def tier_timeline(outcome: Outcome, bin_s: float) -> pd.DataFrame:
     """The same per tier: tier, start_s, end_s, utilisation (weighted by cores), queues of its stations."""
-    table = station_timeline(outcome, bin_s)
-    cores = {name: cores_of(outcome.scenario, name) for name in outcome.stations}
+    return tier_timeline_of(outcome.scenario, station_timeline(outcome, bin_s))
+
+
+def tier_timeline_of(scenario: Scenario, table: pd.DataFrame) -> pd.DataFrame:
+    """The table of :func:`tier_timeline`, out of that of :func:`station_timeline`."""
+    cores = {name: cores_of(scenario, name) for name in scenario.stations}
     table["cores"] = table["station"].map(cores)
     table["busy"] = table["utilisation"] * table["cores"]
     grouped = table.groupby(["tier", "start_s", "end_s"], sort=True)
@@ -223,19 +293,18 @@ def _clipped_s(ticks: _Ticks, duration_s: float) -> Floats:
     return busy_s
 
 
-def _unavoidable_share(outcome: Outcome, ticks: _Ticks, item_us: Floats) -> Floats:
+def _unavoidable_share(scenario: Scenario, sums: TickSums, item_us: Floats) -> Floats:
     """Which share of a station's busy time would remain if every tick were full.
 
     Item costs remain; and where batch_max limits a tick, so does the fixed cost of the ticks that the items fill.
     """
-    n = len(outcome.stations)
-    busy_us = 1e6 * np.bincount(ticks.station, ticks.end_s - ticks.start_s, minlength=n)
-    items = np.bincount(ticks.station, ticks.items, minlength=n)
-    per_item_us = np.zeros(n)
-    for place, name in enumerate(outcome.stations):
-        costs = costs_of(outcome.scenario, tier_of(name))
+    names = list(scenario.stations)
+    per_item_us = np.zeros(len(names))
+    for place, name in enumerate(names):
+        costs = costs_of(scenario, tier_of(name))
         per_item_us[place] = costs.tick_us / costs.batch_max if costs.batch_max else 0.0
-    share: Floats = np.minimum(np.nan_to_num(divided(item_us + items * per_item_us, busy_us)), 1.0)
+    full_us = item_us + sums.all_items * per_item_us
+    share: Floats = np.minimum(np.nan_to_num(divided(full_us, 1e6 * sums.all_busy_s)), 1.0)
     return share
 
 

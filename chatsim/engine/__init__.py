@@ -35,6 +35,7 @@ __all__ = [
     "known",
     "prepare",
     "simulate",
+    "simulate_in_parts",
     "will_compile",
 ]
 
@@ -83,6 +84,36 @@ def simulate(
     if engine == "compiled":
         raise InputError(f"engine = 'compiled': does not cover {', '.join(reasons)}; 'simpy' or 'auto' is needed")
     return _by_simpy(scenario, world, progress, reasons, None)
+
+
+def simulate_in_parts(
+    scenario: Scenario, world: World, take: Callable[[Outcome], None], progress: Callable[[float], None] | None = None
+) -> None:
+    """Runs a scenario on a world, and gives its outcome away in parts, so that memory does not grow with what happens.
+
+    ``take`` is given each part as an outcome of its own, settled and audited: the messages that were done since the part
+    before, in the order of the trace, with their deliveries and the sessions that these concern, and the ticks since.
+    A message in store that is read after its part has been taken is in ``later`` of the part in which that happens. The
+    last part has all sessions, and whatever is not of single messages. The parts hold what :func:`simulate` gives, and
+    are held to the same laws as one run: AuditError where one is broken. By the compiled engine alone: InputError where
+    it does not cover the scenario, or where what was told must be taken back (:func:`kept_whole`).
+
+    >>> from chatsim.scenario import load_scenario
+    >>> from chatsim.world import build_world
+    >>> scenario = load_scenario("room-channel", ["workload.users=50", "workload.duration_s=60"])
+    >>> world, parts = build_world(scenario), []
+    >>> simulate_in_parts(scenario, world, parts.append)
+    >>> sum(len(part.messages["time_s"]) for part in parts) == len(world.messages)
+    True
+    """
+    from chatsim.engine.compiled.coverage import kept_whole, missing
+    from chatsim.engine.compiled.run import run_in_parts
+
+    reasons = (*missing(scenario), *kept_whole(scenario))
+    if reasons:
+        raise InputError(f"{reasons[0]}: such a run is kept whole; it cannot be taken in parts")
+    prepare()
+    run_in_parts(scenario, world, take, progress)
 
 
 def known(engine: str) -> str:

@@ -42,9 +42,9 @@ def settle(scenario: Scenario, world: World, notes: Notes, inbox: Longs, meant: 
     """The table of deliveries: what was written to sessions, and a row for each recipient to whom nothing was.
 
     A recipient without a row of an end of its own is, in this order: refused (the message was never taken), stored
-    (it waits in ``inbox``, rows of user and message), in flight (a carrier is still under way), or lost, because no session was there or because
-    it left. What came to sessions beyond the audience is overheard, or a copy for the sender. ``meant`` says for the
-    members of which room each message is.
+    (it waits in ``inbox``, rows of user and message), in flight (a carrier is still under way), or lost, because no
+    session was there or because it left. What came to sessions beyond the audience is overheard, or a copy for the
+    sender. ``meant`` says for the members of which room each message is.
     """
     messages, sessions = notes.messages(world, meant), notes.all_sessions(world)
     pair_message, pair_user = pairs_of(world, meant)
@@ -53,14 +53,14 @@ def settle(scenario: Scenario, world: World, notes: Notes, inbox: Longs, meant: 
     row_key = _key(world, row_message, sessions.user[row_session])
     pair_key = _key(world, pair_message, pair_user)
 
-    row_place = _places(pair_key, row_key)
+    row_place = places(pair_key, row_key)
     beyond = row_place < 0
     row_fate[beyond] = _beyond(row_fate, sessions.user[row_session] == messages["sender"][row_message])[beyond]
     has_it = _among(row_fate, (Fate.DELIVERED, Fate.READ_LATER))
     in_store = _inbox_keys(world, inbox)
     lost = np.flatnonzero(row_fate == Fate.LOST)
     if len(lost):
-        elsewhere = _places(np.sort(np.concatenate([row_key[has_it], in_store])), row_key[lost]) >= 0
+        elsewhere = places(np.sort(np.concatenate([row_key[has_it], in_store])), row_key[lost]) >= 0
         row_fate[lost[elsewhere]] = Fate.MISSED
     if scenario.design.offline != "drop":
         still_coming = np.isnan(messages["done_s"].astype(np.float64))[row_message]
@@ -248,7 +248,7 @@ def _key(world: World, message: npt.NDArray[np.generic], user: npt.NDArray[np.ge
     return message.astype(np.int64) * world.users + user.astype(np.int64)
 
 
-def _places(ascending: Longs, keys: Longs) -> Longs:
+def places(ascending: Longs, keys: Longs) -> Longs:
     """Where each of some keys stands among ascending ones, or -1."""
     if not len(ascending):
         return np.full(len(keys), -1, np.int64)
@@ -324,7 +324,7 @@ def _check_every_pair_ends(world: World, deliveries: Columns, pairs: Pairs) -> N
     ended = ~_among(deliveries["fate"], NO_ENDS)
     has_end = _key(world, deliveries["message"][ended], deliveries["recipient"][ended])
     wanted = _key(world, pair_message, pair_user)
-    place = _places(wanted, has_end)
+    place = places(wanted, has_end)
     ends = np.bincount(place[place >= 0], minlength=len(wanted))
     for what, keys in (
         ("no end", wanted[ends == 0]),
@@ -373,7 +373,7 @@ def _check_expected_sessions(
     pair = np.arange(len(session)) - np.repeat(np.cumsum(count) - count - first, count)
     expected = left_s[session] > done_s[pair]
     session, pair_message = session[expected], pair_message[pair[expected]]
-    missing = _places(rows, pair_message * len(table) + session) < 0
+    missing = places(rows, pair_message * len(table) + session) < 0
     if len(breaks["message"]) and missing.any():
         missing &= _break_of(breaks, pair_message, gateway[session]) < 0
     if missing.any():

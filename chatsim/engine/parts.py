@@ -20,6 +20,7 @@ from chatsim.engine.audit import (
     check_counts,
     check_ticks,
     counted,
+    places,
     settle,
 )
 from chatsim.engine.notes import Notes
@@ -52,7 +53,7 @@ class PartAuditor:
         return deliveries
 
     def read(self, keys: Longs, fate: npt.NDArray[np.int8]) -> Flags:
-        """Takes what came to sessions of messages of earlier parts, from the store; which of them were in it until then.
+        """Takes from the store what came to sessions of messages of earlier parts; which of it was there until then.
 
         AuditError where one of them came live, though nothing carried it any more.
         """
@@ -61,11 +62,11 @@ class PartAuditor:
         self._counts["rows"] += len(keys)
         first = np.zeros(len(keys), bool)
         rows = np.flatnonzero(fate == Fate.READ_LATER)
-        place = np.searchsorted(self._waiting, keys[rows])
-        found = self._waiting[np.minimum(place, len(self._waiting) - 1)] == keys[rows] if len(self._waiting) else place < 0
-        place, of_place = np.unique(place[found], return_index=True)
-        first[rows[found][of_place]] = True
-        self._waiting = np.delete(self._waiting, place)
+        place = places(self._waiting, keys[rows])
+        found = place >= 0
+        taken, of_taken = np.unique(place[found], return_index=True)
+        first[rows[found][of_taken]] = True
+        self._waiting = np.delete(self._waiting, taken)
         return first
 
     def end(self, world: World, notes: Notes, inbox: Longs) -> None:

@@ -1,4 +1,4 @@
-"""A compiled run whose parts are taken out of its tables as they are done, so that memory does not grow with the run."""
+"""A compiled run whose parts are taken out of its tables as they are done: memory does not grow with the rows."""
 
 from __future__ import annotations
 
@@ -97,7 +97,8 @@ class Parts:
         world, notes = self._noted(part, tables, seen, end, self.ticks.all(st) if is_last else self.ticks.give())
         later = self._later(tables, rows[earlier])
         meant = part["messages"]["meant"].astype(np.int64)
-        inbox = inbox_of(st, self._first, end) - [0, self._first]
+        inbox = inbox_of(st, self._first, end)
+        inbox[:, 1] -= self._first
         deliveries = self._auditor.settle(world, notes, inbox, meant, self._first)
         if is_last:
             self._auditor.end(self._world, notes, inbox_of(st))
@@ -158,9 +159,8 @@ class Parts:
         part["sessions"]["origin"] = np.where(part["sessions"]["origin"] >= 0, place[part["sessions"]["origin"]], NONE)
         lists = self._lists
         if lists is not None:
-            lists = FriendLists(
-                *(getattr(lists, name)[mine] for name in ("opening", "conversation", "recipient", "rank")), lists.size
-            )
+            own_lists = {name: getattr(lists, name)[mine] for name in ("opening", "conversation", "recipient", "rank")}
+            lists = FriendLists(size=lists.size, **own_lists)
         rows = rows_of(part["rows"], part["receipts"][:0])
         return world, Written(world, part, lists, rows, ticks)
 
@@ -172,6 +172,7 @@ class Parts:
         fate = np.where(rows["fate"] < 0, live, rows["fate"]).astype(np.int8)
         fate[fate == Fate.LOST] = Fate.MISSED
         return {
+            "message": message.astype(np.int32),
             "message_s": self._world.messages.time_s[message],
             "recipient": recipient.astype(np.int32),
             "time_s": time_s,

@@ -15,7 +15,6 @@ from chatsim.engine.outcome import Columns, Fate, SessionFate
 from chatsim.world.contacts import FriendLists
 from chatsim.world.tables import World
 
-
 NOTED_OF_RUN = ("subscriptions", "pulls", "pushed", "faults", "shown")
 """Tables of what is not of single messages."""
 NOTED_OF_PAIRS = ("trimmed", "unasked", "wiped")
