@@ -20,6 +20,7 @@ from chatsim.options import (
     Faults,
     Force,
     Jobs,
+    Keep,
     Load,
     Out,
     Replications,
@@ -97,6 +98,7 @@ def run(
     faults: Faults = None,
     costs: Costs = None,
     engine: Engine = "auto",
+    keep: Keep = "auto",
 ) -> None:
     """Simulate one design."""
     asked = load(scenario, sets, seed, workload, faults, costs)
@@ -106,7 +108,7 @@ def run(
 
     with _results(out, force) as files:
         with terminal.progress("run") as progress:
-            result = study.run(asked, replications, jobs, progress, files.note if files else None, engine)
+            result = study.run(asked, replications, jobs, progress, files.note if files else None, engine, keep)
         if files:
             files.finish_runs(result)
     if as_json:

@@ -52,6 +52,15 @@ Replications = Annotated[
 Jobs = Annotated[
     int, typer.Option("--jobs", metavar="N", help="Processes; 0 is one per core. Results do not depend on it.")
 ]
+Keep = Annotated[
+    str,
+    typer.Option(
+        "--keep",
+        metavar="WHAT",
+        help="all: what happened, row by row; figures: histograms and bins of time, so that memory does not grow with "
+        "the run; auto: all, up to 20 million messages x members.",
+    ),
+]
 Engine = Annotated[
     str,
     typer.Option(

@@ -13,11 +13,10 @@ from hypothesis import given, seed, settings
 
 from chatsim import analysis
 from chatsim.analysis.digest import Digest
-from chatsim.analysis.histogram import Histogram
 from chatsim.engine import Fate, Outcome, simulate, simulate_in_parts
 from chatsim.engine.compiled import parts, run, ticks
 from chatsim.engine.compiled.coverage import kept_whole
-from chatsim.scenario import AuditError, InputError, Scenario, load_scenario, preset_names
+from chatsim.scenario import Scenario, load_scenario, preset_names
 from chatsim.world import build_world
 from chatsim.world.tables import World
 from tests.test_compiled import QUIET, any_scenarios, any_worlds

@@ -27,6 +27,7 @@ from chatsim.analysis.flow import (
 )
 from chatsim.analysis.histogram import Histogram
 from chatsim.analysis.latency import By, groups_of, latency_ms, logins
+from chatsim.analysis.offline import pushes
 from chatsim.analysis.overload import Overload, final_waits, judged, late, limit_s
 from chatsim.analysis.stations import (
     StationBins,
@@ -162,6 +163,22 @@ class Digest:
             (peak(subscriptions(last)["subscriptions"]), peak(connections(last)["connections"])),
             self.overload().overloaded,
         )
+
+    def chat(self) -> pd.DataFrame:
+        """How long what was stored waited to be read, and what became of pushes: part, figure, value. What else
+        :func:`chatsim.analysis.chat` tells must be asked of a run that is kept row by row."""
+        parts: dict[str, pd.Series] = {}
+        if self.scenario.design.offline != "drop":
+            read = {f"later_p{percent}_s": self.time_to_read.at(percent / 100) for percent in (50, 90, 99)}
+            parts["time to read"] = pd.Series({"later_count": self.time_to_read.count, **read})
+        if self.scenario.design.offline == "push":
+            parts["pushes"] = pushes(self.last)
+        rows = [
+            {"part": part, "figure": figure, "value": float(value)}
+            for part, figures in parts.items()
+            for figure, value in figures.items()
+        ]
+        return pd.DataFrame(rows, columns=["part", "figure", "value"])
 
     def logins(self) -> pd.Series:
         """How logins ended, and how long they took."""

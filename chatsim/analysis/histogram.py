@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from chatsim.analysis.columns import Floats, Longs
-from chatsim.analysis.latency import PERCENTILES, least_samples, rank
+from chatsim.analysis.latency import PERCENTILES, curve_of, least_samples, rank
 
 BITS = 10
 """Bits of the mantissa that name a bucket: its values differ by less than 1 in 2**10."""
@@ -63,21 +63,23 @@ class Histogram:
 
     def at(self, share: float) -> float:
         """The value that a share of all does not exceed; NaN without any."""
-        if not self.count:
-            return math.nan
-        place = int(np.searchsorted(np.cumsum(self.counts), max(rank(share, self.count), 1)))
-        return float(np.clip(_middle(np.array([place]))[0], self.least, self.most))
+        return float(self._ranked(np.array([max(rank(share, self.count), 1)]))[0]) if self.count else math.nan
+
+    def curve(self) -> pd.DataFrame:
+        """As :func:`chatsim.analysis.latency.percentile_curve` gives of the values themselves, to within 0.05 %."""
+        return curve_of(self.count, self._ranked)
 
     def table(self) -> pd.DataFrame:
         """The buckets that are not empty: ``from_ms``, ``to_ms`` and ``count``."""
         seen = np.flatnonzero(self.counts)
         return pd.DataFrame({"from_ms": _edge(seen), "to_ms": _edge(seen + 1), "count": self.counts[seen]})
 
-    def spread(self, most: int = 100_000) -> Floats:
-        """At most so many values that are spread as those counted are: for a chart."""
-        shares = (np.arange(min(self.count, most)) + 1) / min(self.count, most) if self.count else np.empty(0)
-        place = np.searchsorted(np.cumsum(self.counts), np.ceil(shares * self.count - 1e-6))
-        values: Floats = np.clip(_middle(place), self.least, self.most)
+    def __len__(self) -> int:
+        return self.count
+
+    def _ranked(self, ranks: Longs) -> Floats:
+        """The values of these ranks, from 1 on."""
+        values: Floats = np.clip(_middle(np.searchsorted(np.cumsum(self.counts), ranks)), self.least, self.most)
         return values
 
 

@@ -8,6 +8,7 @@ least one sample is to be expected beyond it, n (1 - q) >= 1: p50 needs 2 sample
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
@@ -95,7 +96,11 @@ def percentile_curve(latencies_ms: npt.ArrayLike) -> pd.DataFrame:
     [[0.0, 5.0], [50.0, 5.0]]
     """
     ordered = np.sort(np.asarray(latencies_ms, dtype=np.float64))
-    n = len(ordered)
+    return curve_of(len(ordered), lambda ranks: ordered[ranks - 1])
+
+
+def curve_of(n: int, ranked: Callable[[Longs], Floats]) -> pd.DataFrame:
+    """The curve of :func:`percentile_curve` of ``n`` samples, of which ``ranked`` gives those of ranks from 1 on."""
     if n < 2:
         return pd.DataFrame({"percentile": [], "nines": [], "latency_ms": []}, dtype=np.float64)
     grid = np.linspace(0.0, math.log10(n), min(CURVE_POINTS, 4 * n))
@@ -103,10 +108,8 @@ def percentile_curve(latencies_ms: npt.ArrayLike) -> pd.DataFrame:
     named = [share for share in PERCENTILES.values() if n >= least_samples(share)]
     shares = np.unique(np.concatenate([shares, named]))
     shares = shares[[n >= least_samples(share) or share == 0 for share in shares]]
-    ranks = [max(rank(float(share), n), 1) for share in shares]
-    return pd.DataFrame(
-        {"percentile": 100 * shares, "nines": -np.log10(1 - shares), "latency_ms": ordered[np.array(ranks) - 1]}
-    )
+    ranks = np.array([max(rank(float(share), n), 1) for share in shares])
+    return pd.DataFrame({"percentile": 100 * shares, "nines": -np.log10(1 - shares), "latency_ms": ranked(ranks)})
 
 
 def logins(outcome: Outcome) -> pd.Series:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 BY_DATABASE = (ALL, RANDOM)
 """These need no ranking: the table of friends is read. The others read a sorted set of the broker, if there is one."""
+NO_POLICY = -1
 WRITES_PER_CHAT = 2
 """A chat moves each of the two on the other's list."""
 
@@ -36,15 +37,15 @@ class FriendLists:
         if not self.loads and stage.scenario.presence.how != "pull":
             return
         world = stage.world
-        policy = asked.policy if self.loads else "recent"
-        self.policy = POLICY_NUMBERS[policy]
-        self.lists: Lists = friend_lists(world, policy, asked.half_life_s, asked.kept, asked.opening_gap_s)
+        self.policy = POLICY_NUMBERS.get(asked.policy, NO_POLICY)
+        self.lists: Lists = friend_lists(world, asked.policy, asked.half_life_s, asked.kept, asked.opening_gap_s)
         self.opening: list[bool] = self.lists.opening.tolist()
         self.conversation: list[int] = self.lists.conversation.tolist()
         self.rank: list[int] = self.lists.rank.tolist()
         self._size: list[int] = self.lists.size.tolist()
-        private = self.lists.conversation >= 0
-        stage.notes.listed_rank = array("i", np.where(private, self.lists.rank, -1).tolist())
+        if self.loads:
+            private = self.lists.conversation >= 0
+            stage.notes.listed_rank = array("i", np.where(private, self.lists.rank, -1).tolist())
         stage.notes.opening = array("b", self.lists.opening.tolist())
         self.ranked = self.loads and self.policy not in BY_DATABASE and stage.scenario.has_broker
         every = np.arange(len(world.messages))

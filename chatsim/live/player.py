@@ -417,8 +417,7 @@ class Player:
         asked = self.scenario.friend_list
         if self.scenario.presence.show_to == "none":
             return [False] * len(self.world.messages)
-        policy = "recent" if asked.policy == "none" else asked.policy
-        lists = friend_lists(self.world, policy, asked.half_life_s, asked.kept, asked.opening_gap_s)
+        lists = friend_lists(self.world, asked.policy, asked.half_life_s, asked.kept, asked.opening_gap_s)
         opening: list[bool] = lists.opening.tolist()
         return opening
 

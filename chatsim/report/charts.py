@@ -12,6 +12,7 @@ import pandas as pd
 
 from chatsim.analysis import knee, latency_ms, percentile_curve
 from chatsim.analysis.columns import Floats
+from chatsim.analysis.histogram import Histogram
 from chatsim.analysis.latency import least_samples
 from chatsim.report.style import (
     INK,
@@ -39,8 +40,8 @@ if TYPE_CHECKING:
     from chatsim.engine.outcome import Outcome
 
 __all__ = [
-    "comparison_bars", "hit_curves", "latency_by_percentile", "latency_heatmap", "queue_lengths", "saturation_curve",
-    "utilisation_by_tier", "write_figure",
+    "comparison_bars", "hit_curves", "latency_by_percentile", "latency_heatmap", "load_over_time", "queue_lengths",
+    "saturation_curve", "utilisation_by_tier", "write_figure",
 ]
 
 NINES = (0.0, 50.0, 90.0, 99.0, 99.9, 99.99, 99.999, 99.9999)
@@ -51,19 +52,22 @@ CEILING_HIGH = 92.0  # a share (%) above which there is no room for a label over
 HIT_PANELS = {"openings": "conversation openings", "all": "all messages"}
 
 
-def latency_by_percentile(latencies: Mapping[str, npt.ArrayLike], title: str = "Latency by percentile") -> Figure:
+def latency_by_percentile(
+    latencies: Mapping[str, npt.ArrayLike | Histogram], title: str = "Latency by percentile"
+) -> Figure:
     """Latency in ms (log) against percentile, on an axis that gives every further nine the same room.
 
-    ``latencies`` has the live deliveries' latencies in ms of each design. Marks stand at p50, p90, p99 and so on.
-    A line ends at the highest percentile that its number of deliveries allows.
+    ``latencies`` has the live deliveries' latencies in ms of each design, or a histogram of them. Marks stand at p50,
+    p90, p99 and so on. A line ends at the highest percentile that its number of deliveries allows.
     """
     with styled():
         figure = new_figure(max(4.2, _legend_in(latencies)))
         axes = figure.add_subplot()
         handles, names, reach = [], [], 1.0
         for place, (name, values) in enumerate(latencies.items()):
-            curve = percentile_curve(values)
-            names.append(f"{wrapped(name)}\n{_deliveries(np.size(values))}")
+            curve = values.curve() if isinstance(values, Histogram) else percentile_curve(values)
+            many = values.count if isinstance(values, Histogram) else np.size(values)
+            names.append(f"{wrapped(name)}\n{_deliveries(many)}")
             nines, latency = curve["nines"].to_numpy(), curve["latency_ms"].to_numpy()
             marked = [int(at) for nine in NINES[1:] for at in np.flatnonzero(np.isclose(nines, _nines(nine)))]
             own = mark(place)
@@ -81,6 +85,37 @@ def latency_by_percentile(latencies: Mapping[str, npt.ArrayLike], title: str = "
             nothing(axes, "too few deliveries")
         if names:
             legend(figure, handles, names)
+        return figure
+
+
+def load_over_time(timeline: pd.DataFrame, title: str = "Load and latency over the run") -> Figure:
+    """Messages written, deliveries offered and carried per second over time, and below the mean latency of what was
+    written then, in ms.
+
+    ``timeline`` is that of :class:`chatsim.analysis.digest.Digest`.
+    """
+    with styled():
+        figure = new_figure(4.4)
+        figure.suptitle(title, x=0.01, ha="left", fontsize=10.5, fontweight="bold")
+        upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
+        edges_s = [*timeline["start_s"], timeline["end_s"].iloc[-1]]
+        names = {
+            "messages_per_s": "messages written", "offered_per_s": "deliveries offered",
+            "carried_per_s": "deliveries carried",
+        }  # fmt: skip
+        handles = []
+        for place, column in enumerate(names):
+            own = mark(place)
+            upper.stairs(timeline[column], edges_s, baseline=None, color=own.color, linestyle=own.line, linewidth=1.5)
+            handles.append(_line(own.color, linestyle=own.line))
+        upper.set_ylim(bottom=0)
+        upper.set_ylabel("per second")
+        lower.stairs(timeline["mean_ms"], edges_s, baseline=None, color=INK, linewidth=1.5)
+        lower.set_ylim(bottom=0)
+        lower.set_ylabel("mean latency (ms)")
+        lower.set_xlim(edges_s[0], edges_s[-1])
+        time_axis(lower, float(edges_s[-1]))
+        legend(figure, handles, list(names.values()), below=True)
         return figure
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from chatsim.analysis import latency_ms, tier_timeline
 from chatsim.analysis.recovery import strikes
@@ -29,10 +29,9 @@ def draw(runs: Runs, curves: pd.DataFrame | None, folder: Path) -> list[Path]:
 
 def _figures(runs: Runs, curves: pd.DataFrame | None) -> Iterator[tuple[str, Figure]]:
     """One figure at a time, so that few are in memory."""
-    yield (
-        "latency_by_percentile",
-        charts.latency_by_percentile({name: latency_ms(run) for name, run in runs.outcomes.items()}),
-    )
+    latencies: dict[str, Any] = {name: latency_ms(run) for name, run in runs.outcomes.items()}
+    latencies |= {name: digest.latency_of["all", "all"] for name, digest in runs.digests.items()}
+    yield "latency_by_percentile", charts.latency_by_percentile(latencies)
     yield "utilisation", charts.utilisation_by_tier(runs.tiers[runs.tiers["replication"] == 0])
     if len(runs.scenarios) > 1:
         yield "latency", charts.comparison_bars(runs.summary)
@@ -44,6 +43,10 @@ def _figures(runs: Runs, curves: pd.DataFrame | None) -> Iterator[tuple[str, Fig
     struck = {name: outcome for name, outcome in runs.outcomes.items() if len(strikes(outcome))}
     if struck:
         yield "storm", faults.storm_chart(struck)
+    for name, digest in runs.digests.items():
+        own = "" if len(runs.scenarios) == 1 else f"_{file_name(name)}"
+        yield f"load{own}", charts.load_over_time(digest.timeline(), f"Load and latency over the run: {name}")
+        yield f"queues{own}", charts.queue_lengths(digest.tier_timeline(), f"Queue lengths: {name}")
     for name, outcome in runs.outcomes.items():
         own = "" if len(runs.scenarios) == 1 else f"_{file_name(name)}"
         yield f"latency_heatmap{own}", charts.latency_heatmap(outcome)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from chatsim.analysis import intervals
+from chatsim.analysis.digest import Digest
 from chatsim.engine.outcome import Outcome
-from chatsim.scenario import Scenario
+from chatsim.scenario import InputError, Scenario
 from chatsim.scenario.html import list_html
 
 SHOWN = (
@@ -30,7 +31,8 @@ class Runs:
     95 % Student t interval; ``overloaded`` where any replication was. ``runs`` has one row per design and replication.
     ``latency``, ``fates``, ``tiers`` and ``chat`` are the tables of :mod:`chatsim.analysis` with design and replication
     in front.
-    ``verdicts`` says in a sentence for each design whether it kept up. ``outcomes`` are those of the first replication.
+    ``verdicts`` says in a sentence for each design whether it kept up. ``outcomes`` are those of the first replication;
+    or ``digests``, where runs were not kept row by row.
     """
 
     scenarios: tuple[Scenario, ...]
@@ -44,9 +46,13 @@ class Runs:
     chat: pd.DataFrame
     verdicts: dict[str, str]
     trace: tuple[str, ...]
+    digests: dict[str, Digest] = field(default_factory=dict, kw_only=True)
 
     def tables(self) -> dict[str, pd.DataFrame]:
         """The tables by name, as they are stored."""
+        digested = {}
+        for digest in self.digests.values():
+            digested = {"histogram": digest.histogram(), "timeline": digest.timeline()}
         return {
             "summary": self.summary,
             "runs": self.runs,
@@ -54,6 +60,7 @@ class Runs:
             "fates": self.fates,
             "tiers": self.tiers,
             "chat": self.chat,
+            **digested,
         }
 
     def _repr_html_(self) -> str:
@@ -73,7 +80,9 @@ class Result(Runs):
 
     @property
     def outcome(self) -> Outcome:
-        """The outcome of the first replication."""
+        """The outcome of the first replication; InputError where the run was not kept row by row."""
+        if self.digests:
+            raise InputError("keep = 'figures': a run of which only figures are kept has no outcome; 'all' keeps it")
         return self.outcomes[self.scenario.name]
 
 

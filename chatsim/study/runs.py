@@ -6,17 +6,23 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from chatsim.analysis import chat, fates, latency, overload, paired, summary, tiers
-from chatsim.engine import known, prepare, simulate, will_compile
+from chatsim.analysis.digest import Digest
+from chatsim.engine import known, prepare, simulate, simulate_in_parts, will_compile
 from chatsim.engine.outcome import Outcome
 from chatsim.scenario import InputError, Scenario
+from chatsim.scenario.errors import nearest
 from chatsim.study.results import Comparison, Result, Runs, summarised
 from chatsim.study.spread import Progress, in_order, workers
 from chatsim.world import World, build_world
 
 Note = Callable[[Outcome], None]
+KEEPS = ("all", "figures", "auto")
+KEPT_ROWS = 20_000_000
+"""Messages x members up to which a run is kept row by row: about 5 GB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,17 +41,25 @@ def run(
     progress: Progress | None = None,
     note: Note | None = None,
     engine: str = "auto",
+    keep: str = "all",
 ) -> Result:
     """Simulates one design. ``jobs`` processes give the same result as one; 0 takes one per core.
 
     ``note`` is shown every outcome, in order of replication. ``engine`` is that of :func:`chatsim.engine.simulate`.
-    Raises InputError, and AuditError where a run broke a law of conservation.
+    ``keep``: 'all' that happened, row by row; or 'figures', histograms and bins of time, so that memory does not grow
+    with the run (:mod:`chatsim.analysis.digest`); or 'auto', all of it up to :data:`KEPT_ROWS` rows. Raises InputError,
+    and AuditError where a run broke a law of conservation.
 
     >>> scenario = Scenario.model_validate({"workload": {"users": 100, "duration_s": 60.0}})
     >>> run(scenario).summary["overloaded"].tolist()
     [False]
     """
-    return Result(**_all_runs((scenario,), replications, jobs, progress, note, engine)[0])
+    if keep not in KEEPS:
+        raise InputError(f"--keep {keep}: 'all', 'figures' or 'auto' is needed{nearest(keep, KEEPS)}")
+    first = None if keep == "all" else build_world(scenario)
+    if first is not None and (keep == "figures" or not _fits(scenario, first, engine)):
+        return Result(**_all_figures(scenario, first, replications, progress, engine))
+    return Result(**_all_runs((scenario,), replications, jobs, progress, note, engine, first)[0])
 
 
 def compare(
@@ -112,6 +126,7 @@ def _all_runs(
     progress: Progress | None,
     note: Note | None,
     engine: str,
+    first: World | None = None,
 ) -> tuple[dict[str, Any], pd.DataFrame]:
     """What :class:`Runs` consists of, and the paired differences from the first design."""
     if replications < 1:
@@ -119,7 +134,7 @@ def _all_runs(
     known(engine)
     total = len(scenarios) * replications
     gathered = _Gathered()
-    outcomes = _outcomes(scenarios, replications, workers(jobs, total), progress, engine)
+    outcomes = _outcomes(scenarios, replications, workers(jobs, total), progress, engine, first)
     for done, outcome in enumerate(outcomes, start=1):
         gathered.add(outcome)
         if note is not None:
@@ -129,15 +144,57 @@ def _all_runs(
     return gathered.tables(scenarios, replications), gathered.paired()
 
 
+def _fits(scenario: Scenario, world: World, engine: str) -> bool:
+    """Whether a run is to be kept row by row, since it is small enough, or cannot be taken in parts."""
+    from chatsim.engine.compiled.coverage import kept_whole, missing
+
+    rows = int(np.diff(world.rooms.start)[world.messages.room].sum())
+    return rows <= KEPT_ROWS or engine == "simpy" or bool(missing(scenario) or kept_whole(scenario))
+
+
+def _all_figures(
+    scenario: Scenario, first: World, replications: int, progress: Progress | None, engine: str
+) -> dict[str, Any]:
+    """What :class:`Runs` consists of, of runs one after the other of which nothing is kept row by row."""
+    if known(engine) == "simpy":
+        raise InputError("--keep figures with --engine simpy: 'compiled' or 'auto' is needed")
+    if replications < 1:
+        raise InputError(f"--replications {replications}: at least 1 is needed")
+    gathered = _Gathered()
+    for done in range(replications):
+        world = first if done == 0 else build_world(scenario, done)
+        if progress is not None and will_compile(scenario, world, "compiled"):
+            prepare(lambda share: progress(0.0, replications, f"compiling the engine, once: {share:.0%}"))
+        digest = Digest(scenario, world)
+        tell = progress and _share_of(progress, done, replications, scenario.name)
+        simulate_in_parts(scenario, world, digest.take, tell)
+        gathered.add_digest(digest)
+        if progress is not None:
+            progress(done + 1, replications, scenario.name)
+    return gathered.tables((scenario,), replications)
+
+
+def _share_of(progress: Progress, done: int, total: int, name: str) -> Callable[[float], None]:
+    """Tells how far the next of so many runs is."""
+    return lambda share: progress(done + share, total, name)
+
+
 def _outcomes(
-    scenarios: tuple[Scenario, ...], replications: int, processes: int, progress: Progress | None, engine: str
+    scenarios: tuple[Scenario, ...],
+    replications: int,
+    processes: int,
+    progress: Progress | None,
+    engine: str,
+    first: World | None,
 ) -> Iterator[Outcome]:
-    """Outcomes by replication, then by design. A replication's world is built once and let go with its last design."""
+    """Outcomes by replication, then by design. A replication's world is built once and let go with its last design; the
+    ``first`` one may be there already."""
     worlds: dict[int, World] = {}
 
     def points() -> Iterator[Point]:
         for replication in range(replications):
-            worlds[replication] = build_world(scenarios[0], replication)
+            there = first if replication == 0 else None
+            worlds[replication] = there or build_world(scenarios[0], replication)
             for scenario in scenarios:
                 point = Point(scenario, worlds[replication], engine)
                 if processes > 1:
@@ -202,6 +259,7 @@ class _Gathered:
         self.parts: dict[str, list[pd.DataFrame]] = {"runs": [], "latency": [], "fates": [], "tiers": [], "chat": []}
         self.pairs: list[dict[str, Any]] = []
         self.verdicts: dict[str, str] = {}
+        self.digests: dict[str, Digest] = {}
         self.trace: tuple[str, ...] = ()
 
     def add(self, outcome: Outcome) -> None:
@@ -224,6 +282,22 @@ class _Gathered:
         self.parts["tiers"].append(_labelled(tiers(outcome), label))
         self.parts["chat"].append(_labelled(chat(outcome), label))
 
+    def add_digest(self, digest: Digest) -> None:
+        """Takes in the next run that was not kept row by row."""
+        name, replication = digest.scenario.name, digest.world.replication
+        if replication == 0:
+            self.digests[name] = digest
+            self.trace = digest.world.report.lines if digest.world.report else ()
+        said = digest.overload()
+        if replication == 0 or (said.overloaded and not self.verdicts[name].startswith("overloaded")):
+            self.verdicts[name] = said.sentence
+        label = {"design": name, "replication": replication}
+        self.parts["runs"].append(pd.DataFrame([{**label, **digest.summary()}]).infer_objects())
+        self.parts["latency"].append(_labelled(digest.latency(), label))
+        self.parts["fates"].append(_labelled(digest.fates(), label))
+        self.parts["tiers"].append(_labelled(digest.tiers(), label))
+        self.parts["chat"].append(_labelled(digest.chat(), label))
+
     def paired(self) -> pd.DataFrame:
         """One row per replication and design but the first."""
         return pd.DataFrame(self.pairs).infer_objects()
@@ -236,6 +310,7 @@ class _Gathered:
             "scenarios": scenarios,
             "replications": replications,
             "outcomes": self.first,
+            "digests": self.digests,
             "summary": table,
             "verdicts": self.verdicts,
             "trace": self.trace,

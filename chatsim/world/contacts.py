@@ -70,7 +70,8 @@ def friend_lists(world: World, policy: str, half_life_s: float, kept: str, openi
     With ``kept`` = "live" a list is that of the moment just before the message, with "login" that of the start of the
     sender's session (at one instant sessions start before messages; a message that waits for a session to start sees
     the list of its own moment). Who is online is said by the trace, both ends of a session included; a session from
-    before the run loads its list at 0.
+    before the run loads its list at 0. With the policy "none" there are no lists: ranks and sizes are 0, and only
+    openings and conversations are found.
 
     >>> from chatsim.scenario import load_scenario
     >>> from chatsim.world import build_world
@@ -86,6 +87,8 @@ def friend_lists(world: World, policy: str, half_life_s: float, kept: str, openi
     conversation = np.full(count, -1, np.int32)
     opening[private.message] = opens
     conversation[private.message] = _conversations(private, opens)
+    if policy == "none":
+        return FriendLists(opening, conversation, recipients(world), rank, np.zeros(len(world.sessions), np.int32))
     rank[private.message] = _ranks(world, POLICY_NUMBERS[policy], half_life_s, private, kept)
     sizes = _sizes(world, private)
     return FriendLists(opening, conversation, recipients(world), rank, sizes)

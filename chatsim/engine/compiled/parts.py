@@ -24,7 +24,7 @@ from chatsim.world.contacts import FriendLists
 from chatsim.world.tables import MessageTable, SessionTable, World
 
 Flags = npt.NDArray[np.bool_]
-ROWS_OF_PART, TICKS_OF_PART = 1 << 20, 1 << 22
+ROWS_OF_PART, TICKS_OF_PART = 1 << 19, 1 << 20
 """So many rows, or ticks, and what is done becomes a part."""
 ROWS_PER_PAIR = 4
 """For so many rows of each message x member there is a place: what is not used is never touched, and costs nothing."""

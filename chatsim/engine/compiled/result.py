@@ -80,8 +80,9 @@ def _of_messages(tables: Tables) -> Columns:
 def _of_lists(tables: Tables, lists: FriendLists | None) -> Columns:
     columns: Columns = {}
     if lists is not None:
-        columns |= {"listed_rank": np.where(lists.conversation >= 0, lists.rank, -1), "opening": lists.opening}
-    if tables["asked"][0]["loads"]:
+        columns["opening"] = lists.opening
+    if lists is not None and tables["asked"][0]["loads"]:
+        columns["listed_rank"] = np.where(lists.conversation >= 0, lists.rank, -1)
         columns |= {"detour": tables["chats"]["detour"], "searched_s": tables["chats"]["searched_s"]}
     return columns
 

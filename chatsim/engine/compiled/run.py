@@ -133,10 +133,9 @@ def is_compiled() -> bool:
 def _lists(scenario: Scenario, world: World) -> FriendLists | None:
     """The lists, and which conversations open: needed where clients ask for presence then."""
     asked = scenario.friend_list
-    loads = asked.policy != "none"
-    if not loads and scenario.presence.how != "pull":
+    if asked.policy == "none" and scenario.presence.how != "pull":
         return None
-    return friend_lists(world, asked.policy if loads else "recent", asked.half_life_s, asked.kept, asked.opening_gap_s)
+    return friend_lists(world, asked.policy, asked.half_life_s, asked.kept, asked.opening_gap_s)
 
 
 def _tell(progress: Callable[[float], None] | None, told: int, share: float) -> int:
