@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, seed, settings
+from hypothesis import Phase, given, seed, settings
 
 from chatsim import analysis
 from chatsim.analysis.digest import Digest
 from chatsim.engine import Fate, Outcome, simulate, simulate_in_parts
-from chatsim.engine.compiled import parts, run, ticks
+from chatsim.engine.compiled import feed, parts, run, ticks
 from chatsim.engine.compiled.coverage import kept_whole
 from chatsim.scenario import Scenario, load_scenario, preset_names
 from chatsim.world import build_world
@@ -31,6 +31,7 @@ def _small_parts() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(parts, "ROWS_OF_PART", 1)
         patch.setattr(run, "STEPS", 40)
+        patch.setattr(feed, "SLICE", 3)
         patch.setattr(ticks, "MANY", 1)
         yield
 
@@ -100,7 +101,7 @@ def check_figures(chosen: Scenario, people: World, whole: Outcome, found: list[O
 any_run = given(any_scenarios.filter(lambda chosen: not kept_whole(chosen)), any_worlds)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=QUIET, print_blob=True)
+@settings(max_examples=40, deadline=None, suppress_health_check=QUIET, print_blob=True, phases=[Phase.reuse, Phase.generate])
 @any_run
 def test_random_runs_in_parts_are_the_same(chosen: Scenario, people: World) -> None:
     check_same(chosen, people)

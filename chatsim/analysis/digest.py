@@ -7,6 +7,7 @@ utilisations are equal; percentiles are off by at most 0.05 % (:mod:`chatsim.ana
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -70,6 +71,8 @@ class Digest:
         self._mean_ms = np.zeros((2, BINS))
         self._waits: list[Columns] = []
         self._last: Outcome | None = None
+        self._changes: Columns = {"time_s": np.empty(0), "node": np.empty(0, np.int32), "change": np.empty(0, np.int8)}
+        self._subscribed = self._most_subscribed = 0
 
     def take(self, part: Outcome) -> None:
         """Takes in the next part of the run. Modifies the digest."""
@@ -80,9 +83,24 @@ class Digest:
         self._sums = sums if self._sums is None else self._sums + sums
         self._bins = bins if self._bins is None else self._bins + bins
         self._waits.append(_thinned(part.ticks, self._until_s))
+        missed_s = part.later["message_s"][part.later["fate"] == Fate.MISSED]
         for name, counts in throughput_counts(part, self.edges_s).items():
-            self._through[name] = self._through.get(name, np.zeros(BINS)) + counts
+            also = np.histogram(missed_s, self.edges_s)[0] if name == "offered" else 0.0
+            self._through[name] = self._through.get(name, np.zeros(BINS)) + counts + also
         self._last = part
+        self._take_subscriptions()
+
+    def _take_subscriptions(self) -> None:
+        """Of one instant only all changes together are counted, and the last instant may go on in the next part."""
+        changes = {name: np.concatenate([kept, self.last.subscriptions[name]]) for name, kept in self._changes.items()}
+        ended = changes["time_s"] < changes["time_s"].max(initial=-np.inf)
+        self._changes = {name: column[~ended] for name, column in changes.items()}
+        self._note_subscriptions({name: column[ended] for name, column in changes.items()})
+
+    def _note_subscriptions(self, changes: Columns) -> None:
+        path = subscriptions(replace(self.last, subscriptions=changes))["subscriptions"] + self._subscribed
+        if len(path):
+            self._subscribed, self._most_subscribed = int(path.iloc[-1]), max(self._most_subscribed, peak(path))
 
     def _take_fates(self, part: Outcome) -> None:
         self._fates.update(fate_counts(part.deliveries))
@@ -90,6 +108,7 @@ class Digest:
         self._fates[Fate.STORED, 0] -= int(part.later["first"].sum())
         self._ends.update(recipient_counts(part))
         self._flow.update(flow_counts(part, self.duration_s))
+        self._flow["offered"] += int((part.later["fate"] == Fate.MISSED).sum())
         self._late += late(part, limit_s(self._until_s))
         read = part.deliveries["fate"] == Fate.READ_LATER
         written_s = part.messages["time_s"][part.deliveries["message"][read]]
@@ -160,7 +179,7 @@ class Digest:
             self.latency_of["all", "all"].percentiles(),
             ends_of(self._ends),
             self.tiers(),
-            (peak(subscriptions(last)["subscriptions"]), peak(connections(last)["connections"])),
+            (self.most_subscriptions(), peak(connections(last)["connections"])),
             self.overload().overloaded,
         )
 
@@ -179,6 +198,11 @@ class Digest:
             for figure, value in figures.items()
         ]
         return pd.DataFrame(rows, columns=["part", "figure", "value"])
+
+    def most_subscriptions(self) -> int:
+        """The most subscriptions that there were at any time."""
+        last = subscriptions(replace(self.last, subscriptions=self._changes))["subscriptions"]
+        return max(self._most_subscribed, self._subscribed + peak(last) if len(last) else 0)
 
     def logins(self) -> pd.Series:
         """How logins ended, and how long they took."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -32,26 +33,59 @@ class Luck:
         self._jitter_sigma = network.jitter_sigma
         self._start = world.rooms.start
         self._room = world.messages.room
-        sessions = np.arange(len(world.sessions))
-        spread = normal(self._seed, self._replication, Purpose.LINK, sessions, 0)
-        self.link_s = (network.client_ms_median * 1e-3 * np.exp(network.client_sigma * spread)).tolist()
-        every = np.arange(len(world.messages))
-        self.uplink = np.exp(
-            self._jitter_sigma * normal(self._seed, self._replication, Purpose.UPLINK, every, 0)
-        ).tolist()
-        self.silent = uniform(self._seed, self._replication, Purpose.SILENT, sessions, 0) < network.silent_share
-        self._silent: list[bool] = self.silent.tolist()
-        slow = uniform(self._seed, self._replication, Purpose.SLOW_LINK, sessions, 0) < network.slow_share
-        self.rates = np.where(slow, network.slow_bytes_per_s, network.downlink_bytes_per_s)
-        self._rate: list[float] = self.rates.tolist()
+        self._sessions, self._messages = len(world.sessions), len(world.messages)
         self._drawn: dict[tuple[Purpose, int, int], list[float]] = {}
         self._network = network
         self._again: dict[int, int] = {}
         self._users = world.users
         self._of_users: dict[tuple[Purpose, int], npt.NDArray[np.float64]] = {}
-        self._messages = len(every)
         self._blocks: dict[int, tuple[list[float], list[int]]] = {}
         self._service: dict[tuple[int, int], list[float]] = {}
+
+    @cached_property
+    def link_s(self) -> list[float]:
+        """The one-way delay of each session's link."""
+        found: list[float] = self.links_s(0, self._sessions).tolist()
+        return found
+
+    @cached_property
+    def uplink(self) -> list[float]:
+        """By what the delay of each message on its way up differs from that of its link."""
+        found: list[float] = self.uplinks(0, self._messages).tolist()
+        return found
+
+    @cached_property
+    def _silent(self) -> list[bool]:
+        found: list[bool] = self.silent(0, self._sessions).tolist()
+        return found
+
+    @cached_property
+    def _rate(self) -> list[float]:
+        found: list[float] = self.rates(0, self._sessions).tolist()
+        return found
+
+    def links_s(self, first: int, end: int) -> npt.NDArray[np.float64]:
+        """``link_s`` of the sessions from ``first`` to ``end``."""
+        spread = normal(self._seed, self._replication, Purpose.LINK, np.arange(first, end), 0)
+        links_s: npt.NDArray[np.float64] = np.exp(self._network.client_sigma * spread)
+        return self._network.client_ms_median * 1e-3 * links_s
+
+    def uplinks(self, first: int, end: int) -> npt.NDArray[np.float64]:
+        """``uplink`` of the messages from ``first`` to ``end``."""
+        drawn = normal(self._seed, self._replication, Purpose.UPLINK, np.arange(first, end), 0)
+        uplinks: npt.NDArray[np.float64] = np.exp(self._jitter_sigma * drawn)
+        return uplinks
+
+    def silent(self, first: int, end: int) -> npt.NDArray[np.bool_]:
+        """Which of the sessions from ``first`` to ``end`` vanish without a word."""
+        drawn = uniform(self._seed, self._replication, Purpose.SILENT, np.arange(first, end), 0)
+        return drawn < self._network.silent_share
+
+    def rates(self, first: int, end: int) -> npt.NDArray[np.float64]:
+        """Bytes per s at which the sessions from ``first`` to ``end`` drain their outbound queues."""
+        drawn = uniform(self._seed, self._replication, Purpose.SLOW_LINK, np.arange(first, end), 0)
+        network = self._network
+        return np.where(drawn < network.slow_share, network.slow_bytes_per_s, network.downlink_bytes_per_s)
 
     def downlink(self, message: int) -> tuple[list[float], int]:
         """The factors of a message's packets and the offset at which those of this message begin."""
@@ -63,11 +97,11 @@ class Luck:
 
     def is_silent(self, session: int) -> bool:
         """Whether a session vanishes without a word; one that a push has brought never does."""
-        return session < len(self._silent) and self._silent[session]
+        return session < self._sessions and self._silent[session]
 
     def rate(self, session: int) -> float:
         """Bytes per s at which a session drains its outbound queue; one that a push has brought is never slow."""
-        return self._rate[session] if session < len(self._rate) else self._network.downlink_bytes_per_s
+        return self._rate[session] if session < self._sessions else self._network.downlink_bytes_per_s
 
     def pause(self, user: int, number: int) -> float:
         """Uniform, for the ``number``-th time that one of a user's clients tries again."""
@@ -118,9 +152,9 @@ class Luck:
             self._drawn[purpose, entity, block] = drawn
         return drawn[place]
 
-    def all_downlinks(self) -> npt.NDArray[np.float64]:
-        """The factors of the packets of all messages, one message after the other."""
-        blocks = [self._factors(first, first + BLOCK)[0] for first in range(0, self._messages, BLOCK)]
+    def downlinks(self, first: int, end: int) -> npt.NDArray[np.float64]:
+        """The factors of the packets of the messages from ``first`` to ``end``, one message after the other."""
+        blocks = [self._factors(place, min(place + BLOCK, end))[0] for place in range(first, end, BLOCK)]
         return np.concatenate(blocks) if blocks else np.ones(0)
 
     def _draw(self, block: int) -> tuple[list[float], list[int]]:

@@ -179,8 +179,9 @@ class Outcome:
         across it any more; NaN: never).
     ``later``, of a part of a run that is not kept whole (:func:`chatsim.engine.simulate_in_parts`), one row per message
         of an earlier part that came to a session since: message (its number in the trace), message_s when it was
-        written, recipient, time_s, fate, cause, first (it was STORED until then). ``ticks`` are those since the part
-        before; ``work``, ``item_us`` and what is not of single messages are complete in the last part alone.
+        written, recipient, time_s, fate, cause, first (it was STORED until then). ``ticks`` and
+        ``subscriptions`` are those since the part before; ``work``, ``item_us``, and whatever else is not of single
+        messages, are complete in the last part alone.
     ``engine``: which engine has run, 'simpy' or 'compiled'; ``not_compiled``: what the compiled one does not cover.
     """
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 import numpy.typing as npt
 
@@ -27,25 +29,75 @@ class Rooms:
         self.kind = ROOM_NUMBERS[design.rooms]
         self._world = world
         self._total = len(world.rooms)
-        self.sender: list[int] = world.messages.sender.tolist()
-        self.member: list[int] = world.rooms.member.tolist()
-        self.start: list[int] = world.rooms.start.tolist()
-        self.meant: list[int] = world.messages.room.tolist()
-        self.is_pair: list[bool] = (world.rooms.kind == PAIR).tolist()
-        self.venue = self._venues()
-        self.room: list[int] = self._all_rooms().tolist()
-        self.exists = [True] * (self._total + world.users)
-        if design.rooms_created == "first_message" and self.kind != PERSONAL_ROOMS:
-            for room in np.flatnonzero((world.rooms.kind == PAIR) & ~world.rooms.known).tolist():
-                self.exists[room] = False
-        self._own_start, self._own_room, self._own_place = self.own()
+        self._creates = design.rooms_created == "first_message" and self.kind != PERSONAL_ROOMS
         self._partners: dict[int, list[int]] = {}
         self._pair_room: dict[tuple[int, int], int] = {}
 
+    # Lists are what Python reads fastest. They are made where they are needed: the compiled engine reads arrays.
+
+    @cached_property
+    def sender(self) -> list[int]:
+        """The sender of each message."""
+        found: list[int] = self._world.messages.sender.tolist()
+        return found
+
+    @cached_property
+    def member(self) -> list[int]:
+        """The members of all rooms of the trace, one room after the other."""
+        found: list[int] = self._world.rooms.member.tolist()
+        return found
+
+    @cached_property
+    def start(self) -> list[int]:
+        """Where the members of each room begin."""
+        found: list[int] = self._world.rooms.start.tolist()
+        return found
+
+    @cached_property
+    def meant(self) -> list[int]:
+        """For the members of which room each message is meant."""
+        found: list[int] = self._world.messages.room.tolist()
+        return found
+
+    @cached_property
+    def is_pair(self) -> list[bool]:
+        """Whether each room is that of a pair."""
+        found: list[bool] = (self._world.rooms.kind == PAIR).tolist()
+        return found
+
+    @cached_property
+    def room(self) -> list[int]:
+        """The room in which each message is broadcast."""
+        found: list[int] = self.all_rooms().tolist()
+        return found
+
+    @cached_property
+    def exists(self) -> list[bool]:
+        """Whether each room has been created."""
+        found: list[bool] = self.exist_at_first().tolist()
+        return found
+
+    @cached_property
+    def venue(self) -> list[int]:
+        """The room of each room's messages: itself, or for a pair the smallest group that both are in."""
+        return self._venues()
+
+    @cached_property
+    def _own(self) -> tuple[Longs, Longs, Longs]:
+        return self.own()
+
+    def exist_at_first(self) -> npt.NDArray[np.bool_]:
+        """Whether each room, of the trace or of a user, exists before the run."""
+        exists = np.ones(self._total + self._world.users, bool)
+        if self._creates:
+            exists[np.flatnonzero((self._world.rooms.kind == PAIR) & ~self._world.rooms.known)] = False
+        return exists
+
     def of_user(self, user: int) -> list[tuple[int, int]]:
         """The rooms that a user's sessions are in from their login on, with the user's place in each."""
-        own = slice(self._own_start[user], self._own_start[user + 1])
-        pairs = zip(self._own_room[own].tolist(), self._own_place[own].tolist(), strict=True)
+        own_start, own_room, own_place = self._own
+        own = slice(own_start[user], own_start[user + 1])
+        pairs = zip(own_room[own].tolist(), own_place[own].tolist(), strict=True)
         return [(room, place) for room, place in pairs if self.exists[room]]
 
     def members(self, room: int) -> list[int]:
@@ -66,14 +118,16 @@ class Rooms:
             return -1
         return self.member[self.start[room]] + self.member[self.start[room] + 1] - self.sender[message]
 
-    def partners(self) -> Longs:
-        """The other side of each private message, -1 for those to groups."""
-        world, room = self._world, self._world.messages.room
-        if not len(room):
-            return np.zeros(0, np.int64)
-        member = np.append(world.rooms.member, 0).astype(np.int64)
-        first = world.rooms.start[room]
-        return np.where(world.rooms.kind[room] == PAIR, member[first] + member[first + 1] - world.messages.sender, -1)
+    def partners(self, message: int = 0, end: int | None = None) -> Longs:
+        """The other side of each private message, -1 for those to groups: of all messages, or of those from ``message``
+        to ``end``."""
+        world, mine = self._world, slice(message, end)
+        room = world.messages.room[mine]
+        private = world.rooms.kind[room] == PAIR
+        first, sender = world.rooms.start[room[private]], world.messages.sender[mine][private]
+        partners = np.full(len(room), -1, np.int64)
+        partners[private] = world.rooms.member[first].astype(np.int64) + world.rooms.member[first + 1] - sender
+        return partners
 
     def friends(self, user: int) -> list[int]:
         """A user's friends; where nobody has any, as in the world of a log, those with whom it shares a pair room."""
@@ -124,7 +178,6 @@ class Rooms:
         return self.venue[room]
 
     def _venues(self) -> list[int]:
-        """The room of each room's messages: itself, or for a pair the smallest group that both are in."""
         rooms = list(range(self._total))
         if self.kind != GROUP_ROOMS:
             return rooms
@@ -140,13 +193,14 @@ class Rooms:
                 rooms[room] = min(shared, key=lambda group: (len(self.members(group)), group), default=room)
         return rooms
 
-    def _all_rooms(self) -> Longs:
-        """The room in which each message is broadcast, as :meth:`_of` says it of one."""
-        meant = self._world.messages.room.astype(np.int64)
+    def all_rooms(self, first: int = 0, end: int | None = None) -> Longs:
+        """The room in which each message is broadcast, as :meth:`_of` says it of one: of all messages, or of those from
+        ``first`` to ``end``."""
+        meant = self._world.messages.room[first:end].astype(np.int64)
         if self.kind == PAIR_ROOMS:
             return meant
         if self.kind == PERSONAL_ROOMS:
-            partner = self.partners()
+            partner = self.partners(first, end)
             return np.where(partner >= 0, personal_room(0, self._total) + partner, meant)
         return np.array(self.venue, np.int64)[meant]
 

@@ -294,7 +294,7 @@ def push_is_due(st: State, user: int, message: int, stored: int) -> None:
 @compiled
 def notify(st: State, number: int) -> None:
     """The gateway that took the message, or the next one that is up, hands a push to its provider."""
-    gateway, gateways = st.messages[st.pushed[number].message].gateway, st.asked[0].gateways
+    gateway, gateways = st.letters[st.pushed[number].message].gateway, st.asked[0].gateways
     for step in range(gateways):
         if st.stations[(gateway + step) % gateways].up:
             gateway = (gateway + step) % gateways

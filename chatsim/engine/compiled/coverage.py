@@ -20,6 +20,7 @@ def kept_whole(scenario: Scenario) -> tuple[str, ...]:
     in_broker = design.store != "never" and design.store_in == "broker"
     cases = {
         "design.receipts = true": design.receipts,
+        'design.rooms_created = "first_message"': design.rooms_created == "first_message",
         f"broker.history_max = {broker.history_max}": in_broker and broker.history_max > 0,
         'design.store_in = "broker" with faults that lose its data': in_broker and _loses_data(scenario),
     }

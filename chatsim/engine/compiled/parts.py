@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -10,11 +9,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from chatsim.engine.compiled.feed import Feed
 from chatsim.engine.compiled.kinds import IN_FLIGHT
 from chatsim.engine.compiled.result import NOTED_OF_PAIRS, NOTED_OF_RUN, Written, cut_to_size, inbox_of, rows_of
 from chatsim.engine.compiled.setup import Tables
 from chatsim.engine.compiled.state import GROWING, NONE, State, put_table, tables_of
 from chatsim.engine.compiled.ticks import Ticks
+from chatsim.engine.compiled.window import Window
 from chatsim.engine.finishing import noted
 from chatsim.engine.notes import Notes
 from chatsim.engine.outcome import Columns, Fate, Outcome
@@ -30,47 +31,40 @@ ROWS_PER_PAIR = 4
 """For so many rows of each message x member there is a place: what is not used is never touched, and costs nothing."""
 
 
-class Room:
-    """A table with more room than it will need, of which what was used is given back to the machine."""
-
-    def __init__(self, rows: int, dtype: np.dtype[Any]) -> None:
-        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_NORESERVE", 0)
-        self._memory = mmap.mmap(-1, max(1, rows * dtype.itemsize), flags=flags)
-        self.table: npt.NDArray[Any] = np.frombuffer(self._memory, dtype, rows)
-
-    def give_back(self, first: int, end: int) -> None:
-        """Gives back the whole pages of rows that are not looked at any more."""
-        size = self.table.itemsize
-        low, high = -(-first * size // mmap.PAGESIZE), end * size // mmap.PAGESIZE
-        if low < high:
-            self._memory.madvise(mmap.MADV_DONTNEED, low * mmap.PAGESIZE, (high - low) * mmap.PAGESIZE)
-
-
 class Parts:
     """The parts of one run. Those before message ``_first`` and row ``_row`` are taken."""
 
     def __init__(
-        self, scenario: Scenario, world: World, lists: FriendLists | None, take: Callable[[Outcome], None]
+        self,
+        scenario: Scenario,
+        world: World,
+        lists: FriendLists | None,
+        feed: Feed,
+        take: Callable[[Outcome], None],
     ) -> None:
         self.ticks = Ticks()
         self._scenario, self._world, self._lists, self._take = scenario, world, lists, take
+        self._feed = feed
         self._auditor = PartAuditor(scenario)
         self._first = self._row = 0
         pairs = int(np.diff(world.rooms.start)[world.messages.room].sum())
-        self._rows = Room(ROWS_PER_PAIR * pairs + ROWS_OF_PART, GROWING["rows"])
+        self._rows = Window(ROWS_PER_PAIR * pairs + ROWS_OF_PART, GROWING["rows"])
 
     def begin(self, st: State) -> None:
         """Gives the run room for its rows. Modifies the state."""
         put_table(st, "rows", self._rows.table)
 
     def next(self, st: State) -> None:
-        """Takes what is done, where that is much. Modifies the state."""
+        """Takes what is done, where that is much, and has the trace ready for the next events. Modifies the state."""
+        now_s = float(tables_of(st)["now"][0]["time_s"])
+        self._feed.write(now_s)
         rows = int(tables_of(st)["now"][0]["rows"]) - self._row
         if rows < ROWS_OF_PART and self.ticks.count < TICKS_OF_PART:
             return
         end = self._done(tables_of(st))
         if end > self._first:
             self._part(st, end, is_last=False)
+            self._feed.give_back(end, now_s)
 
     def last(self, st: State) -> None:
         """Takes what is left when the run is over, and checks the whole."""
@@ -107,13 +101,14 @@ class Parts:
         self._take(replace(outcome, engine="compiled", later=later))
         self._first = end
         self._forget(rows, mine | earlier)
+        tables_of(st)["now"][0]["subscriptions"] = 0
 
     def _forget(self, rows: Any, taken: Flags) -> None:
         """Marks rows as taken, and gives back those before the first that is not."""
         rows["message"][taken] = NONE
         left = np.flatnonzero(rows["message"] >= 0)
-        before, self._row = self._row, self._row + (int(left[0]) if len(left) else len(rows))
-        self._rows.give_back(before, self._row)
+        self._row += int(left[0]) if len(left) else len(rows)
+        self._rows.give_back(self._row)
 
     def _seen(self, tables: Tables, session: npt.NDArray[np.integer[Any]], is_last: bool) -> npt.NDArray[np.int64]:
         """Sessions that matter to the messages of a part: to whom they were written, or who were there meanwhile; to
@@ -141,7 +136,7 @@ class Parts:
             table["message"] -= self._first
             part[name] = table
         if not is_last:
-            part |= {name: tables[name][:0] for name in NOTED_OF_RUN}
+            part |= {name: tables[name][:0] for name in NOTED_OF_RUN if name != "subscriptions"}
         return part
 
     def _noted(self, part: Tables, tables: Tables, seen: Any, end: int, ticks: Columns) -> tuple[World, Notes]:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chatsim.engine.compiled.code import compile_handlers, is_interpreted
+from chatsim.engine.compiled.feed import Feed
 from chatsim.engine.compiled.loop import BREAKS, DONE, NEEDS_DRAWS, NEEDS_SESSIONS, go_on
 from chatsim.engine.compiled.luck import more_draws
 from chatsim.engine.compiled.parts import Parts
@@ -51,9 +52,10 @@ def run_in_parts(
     """
     broker = scenario.broker
     limited = bool(broker.subscriber_max_bytes or broker.subscriber_soft_bytes)
-    lists = _lists(scenario, world)
-    st = state_of(tables_for(scenario, world, Rooms(world, scenario.design), lists, may_break(scenario) or limited))
-    parts = Parts(scenario, world, lists, take)
+    lists, rooms = _lists(scenario, world), Rooms(world, scenario.design)
+    feed = Feed(scenario, world, rooms, lists, ahead=STEPS)
+    st = state_of(tables_for(scenario, world, rooms, lists, may_break(scenario) or limited, feed))
+    parts = Parts(scenario, world, lists, feed, take)
     parts.begin(st)
     _go(st, scenario, world, progress, parts.ticks, parts.next)
     parts.last(st)

@@ -323,7 +323,7 @@ def welcome(st: State, session: int, first: int, count: int) -> None:
     for missed in range(first, first + count):
         message = st.missed[missed]
         note_row(st, message, session, st.now[0].time_s, 0)
-        size_bytes += st.messages[message].size_bytes
+        size_bytes += st.letters[message].size_bytes
         row.synced_max = max(row.synced_max, message)
     send_to_session(st, session, float(size_bytes) + row.listed * st.asked[0].entry_bytes, E_WELCOMED, first_row)
 

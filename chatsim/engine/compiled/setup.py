@@ -8,15 +8,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from chatsim.engine.compiled.feed import Feed, service_luck, standing_sessions
 from chatsim.engine.compiled.kinds import (
     DATABASE_TIER,
-    E_INTRUDES,
-    E_LOGIN,
-    E_MESSAGE,
-    E_TIE_ENDS,
     GATEWAY_TIER,
     I_UNDER_WAY,
-    IN_FLIGHT,
     NODE_TIER,
     S_CONNECTING,
     STORE_NUMBERS,
@@ -24,10 +20,10 @@ from chatsim.engine.compiled.kinds import (
 from chatsim.engine.compiled.luck import first_draws
 from chatsim.engine.compiled.schedule import tables_of_faults
 from chatsim.engine.compiled.state import FIXED, GROWING, LONG, NEVER, NONE, SLOTS
-from chatsim.engine.luck import PUBLISH, PUSH, RECEIVE, STORE, SYNC, Luck
+from chatsim.engine.luck import PUSH, SYNC, Luck
 from chatsim.engine.outcome import Work
 from chatsim.engine.rooms import Rooms
-from chatsim.rules.access import CHECK_NUMBERS, CONNECT, FRIENDS, OPEN, POLICY_NUMBERS, asks_database, renews_token
+from chatsim.rules.access import CHECK_NUMBERS, CONNECT, FRIENDS, POLICY_NUMBERS, asks_database, renews_token
 from chatsim.rules.offline import MINUTE_S
 from chatsim.rules.placement import PLACEMENT_NUMBERS
 from chatsim.rules.presence import ALL as SHOWN_TO_ALL
@@ -40,7 +36,7 @@ from chatsim.rules.waking import NEVER_S
 from chatsim.scenario import Scenario
 from chatsim.scenario.models import StationCosts
 from chatsim.world.contacts import FriendLists, listed_friends
-from chatsim.world.draws import Purpose, exponential, uniform
+from chatsim.world.draws import Purpose, uniform
 from chatsim.world.tables import PAIR, World
 
 Tables = dict[str, npt.NDArray[Any]]
@@ -55,11 +51,13 @@ ROOM_AT_FIRST = 1024
 
 
 def tables_for(
-    scenario: Scenario, world: World, rooms: Rooms, lists: FriendLists | None, troubled: bool = True
+    scenario: Scenario, world: World, rooms: Rooms, lists: FriendLists | None, troubled: bool = True,
+    feed: Feed | None = None,
 ) -> Tables:
     """All tables at time 0, before anything has begun; ``lists`` where it matters which conversations open.
 
-    ``troubled``: connections may break, so that what has been sent must be told from what has not.
+    ``troubled``: connections may break, so that what has been sent must be told from what has not. ``feed`` writes the
+    trace while the run goes on; without one all of it is written here.
     """
     luck = Luck(scenario, world)
     tables: Tables = {name: np.zeros(ROOM_AT_FIRST, dtype) for name, dtype in GROWING.items()}
@@ -77,7 +75,7 @@ def tables_for(
     _blanks(tables, scenario)
     _stations(tables, scenario, world)
     _people(tables, scenario, world, rooms, luck)
-    _messages(tables, scenario, world, rooms, luck, lists)
+    _service_of_pushes(tables, scenario, world)
     tables |= tables_of_faults(scenario, world, luck)
     for name, rows in _likely(world).items():
         tables[name] = np.zeros(max(rows, ROOM_AT_FIRST), GROWING[name])
@@ -85,7 +83,9 @@ def tables_for(
     tables["asked"][0]["slots_per_s"] = _events_per_s(world) / EVENTS_PER_SLOT
     _ties(tables, scenario, world, rooms)
     _lists(tables, scenario, world, rooms, lists)
-    tables["trace"] = _trace(scenario, world)
+    feed = feed or Feed(scenario, world, rooms, lists)
+    feed.write(-math.inf)
+    tables |= feed.tables
     tables["user_draws"] = first_draws(tables, scenario, world)
     return tables
 
@@ -284,9 +284,9 @@ def _people(tables: Tables, scenario: Scenario, world: World, rooms: Rooms, luck
     for name in ("user", "start_s", "end_s"):
         sessions[name][:count] = getattr(trace, name)
     sessions["client"] = np.arange(room)
-    sessions["link_s"][:count] = sessions["base_s"][:count] = luck.link_s
-    sessions["rate"][:count] = sessions["base_rate"][:count] = luck.rates
-    sessions["silent"][:count] = luck.silent
+    sessions["link_s"][:count] = sessions["base_s"][:count] = luck.links_s(0, count)
+    sessions["rate"][:count] = sessions["base_rate"][:count] = luck.rates(0, count)
+    sessions["silent"][:count] = luck.silent(0, count)
     sessions["sync_luck"] = sync_luck(scenario, world, room)
     tables["clients"] = clients_from(0, room)
     tables["clients"]["end_s"][:count] = trace.end_s
@@ -299,7 +299,7 @@ def _people(tables: Tables, scenario: Scenario, world: World, rooms: Rooms, luck
     table["founding"] = table["entered"] = NONE
     table["ready_s"] = NEVER
     if len(start) > 1:
-        table["start"], table["end"], table["exists"] = start[:-1], start[1:], rooms.exists[: len(start) - 1]
+        table["start"], table["end"], table["exists"] = start[:-1], start[1:], rooms.exist_at_first()[: len(start) - 1]
 
 
 def _ties(tables: Tables, scenario: Scenario, world: World, rooms: Rooms) -> None:
@@ -362,70 +362,18 @@ def clients_from(first: int, count: int) -> npt.NDArray[Any]:
     return clients
 
 
-def _messages(
-    tables: Tables, scenario: Scenario, world: World, rooms: Rooms, luck: Luck, lists: FriendLists | None
-) -> None:
-    """The messages of the trace, the factors of their packets, and the luck of their items."""
-    trace = world.messages
-    count = len(trace)
-    table = tables["messages"] = np.zeros(count, FIXED["messages"])
-    for name in ("sender", "session", "size_bytes", "time_s"):
-        table[name] = getattr(trace, name)
-    table["room"], table["meant"] = rooms.room, rooms.meant
-    table["partner"] = rooms.partners()
-    table["gateway"], table["fate"], table["uplink"] = NONE, IN_FLIGHT, luck.uplink
-    table["opening"] = 0 if lists is None else lists.opening
-    for name in ("received_s", "stored_s", "routed_s", "told_s", "acked_s", "done_s"):
-        table[name] = NEVER
-    sizes = np.diff(world.rooms.start)[trace.room] if count else np.zeros(0, np.int64)
-    table["offset"] = np.cumsum(sizes) - sizes
-    if scenario.network.jitter_sigma > 0:
-        tables["factors"] = luck.all_downlinks()
-    tables["early"] = np.zeros(int(sizes.sum()) or 1, np.uint8)
-    in_database = scenario.design.store_in == "database"
-    store: StationCosts = scenario.database if in_database else scenario.broker
-    for name, costs, purpose in (
-        ("receive_luck", scenario.gateway, RECEIVE), ("publish_luck", scenario.broker, PUBLISH),
-        ("store_luck", store, STORE),
-    ):  # fmt: skip
-        table[name] = _service(world, costs, purpose, count)
+def _service_of_pushes(tables: Tables, scenario: Scenario, world: World) -> None:
+    """The luck of each message's pushes at each gateway."""
+    count = len(world.messages)
     if scenario.gateway.service == "exponential":
         gateways = range(scenario.design.gateways)
-        tables["push_luck"] = np.stack([_service(world, scenario.gateway, PUSH + number, count) for number in gateways])
+        of_all = [service_luck(world, scenario.gateway, PUSH + number, 0, count) for number in gateways]
+        tables["push_luck"] = np.stack(of_all)
     else:
         tables["push_luck"] = np.ones((1, 1))
-
-
-def _service(world: World, costs: StationCosts, purpose: int, count: int) -> npt.NDArray[np.float64]:
-    """The luck of the items of ``count`` messages or sessions at a tier."""
-    if costs.service != "exponential":
-        return np.ones(count)
-    return exponential(world.seed, world.replication, Purpose.SERVICE, np.arange(count), purpose)
 
 
 def sync_luck(scenario: Scenario, world: World, sessions: int) -> npt.NDArray[np.float64]:
     """The luck of the syncs of so many sessions."""
     in_database = scenario.design.store_in == "database"
-    return _service(world, scenario.database if in_database else scenario.broker, SYNC, sessions)
-
-
-def standing_sessions(world: World) -> int:
-    """Sessions that began before the run."""
-    return int(np.searchsorted(world.sessions.start_s, 0.0, side="right"))
-
-
-def _trace(scenario: Scenario, world: World) -> npt.NDArray[Any]:
-    """Sessions that start, ties that end, messages and tries, in order of time, in this one at ties."""
-    starts_s, is_open = world.sessions.start_s, POLICY_NUMBERS[scenario.access.policy] == OPEN
-    standing = standing_sessions(world)
-    parts = (
-        (E_LOGIN, starts_s[standing:], np.arange(standing, len(starts_s))),
-        (NONE if is_open else E_TIE_ENDS, world.endings.time_s, np.arange(len(world.endings))),
-        (E_MESSAGE, world.messages.time_s, np.arange(len(world.messages))),
-        (E_INTRUDES, world.intrusions.time_s, np.arange(len(world.intrusions))),
-    )
-    rows = np.zeros(sum(len(times_s) for _, times_s, _ in parts), FIXED["trace"])
-    rows["kind"] = np.repeat([kind for kind, _, _ in parts], [len(times_s) for _, times_s, _ in parts])
-    rows["time_s"] = np.concatenate([times_s for _, times_s, _ in parts])
-    rows["number"] = np.concatenate([numbers for _, _, numbers in parts])
-    return rows[np.argsort(rows["time_s"], kind="stable")]
+    return service_luck(world, scenario.database if in_database else scenario.broker, SYNC, 0, sessions)

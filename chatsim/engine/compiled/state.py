@@ -102,7 +102,7 @@ FIXED: dict[str, np.dtype[Any]] = {
         "time_s uplink received_s stored_s routed_s told_s acked_s done_s store_luck receive_luck publish_luck",
     ),
     "rooms": record("start end kept_first kept_last kept exists founding waits not_joined entered", "ready_s"),
-    "trace": record("kind number", "time_s"),
+    "trace": record("kind number", "time_s"), "letters": record("size_bytes gateway"),
     "member": LONG, "own_start": LONG, "own_room": LONG, "own_place": LONG, "channel_first": LONG,
     "parcel_of": LONG, "slots": LONG, "stamps": LONG, "connections": LONG, "out": LONG, "early": BYTE, "factors": REAL,
     "push_luck": REAL, "blank_job": JOB, "blank_parcel": PARCEL, "blank_session": SESSION, "work": LONG,
@@ -156,7 +156,7 @@ GROWING: dict[str, np.dtype[Any]] = {
     "drains": record("gateway life first count place", "start_s grace_s"),
 }  # fmt: skip
 """Tables that grow. ``now`` counts the rows taken of each, and knows the first row given back of some."""
-for _name in ("messages", "users"):
+for _name in ("messages", "users", "letters"):
     FIXED[_name] = slim(FIXED[_name], "offset")
 for _name in ("batches", "queries", "clients", "seats", "places", "rows", "ticks", "pushed", "shown"):
     GROWING[_name] = slim(GROWING[_name])
