@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from chatsim.scenario.models import Sessions, Workload
 from chatsim.world.draws import Purpose, exponential, lognormal, uniform
+from chatsim.world.orders import blocks, grouped, order_in_time
 from chatsim.world.tables import Floats, Friends, Ints, Longs, SessionTable
 
 DAY_S = 86400.0
@@ -19,7 +20,7 @@ LEAD_QUANTILE = 3.0902
 """Normal quantile of 0.999: no more than a thousandth of the sessions under way at the start began before the lead."""
 DEVICE_JITTER_SHARE = 0.1
 GRID_S = 10.0
-GAPS_AT_ONCE = 2_000_000
+GAPS_AT_ONCE = 1 << 17
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,7 @@ def session_table(user: Ints, device: npt.ArrayLike, start: Floats, end: Floats,
     """The sessions that overlap [0, duration_s), ordered by (start_s, user, device)."""
     devices = np.asarray(device, np.int32)
     during = np.flatnonzero((end > 0) & (start < duration_s))
-    during = during[np.lexsort((devices[during], user[during], start[during]))]
+    during = during[order_in_time(start[during], user[during], devices[during])]
     return SessionTable(user[during].astype(np.int32), devices[during], start[during], end[during])
 
 
@@ -165,13 +166,12 @@ def poisson_process(
     Returns (user, ordinal, point), ordered by user, then by point. Gap k of user u is keyed (purpose, u, k): a longer
     horizon adds points and moves none. Other gaps than exponential ones make it another process of that rate.
     """
-    longest = float(horizon.max(initial=0.0))
-    width = int(min(longest + 3 * math.sqrt(longest) + 4, 4096))
-    rows_at_once = max(1, GAPS_AT_ONCE // width)
     users, ordinals, points = [np.empty(0, np.int64)], [np.empty(0, np.int64)], [np.empty(0)]
-    for first_row in range(0, len(horizon), rows_at_once):
-        active = np.arange(first_row, min(first_row + rows_at_once, len(horizon)))
-        active = active[horizon[active] > 0]
+    waiting = np.argsort(horizon, kind="stable")  # those who need as many draws are done at once
+    waiting = waiting[np.searchsorted(horizon[waiting], 0.0, side="right"):]
+    while len(waiting):
+        width = _points_at_most(horizon[waiting[-1]])
+        waiting, active = np.split(waiting, [-max(1, GAPS_AT_ONCE // width)])
         at, ordinal = np.zeros(len(active)), 0
         while len(active):
             gaps = gaps_of.draw(active, ordinal + np.arange(width), purpose, seed, replication)
@@ -183,9 +183,13 @@ def poisson_process(
             points.append(gaps[row, column])
             going = gaps[:, -1] < horizon[active]
             active, at, ordinal = active[going], gaps[going, -1], ordinal + width
-    user, number, point = np.concatenate(users), np.concatenate(ordinals), np.concatenate(points)
-    order = np.lexsort((number, user))
-    return user[order], number[order], point[order]
+    _, order = grouped(np.concatenate(users).astype(np.int32), len(horizon))
+    return np.concatenate(users)[order], np.concatenate(ordinals)[order], np.concatenate(points)[order]
+
+
+def _points_at_most(horizon: float) -> int:
+    """More than a user nearly ever has until then, within reason."""
+    return int(min(horizon + 3 * math.sqrt(horizon) + 4, 4096))
 
 
 def points_while_connected(
@@ -216,17 +220,26 @@ def points_while_connected(
 
 def merge_overlapping(user: npt.NDArray[np.integer], start: Floats, end: Floats) -> tuple[Ints, Floats, Floats]:
     """Sessions of one device per user, those that overlap or touch made one; ordered by (user, start)."""
-    order = np.lexsort((end, start, user))
-    user, start, end = user[order], start[order], end[order]
+    user, start, end = _by_user_and_start(np.asarray(user, np.int32), start, end)
     if not len(user):
-        return user.astype(np.int32), start, end
-    # Latest end so far of the same user: a running maximum of (user, rank of the end), exact where floats are not.
-    ends, rank = np.unique(end, return_inverse=True)
-    latest = np.maximum.accumulate(user.astype(np.int64) * len(ends) + rank)
+        return user, start, end
+    latest, apart = end.copy(), 1
+    while (same := user[apart:] == user[:-apart]).any():  # the latest end of so many sessions, of twice as many ...
+        np.maximum(latest[apart:], latest[:-apart], out=latest[apart:], where=same)
+        apart *= 2
     new = np.ones(len(user), bool)
-    new[1:] = (user[1:] != user[:-1]) | (start[1:] > ends[latest[:-1] % len(ends)])
+    new[1:] = (user[1:] != user[:-1]) | (start[1:] > latest[:-1])
     first = np.flatnonzero(new)
-    return user[first].astype(np.int32), start[first], np.maximum.reduceat(end, first)
+    return user[first], start[first], np.maximum.reduceat(end, first)
+
+
+def _by_user_and_start(user: Ints, start: Floats, end: Floats) -> tuple[Ints, Floats, Floats]:
+    """Sessions in the order of (user, start, end), in which they may be already."""
+    same = user[1:] == user[:-1]
+    if ((user[1:] > user[:-1]) | (same & (start[1:] > start[:-1]))).all():
+        return user, start, end
+    order = np.lexsort((end, start, user))
+    return user[order], start[order], end[order]
 
 
 def covering_session(sessions: SessionTable, user: Ints, time_s: Floats) -> Longs:
