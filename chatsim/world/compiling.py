@@ -41,11 +41,12 @@ class Loop:
         if self.fast is not None:
             return
         for part in self.parts:
-            register_jitable(part)
+            register_jitable(_nrt=False)(part)
+        # Nothing is allocated, so that no references need be counted: that would take most of the time.
         try:
-            self.fast = njit(cache=True)(self.function)
+            self.fast = njit(cache=True, _nrt=False)(self.function)
         except RuntimeError:  # there is no place where code can be kept
-            self.fast = njit(self.function)
+            self.fast = njit(_nrt=False)(self.function)
 
 
 def load_if_worth_it(build_s: float) -> None:
