@@ -173,21 +173,21 @@ def lognormal(
 
 
 def _block(key: tuple[int, int], replication: int, purpose: int, entities: Words, indices: Words) -> Floats:
+    counter = np.empty((4, len(entities)), np.uint64)
+    counter[0], counter[1] = indices, entities
     if DRAW.fast:
         drawn = np.empty(len(entities))
-        rest = (np.uint64(word) for word in (*key, replication, purpose))
-        DRAW.fast(*rest, np.ascontiguousarray(entities), np.ascontiguousarray(indices), drawn)
+        DRAW.fast(*(np.uint64(word) for word in (*key, purpose, replication)), counter[0], counter[1], drawn)
         return drawn
-    counter = np.empty((4, len(entities)), np.uint64)
-    counter[0], counter[1], counter[2], counter[3] = indices, entities, purpose, replication
+    counter[2], counter[3] = purpose, replication
     words = philox4x32(counter, key)
     bits = (words[0] << HIGH_20) | (words[1] >> LOW_12)
     return (bits.astype(np.float64) + 0.5) * 2.0**-52
 
 
 def _draw(
-    low: np.uint64, high: np.uint64, replication: np.uint64, purpose: np.uint64,
-    entities: Words, indices: Words, drawn: Floats,
+    low: np.uint64, high: np.uint64, purpose: np.uint64, replication: np.uint64,
+    indices: Words, entities: Words, drawn: Floats,
 ) -> None:
     """The same, word by word."""
     for place in range(len(drawn)):

@@ -1,7 +1,8 @@
 """Conversations told in the order of time: whom each goes to, who answers, and who knows whom how recently.
 
 Numbers and arrays alone: numba compiles it for large worlds, small ones run it as the Python that it is, with the same
-results.
+results. Numbers out of arrays are made whole ones of Python's, or numba would compile what they are given to anew for
+each of their kinds.
 """
 
 from __future__ import annotations
@@ -101,7 +102,7 @@ def tell(talk: Talk, talks: Openings, people: People, ties: Ties, told: Told, he
             count, going = _go_on(talks, people, ties, told, heap, count, going)
         if is_over:
             break
-        user = talks.user[opening]
+        user = int(talks.user[opening])
         peer = _target(talk, talks, people, ties, opening)
         if peer == NOBODY:
             continue
@@ -119,7 +120,7 @@ def _go_on(
     talks: Openings, people: People, ties: Ties, told: Told, heap: Ints, count: int, going: int
 ) -> tuple[int, int]:
     """The next message of a conversation, the first of the heap; how many are told, and how many go on."""
-    one = heap[0]
+    one = int(heap[0])
     time_s, step = talks.time_s[one], talks.step[one]
     sender, peer, session = _next(talks, people, one)
     talks.left[one] -= 1
@@ -151,7 +152,7 @@ def _write(
 
 def _target(talk: Talk, talks: Openings, people: People, ties: Ties, opening: int) -> int:
     """Whom an opening goes to: a user, or -1 - group; NOBODY where the user has nobody to write to."""
-    user, target = talks.user[opening], talks.target[opening]
+    user, target = int(talks.user[opening]), talks.target[opening]
     first, end = people.own_group_start[user], people.own_group_start[user + 1]
     if talks.to_group[opening] and end > first:
         return -1 - int(people.own_group[first + int(target * (end - first))])
@@ -167,7 +168,7 @@ def _target(talk: Talk, talks: Openings, people: People, ties: Ties, opening: in
 
 def _next(talks: Openings, people: People, one: int) -> tuple[int, int, int]:
     """Sender, peer and session of the next message of a conversation; session -1 where nobody is there to write it."""
-    time_s, last, peer, step = talks.time_s[one], talks.user[one], talks.peer[one], talks.step[one]
+    time_s, last, peer, step = talks.time_s[one], int(talks.user[one]), int(talks.peer[one]), talks.step[one]
     if not talks.replies[step]:
         return last, peer, _session_at(people, last, time_s)
     if peer >= 0:
@@ -176,7 +177,7 @@ def _next(talks: Openings, people: People, one: int) -> tuple[int, int, int]:
     size = end - first
     at = int(talks.reply_member[step] * size)
     for further in range(size):
-        member = people.member[first + (at + further) % size]
+        member = int(people.member[first + (at + further) % size])
         if member != last:
             session = _session_at(people, member, time_s)
             if session >= 0:
@@ -225,7 +226,7 @@ def _new_partner(people: People, ties: Ties, user: int, time_s: float) -> int:
     end, found = ties.start[user + 1], -1
     skipped = end
     for place in range(ties.next_place[user], end):
-        friend = ties.queue[place]
+        friend = int(ties.queue[place])
         if _partner_place(ties, user, friend) >= 0:
             continue
         skipped = min(skipped, place)
