@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
+import sys
 from dataclasses import fields
 from typing import NamedTuple
 
@@ -11,7 +13,10 @@ import pytest
 from scipy.special import ndtri
 
 from chatsim.scenario import load_scenario
-from chatsim.world import World, build_world
+from chatsim.world import World, build_world, compiling
+from chatsim.world.draws import Purpose, uniform
+from chatsim.world.orders import grouped, order_in_rows, order_in_time, row_blocks
+from tests.conftest import ROOT
 
 TABLES = ("friends", "rooms", "sessions", "messages", "contacts", "endings", "intrusions")
 FUNCTIONS = "c6009abcd7092a9f"
@@ -77,7 +82,44 @@ def built(made: Made) -> World:
     return build_world(load_scenario("go-chat", changes, workload=made.workload), replication=1)
 
 
+@pytest.fixture(params=[False, True], ids=["in numpy", "compiled"])
+def is_compiled(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Whether worlds are built as small ones are, or as large ones."""
+    for loop in compiling.LOOPS if not request.param else []:
+        monkeypatch.setattr(loop, "fast", None)
+    build_s = 0.0 if request.param else float("inf")
+    monkeypatch.setattr(compiling, "SMALL_S", build_s)
+    monkeypatch.setattr(compiling, "LARGE_S", build_s)
+    return bool(request.param)
+
+
 @pytest.mark.skipif(functions() != FUNCTIONS, reason="other logarithms")
 @pytest.mark.parametrize("made", WORLDS.values(), ids=WORLDS)
-def test_a_world_stays_what_it_was(made: Made) -> None:
+def test_a_world_stays_what_it_was(made: Made, is_compiled: bool) -> None:
     assert digest(built(made)) == made.digest
+    assert is_compiled == any(loop.fast for loop in compiling.LOOPS) or made.workload == "collegemsg"
+
+
+@pytest.mark.usefixtures("is_compiled")
+def test_orders_are_those_of_numpy() -> None:
+    """Rows of equal and of nearly equal values, rows without any, and one that is longer than a block."""
+    lengths = np.array([0, 3, 70_000, 1, 0, 0, 40_000, 30_000, 5, 0])
+    start = np.concatenate([[0], np.cumsum(lengths)])
+    drawn = uniform(1, 0, Purpose.LOAD_TEST, 0, np.arange(start[-1]))
+    owner = np.repeat(np.arange(len(lengths)), lengths)
+    for value in (drawn, drawn.astype(np.float32), np.floor(drawn * 9), 1 + drawn * 1e-9):
+        for rows in row_blocks(start):
+            part = slice(start[rows.start], start[rows.stop])
+            expected = np.lexsort((value[part], owner[part]))
+            assert np.array_equal(order_in_rows(start[rows.start:rows.stop + 1] - part.start, value[part]), expected)
+    many = np.floor(drawn * 1000).astype(np.int32)
+    assert np.array_equal(order_in_time(np.floor(drawn * 99), many), np.lexsort((many, np.floor(drawn * 99))))
+    assert np.array_equal(grouped(many, 1001)[1], np.argsort(many, kind="stable"))
+
+
+def test_a_small_world_does_not_load_numba() -> None:
+    lines = (
+        "import sys; from chatsim.scenario import load_scenario; from chatsim.world import build_world",
+        "build_world(load_scenario('go-chat', workload='small')); assert 'numba' not in sys.modules",
+    )
+    subprocess.run([sys.executable, "-c", "\n".join(lines)], cwd=ROOT, check=True)

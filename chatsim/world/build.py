@@ -64,13 +64,14 @@ def _model_world(workload: Workload, seed: int, replication: int) -> World:
     groups = build_groups(workload, friends, seed, replication)
     sessions = build_sessions(workload, seed, replication, friends)
     partners = build_partners(friends, workload.conversations.known_partners_mean, seed, replication)
+    contacts, known = Contacts(partners.known_start, partners.known), known_pairs(partners)
     spoken = converse(workload, sessions, partners, groups, seed, replication)
-    rooms, room = rooms_of(known_pairs(partners), spoken, groups)
+    del partners  # among them stand all friends again
+    rooms, room = rooms_of(known, spoken, groups)
     messages = MessageTable(
         spoken.time_s, spoken.sender, spoken.session, room,
         message_sizes(workload, spoken.sender, seed, replication), np.zeros(len(room), bool),
     )
-    contacts = Contacts(partners.known_start, partners.known)
     return World(
         workload.users, workload.duration_s, seed, replication, friends, rooms, sessions, messages,
         contacts, no_endings(), no_intrusions(),

@@ -1,5 +1,4 @@
-"""Loops that numba compiles for large worlds. Small ones do the same in numpy, or run the loop as the Python that it is,
-with the same results."""
+"""Loops that numba compiles for large worlds. Small ones do the same in numpy, or in Python, with the same results."""
 
 from __future__ import annotations
 

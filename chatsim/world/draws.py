@@ -182,7 +182,8 @@ def _block(key: tuple[int, int], replication: int, purpose: int, entities: Words
     counter[2], counter[3] = purpose, replication
     words = philox4x32(counter, key)
     bits = (words[0] << HIGH_20) | (words[1] >> LOW_12)
-    return (bits.astype(np.float64) + 0.5) * 2.0**-52
+    values: Floats = (bits.astype(np.float64) + 0.5) * 2.0**-52
+    return values
 
 
 def _draw(

@@ -6,7 +6,7 @@ import numpy as np
 
 from chatsim.scenario.models import Workload
 from chatsim.world.draws import Purpose, exponential, lognormal, uniform
-from chatsim.world.orders import row_blocks, order_in_rows
+from chatsim.world.orders import order_in_rows, row_blocks
 from chatsim.world.pairs import Keys, pair_keys, users_of
 from chatsim.world.tables import Friends, Ints, Longs
 

@@ -50,8 +50,8 @@ def order_in_rows(start: Longs, value: npt.NDArray[np.floating]) -> Longs:
     order = (words & ((np.uint64(1) << bits) - np.uint64(1))).astype(np.int64)
     if value.dtype != np.float32:
         words >>= bits
-        for place in np.flatnonzero(words[1:] == words[:-1]).tolist():
-            row = int(np.searchsorted(start, place, side="right")) - 1
+        tied = np.flatnonzero(words[1:] == words[:-1])
+        for row in np.unique(np.searchsorted(start, tied, side="right") - 1).tolist():
             entries = slice(start[row], start[row + 1])
             order[entries] = start[row] + np.argsort(value[entries], kind="stable")
     return order
@@ -98,7 +98,7 @@ def ordinals(owner: Ints, owners: int) -> Longs:
     return next_places(owner, np.zeros(owners, np.int64))
 
 
-def next_places(owner: Ints, free: Longs) -> Longs:
+def next_places(owner: Ints | Longs, free: Longs) -> Longs:
     """Each entry takes the first free place of its owner, which moves on. Modifies ``free``."""
     owner = np.ascontiguousarray(owner, np.int32)
     place = np.empty(len(owner), np.int64)

@@ -224,7 +224,7 @@ def points_while_connected(
 
 
 def sessions_of_users(sessions: SessionTable, users: int) -> tuple[Longs, Longs]:
-    """(start, row): the sessions of user u on device 0 are the rows ``row[start[u]:start[u + 1]]``, in order of time."""
+    """(start, row): sessions of user u on device 0 are the rows ``row[start[u]:start[u + 1]]``, in order of time."""
     rows = np.flatnonzero(sessions.device == 0)
     start, order = grouped(sessions.user[rows], users)
     return start, rows[order]

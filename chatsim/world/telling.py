@@ -306,10 +306,10 @@ TELL = Loop(
 def told_messages(talk: Talk, talks: Openings, people: People, ties: Ties) -> Told:
     """All messages of the run."""
     most = len(talks.time_s) + len(talks.reply_s)
-    told = Told(np.empty(most), *(np.empty(most, np.int32) for _ in range(3)))
+    told = Told(np.empty(most), np.empty(most, np.int32), np.empty(most, np.int32), np.empty(most, np.int32))
     heap = np.empty(len(talks.time_s) + 1, np.int32)
     count = (TELL.fast or _interpreted)(talk, talks, people, ties, told, heap)
-    return Told(*(column[:count] for column in told))
+    return Told(told.time_s[:count], told.sender[:count], told.opening[:count], told.session[:count])
 
 
 def _interpreted(talk: Talk, *parts: Any) -> int:
