@@ -14,7 +14,7 @@ import pytest
 from scipy import optimize, stats
 
 from chatsim.scenario import InputError, Scenario, load_scenario, preset_names
-from chatsim.world import GROUP, PAIR, MessageTable, SessionTable, World, build_world, load_test, telling
+from chatsim.world import GROUP, PAIR, MessageTable, SessionTable, World, build_world, load_test
 from chatsim.world.behaviour import ties_of
 from chatsim.world.draws import Purpose
 from chatsim.world.partners import Partners, build_partners
@@ -236,33 +236,19 @@ def test_bursts_leave_the_rate_and_begin_in_the_steady_state(sigma: float) -> No
 def test_an_answer_is_so_many_times_as_likely() -> None:
     """A user with two partners, the older of whom waits for an answer: ranks weigh 1 and A / 2**x."""
     made = scenario(users=3, conversations={"answer_weight": 6.0, "recency_exponent": 1.0})
-    talk = Talk(0.0, 0.0, 0.0, 1.0, 0.0, answer_weight=6.0)
+    talk = Talk(0.0, 0.0, 1.0, answer_weight=6.0)
     nobody_known = Partners(np.zeros(4, np.int64), np.empty(0, np.int32), np.array([0, 2, 4, 6]), np.array([1, 2, 0, 2, 0, 1], np.int32))
     ties = ties_of(made.workload.conversations, nobody_known)
-    told = Told(*(np.empty(3, kind) for kind in (float, np.int32, np.int32)))
+    told = Told(*(np.empty(3, kind) for kind in (float, np.int32, np.int32, np.int32)))
     for number, (sender, peer) in enumerate(((1, 0), (0, 2))):
-        _write(talk, ties, told, number, 0.0, sender, peer)
+        _write(ties, told, number, 0.0, sender, peer, number, 0)
     draws = (np.arange(1000) + 0.5) / 1000
     chosen = [_old_partner(talk, ties, 0, float(draw)) for draw in draws]
     assert chosen.count(2) == 250
     assert chosen.count(1) == 750
-    _write(talk, ties, told, 2, 0.0, 0, 1)  # answered: nobody waits, and 1 is the latest
+    _write(ties, told, 2, 0.0, 0, 1, 2, 0)  # answered: nobody waits, and 1 is the latest
     chosen = [_old_partner(talk, ties, 0, float(draw)) for draw in draws]
     assert chosen.count(1) in (666, 667)
-
-
-@pytest.mark.parametrize("answer_weight", [1.0, 8.0])
-def test_large_worlds_are_told_as_small_ones_are(answer_weight: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Compiled or not, the messages are the same, bit for bit."""
-    asked = {"answer_weight": answer_weight, "length_mean": 3.0}
-    made = scenario(users=300, duration_s=40_000.0, conversations=asked)
-    small = arrays(build_world(made))
-    monkeypatch.setattr(telling, "SMALL", 0)
-    monkeypatch.setattr(telling, "LARGE", 0)
-    large = arrays(build_world(made))
-    assert len(small["messages.time_s"]) > 4000
-    for name, column in small.items():
-        assert np.array_equal(column, large[name]), name
 
 
 def test_concurrency_obeys_littles_law() -> None:

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from chatsim.scenario.models import Conversations, Workload
-from chatsim.world.draws import Purpose, lognormal, uniform
+from chatsim.world.draws import BLOCK, Purpose, lognormal, uniform
+from chatsim.world.orders import blocks, grouped, next_places, order_in_time
 from chatsim.world.partners import Partners
 from chatsim.world.population import owners
 from chatsim.world.sessions import (
@@ -23,18 +24,10 @@ from chatsim.world.sessions import (
     length_s_mean,
     points_while_connected,
     rate_at,
+    sessions_of_users,
 )
-from chatsim.world.tables import Floats, Ints, Longs, SessionTable
-from chatsim.world.telling import (
-    RANKS_MAX,
-    Openings,
-    People,
-    Talk,
-    Ties,
-    Told,
-    recency_weights,
-    teller,
-)
+from chatsim.world.tables import Bools, Floats, Ints, Longs, SessionTable
+from chatsim.world.telling import RANKS_MAX, Openings, People, Talk, Ties, recency_weights, told_messages
 
 LEAD_MAX_S = 1800.0
 LEAD_REPLIES = 10.0
@@ -43,10 +36,14 @@ ACTIVITIES = 200
 
 @dataclass(frozen=True, slots=True)
 class Spoken:
-    """Messages in the order of time. ``peer`` is the other user of a pair, or -1 - group."""
+    """Messages in the order of time, each with its conversation and its row among the sessions. A conversation is of
+    ``user`` and ``peer``: two users, or -1 - group."""
 
     time_s: Floats
     sender: Ints
+    session: Ints
+    conversation: Ints
+    user: Ints
     peer: Ints
 
 
@@ -66,27 +63,20 @@ def converse(
     talks = _conversations(workload, sessions, rate_per_s, seed, replication)
     people = people_of(sessions, groups, joined_s(workload, seed, replication))
     talk = workload.conversations
-    asked = Talk(
-        workload.duration_s, talk.group_share, talk.new_partner_share, talk.new_partner_scale, talk.reply_share,
-        talk.answer_weight,
-    )
-    most = len(talks.time_s) + len(talks.reply_s)
-    told = Told(np.empty(most), np.empty(most, np.int32), np.empty(most, np.int32))
-    heap = np.empty(len(talks.time_s) + 1, np.int32)
-    count = teller(len(talks.time_s))(asked, talks, people, ties_of(talk, partners), told, heap)
-    return Spoken(told.time_s[:count].copy(), told.sender[:count].copy(), told.peer[:count].copy())
+    asked = Talk(workload.duration_s, talk.new_partner_share, talk.new_partner_scale, talk.answer_weight)
+    told = told_messages(asked, talks, people, ties_of(talk, partners))
+    _, rows = sessions_of_users(sessions, workload.users)
+    session = np.append(rows, -1).astype(np.int32)[told.session]
+    return Spoken(told.time_s, told.sender, session, told.opening, talks.user, talks.peer)
 
 
 def people_of(sessions: SessionTable, groups: tuple[Longs, Ints], joined: Floats) -> People:
     """Who is connected when, who is in which group, and when each user has ``joined``."""
-    every = np.arange(len(joined) + 1)
-    rows = np.flatnonzero(sessions.device == 0)
-    rows = rows[np.lexsort((sessions.start_s[rows], sessions.user[rows]))]
+    first, rows = sessions_of_users(sessions, len(joined))
     start, member = groups
-    order = np.argsort(member, kind="stable")
+    own_start, entry = grouped(member, len(joined))
     return People(
-        np.searchsorted(sessions.user[rows], every), sessions.start_s[rows], sessions.end_s[rows], joined,
-        start, member, np.searchsorted(member[order], every), owners(start)[order],
+        first, sessions.start_s[rows], sessions.end_s[rows], joined, start, member, own_start, owners(start)[entry]
     )
 
 
@@ -109,14 +99,14 @@ def message_sizes(
     workload: Workload, sender: Ints, seed: int, replication: int, purpose: Purpose = Purpose.MESSAGE_SIZE
 ) -> Ints:
     """Sizes in bytes, log-normal, at least 1; keyed by the sender and the number of its message."""
-    order = np.argsort(sender, kind="stable")
-    ordinal = np.empty(len(sender), np.int64)
-    ordinal[order] = np.arange(len(sender)) - np.searchsorted(sender[order], sender[order])
-    drawn = lognormal(
-        seed, replication, purpose, sender, ordinal,
-        workload.message_bytes_median, workload.message_bytes_sigma,
-    )
-    return np.rint(np.clip(drawn, 1, 2**31 - 1)).astype(np.int32)
+    sizes, number = np.empty(len(sender), np.int32), np.zeros(int(sender.max(initial=-1)) + 1, np.int64)
+    for part in blocks(len(sender), BLOCK):
+        drawn = lognormal(
+            seed, replication, purpose, sender[part], next_places(sender[part], number),
+            workload.message_bytes_median, workload.message_bytes_sigma,
+        )
+        sizes[part] = np.rint(np.clip(drawn, 1, 2**31 - 1))
+    return sizes
 
 
 def opening_rate_per_s(workload: Workload, groups: tuple[Longs, Ints]) -> float:
@@ -192,26 +182,37 @@ def _conversations(
     length = _geometric(uniform(seed, replication, Purpose.CONVERSATION_LENGTH, user, ordinal), talk.length_mean)
     steps = length - 1
     first_step = np.cumsum(steps) - steps
-    step_user = np.repeat(user, steps)
-    step = np.arange(len(step_user)) - np.repeat(first_step[np.searchsorted(user, user)], steps)
-    order = np.argsort(time_s, kind="stable")
+    replies, reply_s, reply_member = _replies(talk, np.repeat(user, steps), seed, replication)
+    order = order_in_time(time_s)
     user, ordinal = user[order], ordinal[order]
     return Openings(
-        time_s[order], user.astype(np.int32), np.empty(len(user), np.int32), steps[order], first_step[order],
-        to_group=uniform(seed, replication, Purpose.OPENING_GROUP, user, ordinal),
+        time_s[order], user, np.empty(len(user), np.int32), steps[order], first_step[order],
+        to_group=uniform(seed, replication, Purpose.OPENING_GROUP, user, ordinal) < talk.group_share,
         to_new=uniform(seed, replication, Purpose.OPENING_NEW, user, ordinal),
         target=uniform(seed, replication, Purpose.OPENING_TARGET, user, ordinal),
-        reply_side=uniform(seed, replication, Purpose.REPLY_SIDE, step_user, step),
-        reply_s=lognormal(
-            seed, replication, Purpose.REPLY_DELAY, step_user, step, talk.reply_s_median, talk.reply_sigma
-        ),
-        reply_member=uniform(seed, replication, Purpose.REPLY_MEMBER, step_user, step),
+        replies=replies, reply_s=reply_s, reply_member=reply_member,
     )
+
+
+def _replies(talk: Conversations, user: Ints, seed: int, replication: int) -> tuple[Bools, Floats, Floats]:
+    """The draws of all later messages of the conversations that each user opens, keyed by it and their number: whether
+    they come from the other side, after how long, and from whom of a group."""
+    replies, reply_s, reply_member = np.empty(len(user), bool), np.empty(len(user)), np.empty(len(user))
+    number = np.zeros(int(user.max(initial=-1)) + 1, np.int64)
+    for part in blocks(len(user), BLOCK):
+        step = next_places(user[part], number)
+        drawn = uniform(seed, replication, Purpose.REPLY_SIDE, user[part], step)
+        np.less(drawn, talk.reply_share, out=replies[part])
+        reply_s[part] = lognormal(
+            seed, replication, Purpose.REPLY_DELAY, user[part], step, talk.reply_s_median, talk.reply_sigma
+        )
+        reply_member[part] = uniform(seed, replication, Purpose.REPLY_MEMBER, user[part], step)
+    return replies, reply_s, reply_member
 
 
 def _opening_times(
     workload: Workload, sessions: SessionTable, rate_per_s: float, seed: int, replication: int
-) -> tuple[Floats, Longs, Longs]:
+) -> tuple[Floats, Ints, Ints]:
     """(time_s, user, ordinal) ordered by (user, time): a process over the time each user is connected, under way at
     the start of the run, or from when the user joins."""
     span_s = (-_lead_s(workload.conversations), workload.duration_s)
@@ -227,8 +228,8 @@ def _lead_s(talk: Conversations) -> float:
     return min(LEAD_MAX_S, LEAD_REPLIES * talk.reply_s_median * math.exp(talk.reply_sigma**2 / 2))
 
 
-def _geometric(drawn: Floats, mean: float) -> Longs:
+def _geometric(drawn: Floats, mean: float) -> Ints:
     """Geometric numbers from 1 on with the given mean, by inversion."""
     if mean == 1:
-        return np.ones(len(drawn), np.int64)
-    return np.floor(np.log(drawn) / math.log1p(-1 / mean)).astype(np.int64) + 1
+        return np.ones(len(drawn), np.int32)
+    return np.floor(np.log(drawn) / math.log1p(-1 / mean)).astype(np.int32) + 1

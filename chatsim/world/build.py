@@ -9,11 +9,12 @@ import numpy as np
 from chatsim.scenario.errors import InputError
 from chatsim.scenario.models import Scenario, Workload
 from chatsim.world.behaviour import Spoken, converse, message_sizes
+from chatsim.world.compiling import load_if_worth_it
 from chatsim.world.groups import build_groups
-from chatsim.world.pairs import Keys, pair_keys, users_of
+from chatsim.world.pairs import Keys, edge_keys, unique_sorted, users_of
 from chatsim.world.partners import build_partners, known_pairs
 from chatsim.world.population import build_friends
-from chatsim.world.sessions import DAY_S, build_sessions, covering_session, lead_s, length_s_mean
+from chatsim.world.sessions import DAY_S, build_sessions, lead_s, length_s_mean
 from chatsim.world.spam import refuse_too_much_spam
 from chatsim.world.tables import (
     GROUP,
@@ -32,6 +33,8 @@ from chatsim.world.trouble import with_trouble
 
 TIES_MAX = 1_000_000_000
 """About 20 GB while the graph is built: 190 million take 4 GB."""
+COST_S = {"sessions": 4e-6, "messages": 15e-6, "entries in friend lists": 6e-7}
+"""What a row takes without compiled loops."""
 
 
 def build_world(scenario: Scenario, replication: int = 0) -> World:
@@ -51,6 +54,7 @@ def build_world(scenario: Scenario, replication: int = 0) -> World:
         world = import_trace(workload, scenario.seed, replication)
     else:
         _refuse_too_large(workload)
+        load_if_worth_it(sum(COST_S[what] * count for what, count in _expected(workload).items()))
         world = _model_world(workload, scenario.seed, replication)
     return with_trouble(world, workload)
 
@@ -60,13 +64,14 @@ def _model_world(workload: Workload, seed: int, replication: int) -> World:
     groups = build_groups(workload, friends, seed, replication)
     sessions = build_sessions(workload, seed, replication, friends)
     partners = build_partners(friends, workload.conversations.known_partners_mean, seed, replication)
+    contacts, known = Contacts(partners.known_start, partners.known), known_pairs(partners)
     spoken = converse(workload, sessions, partners, groups, seed, replication)
-    rooms, room = rooms_of(known_pairs(partners), spoken, groups)
+    del partners  # among them stand all friends again
+    rooms, room = rooms_of(known, spoken, groups)
     messages = MessageTable(
-        spoken.time_s, spoken.sender, covering_session(sessions, spoken.sender, spoken.time_s).astype(np.int32), room,
+        spoken.time_s, spoken.sender, spoken.session, room,
         message_sizes(workload, spoken.sender, seed, replication), np.zeros(len(room), bool),
     )
-    contacts = Contacts(partners.known_start, partners.known)
     return World(
         workload.users, workload.duration_s, seed, replication, friends, rooms, sessions, messages,
         contacts, no_endings(), no_intrusions(),
@@ -76,29 +81,37 @@ def _model_world(workload: Workload, seed: int, replication: int) -> World:
 def rooms_of(known: Keys, spoken: Spoken, groups: tuple[Longs, Ints]) -> tuple[Rooms, Ints]:
     """All rooms, and the room of each message: a room per pair that has written (before the run, or in it), in the
     order of the pairs, then the groups. Pairs of ``known``, and groups, have written before the run."""
-    private = spoken.peer >= 0
-    sender, peer = spoken.sender[private], spoken.peer[private]
-    written = pair_keys(np.minimum(sender, peer), np.maximum(sender, peer))
-    pairs = np.unique(np.concatenate([known, written]))
-    room = np.empty(len(spoken.peer), np.int32)
+    is_told = np.zeros(len(spoken.user), bool)
+    is_told[spoken.conversation] = True
+    private = np.flatnonzero(is_told & (spoken.peer >= 0))
+    written = edge_keys(spoken.user[private], spoken.peer[private])
+    pairs = unique_sorted(np.concatenate([known, written]))
+    room = np.where(is_told, len(pairs) - 1 - spoken.peer, 0).astype(np.int32)
     room[private] = np.searchsorted(pairs, written)
-    room[~private] = len(pairs) - 1 - spoken.peer[~private]
     first, second = users_of(pairs)
     kind = np.repeat(np.array([PAIR, GROUP], np.uint8), [len(pairs), len(groups[0]) - 1])
     start = np.concatenate([2 * np.arange(len(pairs), dtype=np.int64), 2 * len(pairs) + groups[0]])
     paired = np.stack([first, second], axis=1).astype(np.int32).ravel()
     before = np.ones(len(kind), bool)
-    before[: len(pairs)] = np.isin(pairs, known, assume_unique=True)
-    return Rooms(kind, start, np.concatenate([paired, groups[1]]), before), room
+    before[: len(pairs)] = False
+    before[np.searchsorted(pairs, known)] = True
+    return Rooms(kind, start, np.concatenate([paired, groups[1]]), before), room[spoken.conversation]
+
+
+def _expected(workload: Workload) -> dict[str, float]:
+    """How many rows the tables of a world will have."""
+    days = (workload.duration_s + lead_s(workload.sessions)) / DAY_S
+    return {
+        "sessions": workload.users * days * workload.sessions.per_day,
+        "messages": workload.users * workload.duration_s / DAY_S * workload.conversations.messages_per_day,
+        "entries in friend lists": workload.users * min(workload.friends.degree_mean, workload.users - 1),
+    }
 
 
 def _refuse_too_large(workload: Workload) -> None:
     """Says before the work starts that the trace, or the friend graph, would not fit in memory."""
-    days = (workload.duration_s + lead_s(workload.sessions)) / DAY_S
-    rows = {
-        "sessions": workload.users * days * workload.sessions.per_day,
-        "messages": workload.users * workload.duration_s / DAY_S * workload.conversations.messages_per_day,
-    }
+    rows = _expected(workload)
+    ties = rows.pop("entries in friend lists")
     for what, count in rows.items():
         if count > ROWS_MAX:
             raise InputError(
@@ -110,7 +123,6 @@ def _refuse_too_large(workload: Workload) -> None:
     refuse_too_much_spam(
         workload, spam.share * workload.users * spam.messages_per_s * workload.duration_s * connected_share
     )
-    ties = workload.users * min(workload.friends.degree_mean, workload.users - 1)
     if ties > TIES_MAX and not workload.friends.file:
         raise InputError(
             f"workload.users = {workload.users:,} with {workload.friends.degree_mean:g} friends each: {ties:.2g} "

@@ -9,6 +9,7 @@ import numpy as np
 
 from chatsim.scenario.models import Reconnect
 from chatsim.world.draws import Purpose, uniform
+from chatsim.world.orders import order_in_time, ordinals
 from chatsim.world.sessions import covering_or_next_session
 from chatsim.world.tables import Floats, Ints, Longs, SessionTable, World
 
@@ -35,7 +36,7 @@ def with_cuts(world: World, reconnect: Reconnect) -> World:
         np.concatenate([table.user, table.user[row[back]]]), np.concatenate([table.device, table.device[row[back]]]),
         np.concatenate([table.start_s, again_s[back]]), np.concatenate([until_s, table.end_s[row[back]]]),
     )
-    order = np.lexsort((both.device, both.user, both.start_s))
+    order = order_in_time(both.start_s, both.user, both.device)
     sessions = SessionTable(both.user[order], both.device[order], both.start_s[order], both.end_s[order])
     place = np.empty(len(order), np.int64)
     place[order] = np.arange(len(order))
@@ -83,7 +84,5 @@ def _cuts(world: World, reconnect: Reconnect) -> tuple[Longs, Floats]:
 def _draws(world: World) -> Floats:
     """One draw per session, keyed by its user and the number of the session among the user's."""
     user = world.sessions.user
-    order = np.argsort(user, kind="stable")
-    ordinal = np.empty(len(user), np.int64)
-    ordinal[order] = np.arange(len(user)) - np.searchsorted(user[order], user[order])
+    ordinal = ordinals(user, world.users)
     return uniform(world.seed, world.replication, Purpose.CUT_ORDER, user, ordinal)

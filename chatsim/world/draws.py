@@ -12,6 +12,7 @@ from enum import IntEnum
 import numpy as np
 import numpy.typing as npt
 
+from chatsim.world.compiling import Loop
 from chatsim.world.tables import Floats
 
 Words = npt.NDArray[np.uint64]
@@ -19,8 +20,9 @@ Words = npt.NDArray[np.uint64]
 ROUNDS = 10
 MULTIPLIERS = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 WEYL = 0x9E3779B9, 0xBB67AE85
+WEYL_WORDS = np.uint64(WEYL[0]), np.uint64(WEYL[1])
 LOW = np.uint64(0xFFFFFFFF)
-HALF = np.uint64(32)
+HALF, HIGH_20, LOW_12 = np.uint64(32), np.uint64(20), np.uint64(12)
 BLOCK = 1 << 15
 """Draws made at once: the arrays of one block stay in the cache of a core."""
 
@@ -172,11 +174,37 @@ def lognormal(
 
 def _block(key: tuple[int, int], replication: int, purpose: int, entities: Words, indices: Words) -> Floats:
     counter = np.empty((4, len(entities)), np.uint64)
-    counter[0], counter[1], counter[2], counter[3] = indices, entities, purpose, replication
+    counter[0], counter[1] = indices, entities
+    if DRAW.fast:
+        drawn = np.empty(len(entities))
+        DRAW.fast(*(np.uint64(word) for word in (*key, purpose, replication)), counter[0], counter[1], drawn)
+        return drawn
+    counter[2], counter[3] = purpose, replication
     words = philox4x32(counter, key)
-    bits = (words[0] << np.uint64(20)) | (words[1] >> np.uint64(12))
-    drawn: Floats = (bits.astype(np.float64) + 0.5) * 2.0**-52
-    return drawn
+    bits = (words[0] << HIGH_20) | (words[1] >> LOW_12)
+    values: Floats = (bits.astype(np.float64) + 0.5) * 2.0**-52
+    return values
+
+
+def _draw(
+    low: np.uint64, high: np.uint64, purpose: np.uint64, replication: np.uint64,
+    indices: Words, entities: Words, drawn: Floats,
+) -> None:
+    """The same, word by word."""
+    for place in range(len(drawn)):
+        first, second, third, fourth = indices[place], entities[place], purpose, replication
+        key_low, key_high = low, high
+        for _ in range(ROUNDS):
+            left, right = first * MULTIPLIERS[0], third * MULTIPLIERS[1]
+            first = ((right >> HALF) ^ second ^ key_low) & LOW
+            third = ((left >> HALF) ^ fourth ^ key_high) & LOW
+            second, fourth = right & LOW, left & LOW
+            key_low, key_high = (key_low + WEYL_WORDS[0]) & LOW, (key_high + WEYL_WORDS[1]) & LOW
+        bits = (first << HIGH_20) | (second >> LOW_12)
+        drawn[place] = (np.float64(bits) + 0.5) * 2.0**-52
+
+
+DRAW = Loop(_draw)
 
 
 def _fits_32_bits(name: str, value: npt.ArrayLike) -> None:

@@ -6,11 +6,11 @@ import numpy as np
 
 from chatsim.scenario.models import Workload
 from chatsim.world.draws import Purpose, exponential, lognormal, uniform
+from chatsim.world.orders import order_in_rows, row_blocks
 from chatsim.world.pairs import Keys, pair_keys, users_of
 from chatsim.world.tables import Friends, Ints, Longs
 
 SIZE_MIN = 3
-CANDIDATES_AT_ONCE = 4_000_000
 CROWDED_SHARE = 0.25
 """A group of more than this share of all users is filled from a shuffle of everybody, others by repeated draws."""
 
@@ -29,11 +29,9 @@ def build_groups(workload: Workload, friends: Friends, seed: int, replication: i
     drawn = uniform(seed, replication, Purpose.GROUP_SEED, groups, 0)
     seeds = (drawn * workload.users).astype(np.int64)
     members = [pair_keys(groups, seeds)]
-    candidates = np.cumsum(np.diff(friends.start)[seeds])
-    parts = np.searchsorted(candidates, np.arange(CANDIDATES_AT_ONCE, candidates[-1], CANDIDATES_AT_ONCE), side="right")
-    for part in np.split(groups, parts):
-        if len(part):
-            members.append(_friends_of_seeds(friends, part, seeds[part], sizes[part] - 1, seed, replication))
+    candidate_start = np.concatenate([[0], np.cumsum(np.diff(friends.start)[seeds])])
+    for rows in row_blocks(candidate_start):
+        members.append(_friends_of_seeds(friends, groups[rows], seeds[rows], sizes[rows] - 1, seed, replication))
     keys = np.sort(np.concatenate(members))
     keys = _filled(keys, sizes, workload.users, seed, replication)
     group, member = users_of(keys)
@@ -60,12 +58,12 @@ def _friends_of_seeds(
 ) -> Keys:
     """(group, member) keys of the friends that join, the strongest first in a race of exponential draws."""
     degree = np.diff(friends.start)[seeds]
+    start = np.concatenate([[0], np.cumsum(degree)])
     row = np.repeat(np.arange(len(groups)), degree)
-    place = np.arange(len(row)) - np.repeat(np.cumsum(degree) - degree, degree)
-    entry = np.repeat(friends.start[seeds], degree) + place
+    place = np.arange(len(row)) - start[row]
+    entry = friends.start[seeds][row] + place
     finish = exponential(seed, replication, Purpose.GROUP_MEMBER, groups[row], place) / friends.strength[entry]
-    order = np.lexsort((finish, row))
-    joins = order[place < np.repeat(wanted, degree)]
+    joins = order_in_rows(start, finish)[place < wanted[row]]
     return pair_keys(groups[row[joins]], friends.friend[entry[joins]])
 
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
+from chatsim.world.orders import grouped
 from chatsim.world.population import owners
 from chatsim.world.tables import PAIR, Ints, Longs, Rooms
 
 
 def rooms_of_users(rooms: Rooms, users: int) -> tuple[Longs, Ints]:
     """(start, room): the rooms that user u is a member of are ``room[start[u]:start[u + 1]]``, ascending."""
-    order = np.argsort(rooms.member, kind="stable")
-    start = np.searchsorted(rooms.member[order], np.arange(users + 1)).astype(np.int64)
-    return start, owners(rooms.start)[order]
+    start, entry = grouped(rooms.member, users)
+    return start, owners(rooms.start)[entry]
 
 
 def partners_of_users(rooms: Rooms, users: int) -> tuple[Longs, Ints]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from chatsim.world.orders import blocks
 from chatsim.world.tables import Longs
 
+KEYS_AT_ONCE = 1 << 18
 Keys = npt.NDArray[np.uint64]
 """Pairs of users as one number, ``first << 32 | second``: sorting them sorts by first, then by second."""
 
@@ -32,7 +34,14 @@ def edge_keys(first: npt.NDArray[np.integer], second: npt.NDArray[np.integer]) -
 def unique_sorted(edges: Keys) -> Keys:
     """The edges in order, without loops and repeats. Modifies ``edges``."""
     edges.sort()
-    keep = (edges >> np.uint64(32)) != (edges & np.uint64(0xFFFFFFFF))
-    keep[1:] &= edges[1:] != edges[:-1]
-    kept: Keys = edges[keep]
-    return kept
+    kept = 0
+    for part in blocks(len(edges), KEYS_AT_ONCE):
+        keys = edges[part]
+        new = np.empty(len(keys), bool)
+        new[0] = not kept or edges[kept - 1] != keys[0]
+        np.not_equal(keys[1:], keys[:-1], out=new[1:])
+        new &= (keys >> np.uint64(32)) != (keys & np.uint64(0xFFFFFFFF))
+        found = keys[new]
+        edges[kept:kept + len(found)] = found
+        kept += len(found)
+    return edges[:kept]

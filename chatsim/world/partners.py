@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from chatsim.world.draws import Purpose, exponential, uniform
-from chatsim.world.pairs import Keys, pair_keys, users_of
+from chatsim.world.orders import order_in_rows, row_blocks
+from chatsim.world.pairs import Keys, edge_keys, pair_keys, unique_sorted, users_of
 from chatsim.world.population import owners
 from chatsim.world.tables import Friends, Ints, Longs
 
 FITS = 4
 FIT_TOLERANCE = 0.01
-ENTRIES_AT_ONCE = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +32,15 @@ def build_partners(friends: Friends, known_partners_mean: float, seed: int, repl
     """Each user's friends in the order of a race of exponential draws over the strengths of ties, which is weighted
     sampling without replacement; the first ones of each, a geometric number, are partners already, in both directions.
     """
-    queue = _race(friends, seed, replication)
-    pairs = _known_pairs(friends.start, queue, known_partners_mean, seed, replication)
-    first, second = users_of(pairs)
-    both = np.sort(np.concatenate([pairs, pair_keys(second, first)]))
+    queue = _race(friends, friends.start, friends.friend, seed, replication)
+    first, second = users_of(_known_pairs(friends.start, queue, known_partners_mean, seed, replication))
+    both = np.concatenate([pair_keys(first, second), pair_keys(second, first)])
+    both.sort()
     user, partner = users_of(both)
-    # Partners are remembered in the order of the race too.
-    order = np.lexsort((_finish(friends, user, partner, _entries(friends, user, partner), seed, replication), user))
     known_start = np.searchsorted(user, np.arange(len(friends.start))).astype(np.int64)
-    return Partners(known_start, partner[order].astype(np.int32), friends.start, queue)
+    # Partners are remembered in the order of the race too.
+    known = _race(friends, known_start, partner.astype(np.int32), seed, replication)
+    return Partners(known_start, known, friends.start, queue)
 
 
 def known_pairs(partners: Partners) -> Keys:
@@ -52,27 +50,17 @@ def known_pairs(partners: Partners) -> Keys:
     return np.sort(pair_keys(user[once], partners.known[once]))
 
 
-def _race(friends: Friends, seed: int, replication: int) -> Ints:
-    """Friends of each user in the order in which they finish. It is run for some users at a time, to need less room."""
-    queue = np.empty_like(friends.friend)
-    first = np.unique(np.searchsorted(friends.start, np.arange(0, len(queue), ENTRIES_AT_ONCE), side="right") - 1)
-    bounds = friends.start[np.append(first, len(friends.start) - 1)]
-    user = owners(friends.start)
-    for part in itertools.starmap(slice, itertools.pairwise(bounds.tolist())):
-        friend = friends.friend[part]
-        # The bits of positive floats sort as the floats do, so that user and finish make one sortable word.
-        packed = pair_keys(user[part], _finish(friends, user[part], friend, part, seed, replication).view(np.uint32))
-        queue[part] = friend[np.argsort(packed, kind="stable")]
-    return queue
-
-
-def _finish(
-    friends: Friends, user: Ints | Longs, friend: Ints | Longs, entry: slice | Longs, seed: int, replication: int
-) -> npt.NDArray[np.float32]:
-    """When friends finish the race: exponential draw / strength. They stand at ``entry`` among all friends."""
-    finish = exponential(seed, replication, Purpose.TIE_ORDER, user, friend)
-    finish /= friends.strength[entry]
-    return finish.astype(np.float32)
+def _race(friends: Friends, start: Longs, runner: Ints, seed: int, replication: int) -> Ints:
+    """Some friends of each user, or all, in the order in which they finish: at exponential draw / strength."""
+    finished = np.empty_like(runner)
+    for rows in row_blocks(start):
+        begin = start[rows.start:rows.stop + 1]
+        part = slice(begin[0], begin[-1])
+        user = np.repeat(np.arange(rows.start, rows.stop), np.diff(begin))
+        finish = exponential(seed, replication, Purpose.TIE_ORDER, user, runner[part])
+        finish /= friends.strength[part if runner is friends.friend else _entries(friends, user, runner[part])]
+        finished[part] = runner[part][order_in_rows(begin - begin[0], finish.astype(np.float32))]
+    return finished
 
 
 def _known_pairs(start: Longs, queue: Ints, mean: float, seed: int, replication: int) -> Keys:
@@ -102,10 +90,10 @@ def _first_pairs(start: Longs, queue: Ints, count: Longs) -> Keys:
     user = np.repeat(np.arange(len(count)), count)
     place = np.arange(len(user)) - np.repeat(np.cumsum(count) - count, count)
     friend = queue[start[user] + place]
-    return np.unique(pair_keys(np.minimum(user, friend), np.maximum(user, friend)))
+    return unique_sorted(edge_keys(user, friend))
 
 
-def _entries(friends: Friends, user: Longs, friend: Longs) -> Longs:
+def _entries(friends: Friends, user: Longs, friend: Ints) -> Longs:
     """Where a friend of a user stands among all friends, which ascend by user."""
     low, high = friends.start[user], friends.start[user + 1]
     for _ in range(int((high - low).max(initial=0)).bit_length()):  # halves the range in which each one is to be found

@@ -9,7 +9,8 @@ import numpy as np
 
 from chatsim.scenario.errors import InputError
 from chatsim.scenario.models import Workload
-from chatsim.world.draws import BLOCK, Purpose, lognormal, uniform
+from chatsim.world.draws import BLOCK, Purpose, Words, lognormal, uniform
+from chatsim.world.orders import blocks, next_places
 from chatsim.world.pairs import Keys, edge_keys, unique_sorted, users_of
 from chatsim.world.reading import read_edges
 from chatsim.world.tables import Friends, Ints, Longs
@@ -54,9 +55,7 @@ def configuration_edges(workload: Workload, seed: int, replication: int) -> Keys
     wanted, missing = int(degree.sum()), degree
     edges = np.empty(0, np.uint64)
     for match_round in range(MATCH_ROUNDS_MAX):
-        stubs = _shuffled_stubs(missing, match_round, seed, replication)
-        matched = edge_keys(stubs[0:-1:2], stubs[1::2])
-        del stubs
+        matched = _matched(_shuffled_stubs(missing, match_round, seed, replication))
         edges = unique_sorted(np.concatenate([edges, matched]) if len(edges) else matched)
         del matched
         if wanted - 2 * len(edges) <= LOST_SHARE_MAX * wanted:
@@ -93,20 +92,25 @@ def clustered_edges(workload: Workload, seed: int, replication: int) -> Keys:
 
 
 def friends_of_edges(edges: Keys, users: int, strength_sigma: float, seed: int, replication: int) -> Friends:
-    """Friend lists in both directions out of edges (each once, lower user first), with drawn strengths."""
-    both = np.empty(2 * len(edges), np.uint64)
-    both[: len(edges)] = edges
-    _swap_into(edges, both[len(edges):])
-    both.sort()
-    friend = np.empty(len(both), np.int32)
-    strength = np.empty(len(both), np.float32)
-    start = np.searchsorted(both, np.arange(users + 1, dtype=np.uint64) << np.uint64(32)).astype(np.int64)
-    for at in range(0, len(both), BLOCK):
-        part = slice(at, at + BLOCK)
-        first, second = users_of(both[part])
-        friend[part] = second
-        lower, upper = np.minimum(first, second), np.maximum(first, second)
-        strength[part] = lognormal(seed, replication, Purpose.STRENGTH, lower, upper, 1.0, strength_sigma)
+    """Friend lists in both directions out of edges (each once, lower user first, ascending), with drawn strengths.
+
+    Each user's list has the lower users first. Both parts of it ascend as the edges do.
+    """
+    lower_friends, higher_friends = _degrees(edges, users)
+    start = np.zeros(users + 1, np.int64)
+    np.cumsum(lower_friends + higher_friends, out=start[1:])
+    friend = np.empty(2 * len(edges), np.int32)
+    strength = np.empty(2 * len(edges), np.float32)
+    free = start[:-1].copy()
+    after_lower = start[:-1] + lower_friends - (np.cumsum(higher_friends) - higher_friends)
+    for part in blocks(len(edges), BLOCK):
+        lower, higher = users_of(edges[part])
+        drawn = lognormal(seed, replication, Purpose.STRENGTH, lower, higher, 1.0, strength_sigma)
+        for place, other in (
+            (after_lower[lower] + np.arange(part.start, part.stop), higher), (next_places(higher, free), lower),
+        ):
+            friend[place] = other
+            strength[place] = drawn
     return Friends(start, friend, strength)
 
 
@@ -119,25 +123,34 @@ def owners(start: Longs) -> Ints:
     return np.repeat(np.arange(len(start) - 1, dtype=np.int32), np.diff(start))
 
 
-def _shuffled_stubs(degree: Ints, match_round: int, seed: int, replication: int) -> Ints:
+def _degrees(edges: Keys, users: int) -> tuple[Longs, Longs]:
+    """How many lower, and how many higher users each one is friends with."""
+    higher_friends = np.diff(np.searchsorted(edges, np.arange(users + 1, dtype=np.uint64) << np.uint64(32)))
+    lower_friends = np.zeros(users, np.int64)
+    for part in blocks(len(edges), max(users, BLOCK)):
+        lower_friends += np.bincount(users_of(edges[part])[1], minlength=users)
+    return lower_friends, higher_friends
+
+
+def _shuffled_stubs(degree: Ints, match_round: int, seed: int, replication: int) -> Words:
     """Each user as often as its degree, in random order.
 
     One sort of (random bits, user) packed into a word needs half the memory of an argsort; equal random bits are so
     rare (36 bits) that their order by user does not matter.
     """
     packed = np.repeat(np.arange(len(degree), dtype=np.uint64), degree)
-    mask = np.uint64((1 << USER_BITS) - 1)
-    for at in range(0, len(packed), BLOCK):
-        part = packed[at:at + BLOCK]
-        place = np.arange(at, at + len(part))
+    for part in blocks(len(packed), BLOCK):
+        place = np.arange(part.start, part.stop)
         drawn = uniform(seed, replication, Purpose.STUB, (match_round << 16) + (place >> 31), place & 0x7FFFFFFF)
-        part |= (drawn * 2.0 ** (64 - USER_BITS)).astype(np.uint64) << np.uint64(USER_BITS)
+        packed[part] |= (drawn * 2.0 ** (64 - USER_BITS)).astype(np.uint64) << np.uint64(USER_BITS)
     packed.sort()
-    packed &= mask
-    return packed.astype(np.int32)
+    packed &= np.uint64((1 << USER_BITS) - 1)
+    return packed
 
 
-def _swap_into(keys: Keys, out: Keys) -> None:
-    """Writes the keys with their users exchanged. Modifies ``out``."""
-    np.left_shift(keys, np.uint64(32), out=out)
-    out |= keys >> np.uint64(32)
+def _matched(stubs: Words) -> Keys:
+    """The edges between neighbours among stubs; one that is left over has none."""
+    edges = np.empty(len(stubs) // 2, np.uint64)
+    for part in blocks(len(edges), BLOCK):
+        edges[part] = edge_keys(stubs[2 * part.start:2 * part.stop:2], stubs[2 * part.start + 1:2 * part.stop:2])
+    return edges

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from chatsim.scenario.models import Sessions, Workload
-from chatsim.world.draws import Purpose, exponential, lognormal, uniform
+from chatsim.world.draws import BLOCK, Purpose, exponential, lognormal, uniform
+from chatsim.world.orders import blocks, grouped, order_in_time, ordinals
 from chatsim.world.tables import Floats, Friends, Ints, Longs, SessionTable
 
 DAY_S = 86400.0
@@ -19,7 +20,7 @@ LEAD_QUANTILE = 3.0902
 """Normal quantile of 0.999: no more than a thousandth of the sessions under way at the start began before the lead."""
 DEVICE_JITTER_SHARE = 0.1
 GRID_S = 10.0
-GAPS_AT_ONCE = 2_000_000
+GAPS_AT_ONCE = 1 << 17
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,7 @@ def session_table(user: Ints, device: npt.ArrayLike, start: Floats, end: Floats,
     """The sessions that overlap [0, duration_s), ordered by (start_s, user, device)."""
     devices = np.asarray(device, np.int32)
     during = np.flatnonzero((end > 0) & (start < duration_s))
-    during = during[np.lexsort((devices[during], user[during], start[during]))]
+    during = during[order_in_time(start[during], user[during], devices[during])]
     return SessionTable(user[during].astype(np.int32), devices[during], start[during], end[during])
 
 
@@ -159,39 +160,43 @@ def rate_at(workload: Workload, time_s: npt.ArrayLike) -> Floats:
 
 def poisson_process(
     horizon: Floats, purpose: Purpose, seed: int, replication: int, gaps_of: Gaps = STEADY
-) -> tuple[Longs, Longs, Floats]:
+) -> tuple[Ints, Ints, Floats]:
     """Points of one unit-rate Poisson process per user, from 0 to the user's ``horizon``.
 
     Returns (user, ordinal, point), ordered by user, then by point. Gap k of user u is keyed (purpose, u, k): a longer
     horizon adds points and moves none. Other gaps than exponential ones make it another process of that rate.
     """
-    longest = float(horizon.max(initial=0.0))
-    width = int(min(longest + 3 * math.sqrt(longest) + 4, 4096))
-    rows_at_once = max(1, GAPS_AT_ONCE // width)
-    users, ordinals, points = [np.empty(0, np.int64)], [np.empty(0, np.int64)], [np.empty(0)]
-    for first_row in range(0, len(horizon), rows_at_once):
-        active = np.arange(first_row, min(first_row + rows_at_once, len(horizon)))
-        active = active[horizon[active] > 0]
+    users, numbers, points = [np.empty(0, np.int32)], [np.empty(0, np.int32)], [np.empty(0)]
+    waiting = np.argsort(horizon, kind="stable")  # those who need as many draws are done at once
+    waiting = waiting[np.searchsorted(horizon[waiting], 0.0, side="right"):]
+    while len(waiting):
+        width = _points_at_most(horizon[waiting[-1]])
+        waiting, active = np.split(waiting, [-max(1, GAPS_AT_ONCE // width)])
         at, ordinal = np.zeros(len(active)), 0
         while len(active):
             gaps = gaps_of.draw(active, ordinal + np.arange(width), purpose, seed, replication)
             gaps[:, 0] += at
             np.cumsum(gaps, axis=1, out=gaps)
             row, column = np.nonzero(gaps < horizon[active][:, None])
-            users.append(active[row])
-            ordinals.append(ordinal + column)
+            users.append(active[row].astype(np.int32))
+            numbers.append((ordinal + column).astype(np.int32))
             points.append(gaps[row, column])
             going = gaps[:, -1] < horizon[active]
             active, at, ordinal = active[going], gaps[going, -1], ordinal + width
-    user, number, point = np.concatenate(users), np.concatenate(ordinals), np.concatenate(points)
-    order = np.lexsort((number, user))
-    return user[order], number[order], point[order]
+    user = np.concatenate(users)
+    _, order = grouped(user, len(horizon))
+    return user[order], np.concatenate(numbers)[order], np.concatenate(points)[order]
+
+
+def _points_at_most(horizon: float) -> int:
+    """More than a user nearly ever has until then, within reason."""
+    return int(min(horizon + 3 * math.sqrt(horizon) + 4, 4096))
 
 
 def points_while_connected(
     sessions: SessionTable, users: int, span_s: tuple[float, float], rate_per_s: npt.ArrayLike,
     purpose: Purpose, seed: int, replication: int, gaps_of: Gaps = STEADY,
-) -> tuple[Floats, Longs, Longs, Longs]:
+) -> tuple[Floats, Ints, Ints, Ints]:
     """A Poisson process per user over the time it is connected on device 0 within ``span_s`` (from, until).
 
     ``rate_per_s`` is one for all, or one for each of the ``users``; 0 gives no points. Returns (time_s, user, ordinal,
@@ -199,34 +204,54 @@ def points_while_connected(
     unless ``gaps_of`` says otherwise.
     """
     rate = np.broadcast_to(np.asarray(rate_per_s, float), users)
-    rows = np.flatnonzero(sessions.device == 0)
-    rows = rows[np.lexsort((sessions.start_s[rows], sessions.user[rows]))]
-    start = np.clip(sessions.start_s[rows], *span_s)
-    length = np.clip(sessions.end_s[rows], *span_s) - start
+    first_row, rows = sessions_of_users(sessions, users)
+    start, end = sessions.start_s[rows], sessions.end_s[rows]
+    begin = np.clip(start, *span_s)
+    length = np.clip(end, *span_s) - begin
     passed = np.concatenate([[0.0], np.cumsum(length)])
-    first_row = np.searchsorted(sessions.user[rows], np.arange(users + 1))
     connected = passed[first_row[1:]] - passed[first_row[:-1]]
     user, ordinal, point = poisson_process(connected * rate, purpose, seed, replication, gaps_of)
-    position = passed[first_row[user]] + point / rate[user]
-    place = np.searchsorted(passed, position, side="right") - 1
-    place = np.clip(place, first_row[user], first_row[user + 1] - 1)
-    into = np.clip(position - passed[place], 0.0, length[place])
-    return np.minimum(start[place] + into, sessions.end_s[rows[place]]), user, ordinal, rows[place]
+    row = np.empty(len(user), np.int32)
+    for part in blocks(len(user), BLOCK):
+        of = user[part]
+        position = passed[first_row[of]] + point[part] / rate[of]
+        place = np.searchsorted(passed, position, side="right") - 1
+        place = np.clip(place, first_row[of], first_row[of + 1] - 1)
+        into = np.clip(position - passed[place], 0.0, length[place])
+        point[part] = np.minimum(begin[place] + into, end[place])
+        row[part] = rows[place]
+    return point, user, ordinal, row
+
+
+def sessions_of_users(sessions: SessionTable, users: int) -> tuple[Longs, Longs]:
+    """(start, row): sessions of user u on device 0 are the rows ``row[start[u]:start[u + 1]]``, in order of time."""
+    rows = np.flatnonzero(sessions.device == 0)
+    start, order = grouped(sessions.user[rows], users)
+    return start, rows[order]
 
 
 def merge_overlapping(user: npt.NDArray[np.integer], start: Floats, end: Floats) -> tuple[Ints, Floats, Floats]:
     """Sessions of one device per user, those that overlap or touch made one; ordered by (user, start)."""
-    order = np.lexsort((end, start, user))
-    user, start, end = user[order], start[order], end[order]
+    user, start, end = _by_user_and_start(np.asarray(user, np.int32), start, end)
     if not len(user):
-        return user.astype(np.int32), start, end
-    # Latest end so far of the same user: a running maximum of (user, rank of the end), exact where floats are not.
-    ends, rank = np.unique(end, return_inverse=True)
-    latest = np.maximum.accumulate(user.astype(np.int64) * len(ends) + rank)
+        return user, start, end
+    latest, apart = end.copy(), 1
+    while (same := user[apart:] == user[:-apart]).any():  # the latest end of so many sessions, of twice as many ...
+        np.maximum(latest[apart:], latest[:-apart], out=latest[apart:], where=same)
+        apart *= 2
     new = np.ones(len(user), bool)
-    new[1:] = (user[1:] != user[:-1]) | (start[1:] > ends[latest[:-1] % len(ends)])
+    new[1:] = (user[1:] != user[:-1]) | (start[1:] > latest[:-1])
     first = np.flatnonzero(new)
-    return user[first].astype(np.int32), start[first], np.maximum.reduceat(end, first)
+    return user[first], start[first], np.maximum.reduceat(end, first)
+
+
+def _by_user_and_start(user: Ints, start: Floats, end: Floats) -> tuple[Ints, Floats, Floats]:
+    """Sessions in the order of (user, start, end), in which they may be already."""
+    same = user[1:] == user[:-1]
+    if ((user[1:] > user[:-1]) | (same & (start[1:] > start[:-1]))).all():
+        return user, start, end
+    order = np.lexsort((end, start, user))
+    return user[order], start[order], end[order]
 
 
 def covering_session(sessions: SessionTable, user: Ints, time_s: Floats) -> Longs:
@@ -252,8 +277,7 @@ def covering_or_next_session(sessions: SessionTable, user: Ints, time_s: Floats)
 
 def _following(sessions: SessionTable, user: Ints, time_s: Floats) -> tuple[Longs, Longs]:
     """Rows of device 0 by (user, start), and where among them the next session of ``user`` stands, or would."""
-    rows = np.flatnonzero(sessions.device == 0)
-    rows = rows[np.lexsort((sessions.start_s[rows], sessions.user[rows]))]
+    _, rows = sessions_of_users(sessions, int(sessions.user.max(initial=-1)) + 1)
     starts = np.sort(sessions.start_s[rows])
     width = len(rows) + 1
     keys = sessions.user[rows].astype(np.int64) * width + np.searchsorted(starts, sessions.start_s[rows], side="right")
@@ -301,7 +325,7 @@ def _second_device(
     sessions: Sessions, user: Ints, start: Floats, end: Floats, seed: int, replication: int
 ) -> tuple[Ints, Floats, Floats]:
     """The twins on device 1 of sessions ordered by user."""
-    ordinal = np.arange(len(user)) - np.searchsorted(user, user)
+    ordinal = ordinals(user, int(user.max(initial=-1)) + 1)
     twin = uniform(seed, replication, Purpose.SECOND_DEVICE, user, ordinal) < sessions.second_device_share
     user, ordinal, start, end = user[twin], ordinal[twin], start[twin], end[twin]
     jitter = DEVICE_JITTER_SHARE * (end - start)

@@ -1,37 +1,30 @@
 """Conversations told in the order of time: whom each goes to, who answers, and who knows whom how recently.
 
 Numbers and arrays alone: numba compiles it for large worlds, small ones run it as the Python that it is, with the same
-results.
+results. Numbers out of arrays are made whole ones of Python's, or numba would compile what they are given to anew for
+each of their kinds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cache
-from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import numpy as np
 
-from chatsim.world.tables import Floats, Ints, Longs
+from chatsim.world.compiling import Loop
+from chatsim.world.tables import Bools, Floats, Ints, Longs
 
 RANKS_MAX = 5000
 NOBODY = -1 << 62
 """In the place of a peer: there is nobody to write to."""
-SMALL = 40_000
-"""Conversations from which on a world is worth the time that it takes to load the compiled code."""
-LARGE = 400_000
-"""The same, where it must first be compiled, once."""
 
 
 class Talk(NamedTuple):
     """What of the behaviour model is asked for here."""
 
     duration_s: float
-    group_share: float
     new_partner_share: float
     new_partner_scale: float
-    reply_share: float
     answer_weight: float
 
 
@@ -40,18 +33,18 @@ class Openings(NamedTuple):
 
     They are told in place: ``time_s`` is when one opens, and then when its next message is due; ``user`` opens it, and
     then is who wrote last, to ``peer`` (a user, or -1 - group); ``left`` messages follow, of which the next has the
-    draws at ``step``.
+    draws at ``step``: whether it ``replies``, and after how long. ``to_group``: the opening goes to a group.
     """
 
     time_s: Floats
     user: Ints
     peer: Ints
-    left: Longs
+    left: Ints
     step: Longs
-    to_group: Floats
+    to_group: Bools
     to_new: Floats
     target: Floats
-    reply_side: Floats
+    replies: Bools
     reply_s: Floats
     reply_member: Floats
 
@@ -91,11 +84,12 @@ class Ties(NamedTuple):
 
 
 class Told(NamedTuple):
-    """Messages as they are told. ``peer`` is the other user of a pair, or -1 - group."""
+    """Messages as they are told: in which conversation, and in which of all sessions of :class:`People`, or -1."""
 
     time_s: Floats
     sender: Ints
-    peer: Ints
+    opening: Ints
+    session: Ints
 
 
 def tell(talk: Talk, talks: Openings, people: People, ties: Ties, told: Told, heap: Ints) -> int:
@@ -105,15 +99,15 @@ def tell(talk: Talk, talks: Openings, people: People, ties: Ties, told: Told, he
         is_over = opening == len(talks.time_s)
         time_s = talk.duration_s if is_over else talks.time_s[opening]
         while going and talks.time_s[heap[0]] < time_s:
-            count, going = _go_on(talk, talks, people, ties, told, heap, count, going)
+            count, going = _go_on(talks, people, ties, told, heap, count, going)
         if is_over:
             break
-        user = talks.user[opening]
+        user = int(talks.user[opening])
         peer = _target(talk, talks, people, ties, opening)
         if peer == NOBODY:
             continue
         talks.peer[opening] = peer
-        count = _write(talk, ties, told, count, time_s, user, peer)
+        count = _write(ties, told, count, time_s, user, peer, opening, _session_at(people, user, time_s))
         if talks.left[opening]:
             talks.time_s[opening] = time_s + talks.reply_s[talks.step[opening]]
             heap[going] = opening
@@ -123,16 +117,16 @@ def tell(talk: Talk, talks: Openings, people: People, ties: Ties, told: Told, he
 
 
 def _go_on(
-    talk: Talk, talks: Openings, people: People, ties: Ties, told: Told, heap: Ints, count: int, going: int
+    talks: Openings, people: People, ties: Ties, told: Told, heap: Ints, count: int, going: int
 ) -> tuple[int, int]:
     """The next message of a conversation, the first of the heap; how many are told, and how many go on."""
-    one = heap[0]
+    one = int(heap[0])
     time_s, step = talks.time_s[one], talks.step[one]
-    sender, peer = _next(talk, talks, people, one)
+    sender, peer, session = _next(talks, people, one)
     talks.left[one] -= 1
-    if sender >= 0:
-        count = _write(talk, ties, told, count, time_s, sender, peer)
-    if sender >= 0 and talks.left[one]:
+    if session >= 0:
+        count = _write(ties, told, count, time_s, sender, peer, one, session)
+    if session >= 0 and talks.left[one]:
         talks.user[one], talks.peer[one], talks.step[one] = sender, peer, step + 1
         talks.time_s[one] = time_s + talks.reply_s[step + 1]
     else:
@@ -142,22 +136,25 @@ def _go_on(
     return count, going
 
 
-def _write(talk: Talk, ties: Ties, told: Told, count: int, time_s: float, sender: int, peer: int) -> int:
+def _write(
+    ties: Ties, told: Told, count: int, time_s: float, sender: int, peer: int, opening: int, session: int
+) -> int:
     """A message is written, and told if it falls into the run; how many are told."""
     if peer >= 0:
         _meet(ties, peer, sender, 1)
         _meet(ties, sender, peer, 0)
     if time_s < 0:
         return count
-    told.time_s[count], told.sender[count], told.peer[count] = time_s, sender, peer
+    told.time_s[count], told.sender[count] = time_s, sender
+    told.opening[count], told.session[count] = opening, session
     return count + 1
 
 
 def _target(talk: Talk, talks: Openings, people: People, ties: Ties, opening: int) -> int:
     """Whom an opening goes to: a user, or -1 - group; NOBODY where the user has nobody to write to."""
-    user, target = talks.user[opening], talks.target[opening]
+    user, target = int(talks.user[opening]), talks.target[opening]
     first, end = people.own_group_start[user], people.own_group_start[user + 1]
-    if talks.to_group[opening] < talk.group_share and end > first:
+    if talks.to_group[opening] and end > first:
         return -1 - int(people.own_group[first + int(target * (end - first))])
     known = ties.partners[user]
     if not known or talks.to_new[opening] < talk.new_partner_share / (1 + known / talk.new_partner_scale):
@@ -169,26 +166,27 @@ def _target(talk: Talk, talks: Openings, people: People, ties: Ties, opening: in
     return -1 - int(people.own_group[first + int(target * (end - first))]) if end > first else NOBODY
 
 
-def _next(talk: Talk, talks: Openings, people: People, one: int) -> tuple[int, int]:
-    """Sender and peer of the next message of a conversation; sender -1 where nobody is there to write it."""
-    time_s, last, peer, step = talks.time_s[one], talks.user[one], talks.peer[one], talks.step[one]
-    replies = talks.reply_side[step] < talk.reply_share
-    if not replies:
-        return (last if _connected(people, last, time_s) else -1), peer
+def _next(talks: Openings, people: People, one: int) -> tuple[int, int, int]:
+    """Sender, peer and session of the next message of a conversation; session -1 where nobody is there to write it."""
+    time_s, last, peer, step = talks.time_s[one], int(talks.user[one]), int(talks.peer[one]), talks.step[one]
+    if not talks.replies[step]:
+        return last, peer, _session_at(people, last, time_s)
     if peer >= 0:
-        return (peer if _connected(people, peer, time_s) else -1), last
+        return peer, last, _session_at(people, peer, time_s)
     first, end = people.member_start[-1 - peer], people.member_start[-peer]
     size = end - first
     at = int(talks.reply_member[step] * size)
     for further in range(size):
-        member = people.member[first + (at + further) % size]
-        if member != last and _connected(people, member, time_s):
-            return member, peer
-    return -1, peer
+        member = int(people.member[first + (at + further) % size])
+        if member != last:
+            session = _session_at(people, member, time_s)
+            if session >= 0:
+                return member, peer, session
+    return last, peer, -1
 
 
-def _connected(people: People, user: int, time_s: float) -> bool:
-    """Whether a user has a session at a time."""
+def _session_at(people: People, user: int, time_s: float) -> int:
+    """The session that a user has at a time, -1 where it has none."""
     first, low, high = people.session_first[user], people.session_first[user], people.session_first[user + 1]
     while low < high:
         middle = (low + high) // 2
@@ -196,7 +194,7 @@ def _connected(people: People, user: int, time_s: float) -> bool:
             high = middle
         else:
             low = middle + 1
-    return low > first and bool(people.session_end_s[low - 1] >= time_s)
+    return low - 1 if low > first and people.session_end_s[low - 1] >= time_s else -1
 
 
 def _old_partner(talk: Talk, ties: Ties, user: int, target: float) -> int:
@@ -228,7 +226,7 @@ def _new_partner(people: People, ties: Ties, user: int, time_s: float) -> int:
     end, found = ties.start[user + 1], -1
     skipped = end
     for place in range(ties.next_place[user], end):
-        friend = ties.queue[place]
+        friend = int(ties.queue[place])
         if _partner_place(ties, user, friend) >= 0:
             continue
         skipped = min(skipped, place)
@@ -299,9 +297,19 @@ def _down(talks: Openings, heap: Ints, going: int) -> None:
     heap[place] = one
 
 
-def teller(conversations: int) -> Callable[..., int]:
-    """What tells so many: compiled where that is worth it."""
-    return _compiled() if conversations >= (SMALL if _is_kept() else LARGE) else _interpreted
+TELL = Loop(
+    tell, _is_sooner, _up, _down, _partner_place, _place_of, _session_at, _meet, _new_partner, _old_partner, _next,
+    _target, _write, _go_on,
+)  # fmt: skip
+
+
+def told_messages(talk: Talk, talks: Openings, people: People, ties: Ties) -> Told:
+    """All messages of the run."""
+    most = len(talks.time_s) + len(talks.reply_s)
+    told = Told(np.empty(most), np.empty(most, np.int32), np.empty(most, np.int32), np.empty(most, np.int32))
+    heap = np.empty(len(talks.time_s) + 1, np.int32)
+    count = (TELL.fast or _interpreted)(talk, talks, people, ties, told, heap)
+    return Told(told.time_s[:count], told.sender[:count], told.opening[:count], told.session[:count])
 
 
 def _interpreted(talk: Talk, *parts: Any) -> int:
@@ -311,28 +319,6 @@ def _interpreted(talk: Talk, *parts: Any) -> int:
         for part in parts
     ]
     return tell(talk, *cast(Any, views))
-
-
-def _is_kept() -> bool:
-    """Whether the compiled code is kept beside this file."""
-    return next(Path(__file__).with_name("__pycache__").glob("telling.tell-*.nbi"), None) is not None
-
-
-@cache
-def _compiled() -> Callable[..., int]:
-    """By numba, which keeps the code beside this file or in the user's cache: all of it comes from here."""
-    from numba import njit
-    from numba.extending import register_jitable
-
-    for part in (
-        _is_sooner, _up, _down, _partner_place, _place_of, _connected, _meet, _new_partner, _old_partner, _next,
-        _target, _write, _go_on,
-    ):  # fmt: skip
-        register_jitable(part)
-    try:
-        return cast(Callable[..., int], njit(cache=True)(tell))
-    except RuntimeError:  # there is no place where code can be kept
-        return cast(Callable[..., int], njit(tell))
 
 
 def recency_weights(exponent: float) -> Floats:

@@ -80,7 +80,7 @@ def intrusions_of(world: World, intruders: Intruders) -> IntrusionTable:
     )
 
 
-def _victims(world: World, user: Longs, ordinal: Longs) -> Longs:
+def _victims(world: World, user: Ints, ordinal: Ints) -> Longs:
     """Whom each try is aimed at, -1 where nobody has been found: draws are repeated until they suit."""
     start, room = rooms_of_users(world.rooms, world.users)
     inside = np.sort(pair_keys(owners(world.rooms.start), world.rooms.member))
@@ -97,7 +97,7 @@ def _victims(world: World, user: Longs, ordinal: Longs) -> Longs:
     return victim
 
 
-def _has_other_room(user: Longs, other: Longs, start: Longs, room: Ints, inside: Keys) -> Bools:
+def _has_other_room(user: Ints, other: Longs, start: Longs, room: Ints, inside: Keys) -> Bools:
     """Whether ``other`` is in a room that ``user`` is not in; ``inside`` are all (room, member), ascending.
 
     Nobody is in such a room who is the user.
