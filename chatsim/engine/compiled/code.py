@@ -22,6 +22,8 @@ from typing import Any, TypeVar, cast
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 DECLARED = {"State", "int", "float", "bool", "None"}
 SOURCES = ("engine", "rules", "world/draws.py")
+OPTIONS: dict[str, Any] = {"no_cfunc_wrapper": True}
+"""What all are compiled with."""
 HANDLERS: list[Any] = []
 """All that :func:`compiled` has been given."""
 
@@ -37,7 +39,7 @@ def compiled(function: Handler) -> Handler:
 
     from chatsim.engine.compiled.whole import HandlerCompiler
 
-    handler: Any = njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, pipeline_class=HandlerCompiler)(function)
+    handler: Any = njit(**OPTIONS, no_cpython_wrapper=True, pipeline_class=HandlerCompiler)(function)
     if not set(function.__annotations__.values()) <= DECLARED:
         return cast(Handler, handler)
     HANDLERS.append(handler)
@@ -94,10 +96,10 @@ def entry(function: Handler) -> Handler:
 
     folder = code_folder()
     if folder is None:
-        return cast(Handler, njit(no_cfunc_wrapper=True, pipeline_class=EntryCompiler)(function))
+        return cast(Handler, njit(**OPTIONS, pipeline_class=EntryCompiler)(function))
     before, config.CACHE_DIR = config.CACHE_DIR, str(folder)
     try:
-        return cast(Handler, njit(cache=True, no_cfunc_wrapper=True, pipeline_class=EntryCompiler)(function))
+        return cast(Handler, njit(**OPTIONS, cache=True, pipeline_class=EntryCompiler)(function))
     finally:
         config.CACHE_DIR = before
 

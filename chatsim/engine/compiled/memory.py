@@ -17,6 +17,7 @@ from llvmlite import ir
 from numba import from_dtype, types
 from numba.core import cgutils
 from numba.core.datamodel import models, register_default
+from numba.core.imputils import lower_getattr_generic, lower_setattr_generic
 from numba.core.pythonapi import NativeValue
 from numba.core.runtime._nrt_python import c_helpers
 from numba.core.typing.templates import AttributeTemplate
@@ -32,7 +33,7 @@ from numba.extending import (
 )
 from numba.np.arrayobj import load_item, store_item
 
-from chatsim.engine.compiled.state import TABLES, TWO_DIMENSIONS
+from chatsim.engine.compiled.state import FIXED, TABLES, TWO_DIMENSIONS
 
 ADDRESS, ROWS, COLUMNS, OWN = range(4)
 """What is known of each table; it is its ``own`` where it was grown, and not the array that it began as."""
@@ -93,6 +94,22 @@ class StateType(types.Type):
         super().__init__("chatsim.State")
 
 
+class Row(types.Record):
+    """The type of a row of a table that is a record: no two fields of such rows share memory."""
+
+    @classmethod
+    def of(cls, dtype: np.dtype[Any], name: str) -> Row:
+        """The type of rows of a dtype, named after the first table that has them.
+
+        The name that numba makes tells all fields, and is part of the names of functions.
+        """
+        places: Any = dtype.fields or {}
+        fields = [(each, {"type": from_dtype(place[0]), "offset": place[1]}) for each, place in places.items()]
+        row = cls(fields, dtype.itemsize, False)
+        row.name = name
+        return row
+
+
 class Table(types.Array):
     """The type of a table: an array, but nobody counts who refers to it, and no index is meant from its end."""
 
@@ -103,19 +120,19 @@ class Table(types.Array):
         return int(kind.size if isinstance(kind, types.Record) else kind.bitwidth // 8)
 
 
+STAY = {*FIXED, "sessions", "clients"}
+"""Tables that stay where they are while handlers run."""
 STATE = StateType()
 LONG, POINTER = ir.IntType(64), cgutils.voidptr_t
 STATE_VALUE = LONG.as_pointer()
 
 
 def _table_types() -> dict[str, Table]:
-    """The types of all tables. Those of one kind of records have one type, which is named after the first of them: the
-    name that numba makes tells all fields, and is part of the names of functions."""
+    """The types of all tables. Those of one kind of records have one type."""
     kinds: dict[Any, Any] = {}
     for name, dtype in TABLES.items():
         if dtype not in kinds:
-            kinds[dtype] = from_dtype(dtype)
-            kinds[dtype].name = name if dtype.names else kinds[dtype].name
+            kinds[dtype] = Row.of(dtype, name) if dtype.names else from_dtype(dtype)
     return {
         name: Table(kinds[dtype], 2 if name in TWO_DIMENSIONS else 1, "C", name=f"Table({kinds[dtype].name})")
         for name, dtype in TABLES.items()
@@ -131,6 +148,9 @@ class StateModel(models.PrimitiveModel):
 
     def __init__(self, manager: Any, kind: Any) -> None:
         super().__init__(manager, kind, STATE_VALUE)
+
+
+register_default(Row)(models.RecordModel)
 
 
 @register_default(Table)
@@ -167,6 +187,37 @@ class StateAttributes(AttributeTemplate):
         return KINDS.get(name)
 
 
+def _only_as(builder: Any, access: Any, name: str) -> None:
+    """Tells LLVM that the memory of an access is that of one name only: what is written as another one leaves it."""
+    add = builder.module.add_metadata
+    kind = add([name, add(["chatsim"])])
+    access.set_metadata("tbaa", add([kind, kind, LONG(0)]))
+
+
+def _field(context: Any, builder: Any, kind: Any, row: Any, field: str) -> Any:
+    """Where a field of a row is."""
+    return cgutils.get_record_member(builder, row, kind.offset(field), context.get_data_type(kind.typeof(field)))
+
+
+@lower_getattr_generic(Row)  # type: ignore[untyped-decorator]
+def _read(context: Any, builder: Any, kind: Any, row: Any, field: str) -> Any:
+    """How a handler reads a field of a row."""
+    value = builder.load(_field(context, builder, kind, row, field))
+    value.align = 1
+    _only_as(builder, value, f"{kind.name}.{field}")
+    return value
+
+
+@lower_setattr_generic(Row)  # type: ignore[untyped-decorator]
+def _write(context: Any, builder: Any, signature: Any, values: Any, field: str) -> None:
+    """How a handler writes a field of a row."""
+    kind, given = signature.args
+    value = context.cast(builder, values[1], given, kind.typeof(field))
+    store = builder.store(value, _field(context, builder, kind, values[0], field))
+    store.align = 1
+    _only_as(builder, store, f"{kind.name}.{field}")
+
+
 def _cell(builder: Any, state: Any, name: str, part: int) -> Any:
     place = list(TABLES).index(name) * (OWN + 1) + part
     return builder.gep(state, [LONG(place)], inbounds=True)
@@ -176,8 +227,13 @@ def _lend(name: str) -> Any:
     """How a handler gets at a table."""
 
     def lend(context: Any, builder: Any, kind: Any, state: Any) -> Any:
-        address, rows, columns = (builder.load(_cell(builder, state, name, part)) for part in (ADDRESS, ROWS, COLUMNS))
-        return _array(context, builder, KINDS[name], address, rows, columns)
+        parts = [builder.load(_cell(builder, state, name, part)) for part in (ADDRESS, ROWS, COLUMNS)]
+        for part in parts:
+            if name in STAY:
+                part.set_metadata("invariant.load", builder.module.add_metadata([]))
+            else:
+                _only_as(builder, part, "cell")
+        return _array(context, builder, KINDS[name], *parts)
 
     return lend
 

@@ -20,6 +20,7 @@ from chatsim.engine.compiled.kinds import (
 from chatsim.engine.compiled.luck import first_draws
 from chatsim.engine.compiled.schedule import tables_of_faults
 from chatsim.engine.compiled.state import FIXED, GROWING, LONG, NEVER, NONE, SLOTS
+from chatsim.engine.compiled.ticks import MANY
 from chatsim.engine.luck import PUSH, SYNC, Luck
 from chatsim.engine.outcome import Work
 from chatsim.engine.rooms import Rooms
@@ -80,7 +81,7 @@ def tables_for(
     for name, rows in _likely(world).items():
         tables[name] = np.zeros(max(rows, ROOM_AT_FIRST), GROWING[name])
     tables["slots"] = np.full(SLOTS, NONE, LONG)
-    tables["asked"][0]["slots_per_s"] = _events_per_s(world) / EVENTS_PER_SLOT
+    tables["asked"][0]["slots_per_s"] = (_events(world) + 1) / (EVENTS_PER_SLOT * max(world.duration_s, 1.0))
     _ties(tables, scenario, world, rooms)
     _lists(tables, scenario, world, rooms, lists)
     feed = feed or Feed(scenario, world, rooms, lists)
@@ -92,14 +93,17 @@ def tables_for(
 
 def _likely(world: World) -> dict[str, int]:
     """About how many rows of the largest tables there will be: what is not used is never touched, and costs nothing."""
-    pairs = int(np.diff(world.rooms.start)[world.messages.room].sum())
-    return {"rows": pairs}
+    return {"rows": _pairs(world), "ticks": min(_events(world), 2 * MANY)}
 
 
-def _events_per_s(world: World) -> float:
-    """About how many events there will be per second: it decides on speed alone."""
-    pairs = int(np.diff(world.rooms.start)[world.messages.room].sum())
-    return (2 * pairs + 10 * len(world.messages) + 10 * len(world.sessions) + 1) / max(world.duration_s, 1.0)
+def _events(world: World) -> int:
+    """About how many events there will be: it decides on speed alone."""
+    return 2 * _pairs(world) + 10 * len(world.messages) + 10 * len(world.sessions)
+
+
+def _pairs(world: World) -> int:
+    """Messages x members."""
+    return int(np.diff(world.rooms.start)[world.messages.room].sum())
 
 
 def _ask(asked: Any, scenario: Scenario, world: World, troubled: bool) -> None:

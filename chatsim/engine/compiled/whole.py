@@ -113,6 +113,9 @@ class EntryCode(JITCodeLibrary):
         super().finalize()
 
     def _optimize_final_module(self) -> None:
+        for function in self._final_module.functions:
+            if not function.is_declaration and function.linkage.name == "linkonce_odr":
+                function.linkage = "internal"  # nobody else calls it, so that it may change as its callers need it
         passes, builder = self._codegen._module_pass_manager(opt=LEVEL, loop_vectorize=False, slp_vectorize=False)
         with self._recorded_timings.record("all passes", builder):
             passes.run(self._final_module, builder)
