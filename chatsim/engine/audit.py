@@ -57,7 +57,7 @@ def settle(scenario: Scenario, world: World, notes: Notes, inbox: Longs, meant: 
     beyond = row_place < 0
     row_fate[beyond] = _beyond(row_fate, sessions.user[row_session] == messages["sender"][row_message])[beyond]
     has_it = _among(row_fate, (Fate.DELIVERED, Fate.READ_LATER))
-    in_store = _inbox_keys(world, inbox)
+    in_store = np.sort(_inbox_keys(world, inbox))
     lost = np.flatnonzero(row_fate == Fate.LOST)
     if len(lost):
         elsewhere = places(np.sort(np.concatenate([row_key[has_it], in_store])), row_key[lost]) >= 0
@@ -66,13 +66,13 @@ def settle(scenario: Scenario, world: World, notes: Notes, inbox: Longs, meant: 
         still_coming = np.isnan(messages["done_s"].astype(np.float64))[row_message]
         row_fate[(row_fate == Fate.LOST) & still_coming] = Fate.MISSED
 
+    in_flight = np.flatnonzero(row_fate == Fate.IN_FLIGHT)
+    row_fate[in_flight[places(in_store, row_key[in_flight]) >= 0]] = Fate.MISSED
     ended = ~_among(row_fate, NO_ENDS)
-    ended &= ~((row_fate == Fate.IN_FLIGHT) & np.isin(row_key, in_store))
     open_pair = np.ones(len(pair_key), bool)
     open_pair[row_place[ended & (row_place >= 0)]] = False
-    row_fate[(row_fate == Fate.IN_FLIGHT) & np.isin(row_key, in_store)] = Fate.MISSED
     open_message, open_user = pair_message[open_pair], pair_user[open_pair]
-    fate, cause = _explain(messages, open_message, np.isin(pair_key[open_pair], in_store))
+    fate, cause = _explain(messages, open_message, places(in_store, pair_key[open_pair]) >= 0)
     _say_why(world, notes, messages, meant, open_message, open_user, fate == Fate.LOST, cause)
     rest = len(open_message)
 
@@ -140,18 +140,23 @@ def _say_why(
     cause: npt.NDArray[np.int8],
 ) -> None:
     """Writes why nothing was written to recipients who have lost a message: what is noted of it, first of all."""
+    rows = np.flatnonzero(lost)
+    if not len(rows):
+        return
+    message, user = message[rows], user[rows]
     sessions, key = notes.all_sessions(world), _key(world, message, user)
     received_s = messages["received_s"][message]
     left = _had_session(notes, sessions, user, received_s)
-    cause[lost] = np.where(left[lost], Cause.LEFT, Cause.OFFLINE)
-    cause[lost & left & ~_heard(notes, messages, meant)[message]] = Cause.NOT_JOINED
-    for noted, why in ((notes.trimmed, Cause.TRIMMED), (notes.wiped, Cause.BROKER_DOWN)):
-        cause[lost & np.isin(key, _noted_keys(world, noted))] = why
-    _by_breaks(notes, sessions, messages, message, user, lost & (cause == Cause.LEFT), cause)
-    cause[lost & (cause == Cause.LEFT) & np.isin(key, _noted_keys(world, notes.unasked))] = Cause.NOT_ASKED_FOR
-    cause[lost & (cause == Cause.LEFT) & _was_cut(notes, sessions, user, received_s)] = Cause.CRASHED
-    never_taken = lost & (messages["fate"][message] == Fate.LOST)
-    cause[never_taken] = messages["cause"][message][never_taken]
+    why = np.where(left, Cause.LEFT, Cause.OFFLINE).astype(np.int8)
+    why[left & ~_heard(notes, messages, meant)[message]] = Cause.NOT_JOINED
+    for noted, how in ((notes.trimmed, Cause.TRIMMED), (notes.wiped, Cause.BROKER_DOWN)):
+        why[np.isin(key, _noted_keys(world, noted))] = how
+    _by_breaks(notes, sessions, messages, message, user, why == Cause.LEFT, why)
+    why[(why == Cause.LEFT) & np.isin(key, _noted_keys(world, notes.unasked))] = Cause.NOT_ASKED_FOR
+    why[(why == Cause.LEFT) & _was_cut(notes, sessions, user, received_s)] = Cause.CRASHED
+    never_taken = messages["fate"][message] == Fate.LOST
+    why[never_taken] = messages["cause"][message][never_taken]
+    cause[rows] = why
 
 
 def _noted_keys(world: World, noted: list[tuple[int, int]]) -> Longs:
@@ -356,16 +361,19 @@ def _check_expected_sessions(
     routed_s = messages["routed_s"].astype(np.float64)[pair_message]
     received_s = messages["received_s"].astype(np.float64)[pair_message]
     done_s = messages["done_s"].astype(np.float64)[pair_message]
-    wanted = ~np.isnan(routed_s) & ~np.isnan(done_s) & _heard(notes, messages, meant)[pair_message]
-    pair_message, pair_user = pair_message[wanted], pair_user[wanted]
-    received_s, done_s = received_s[wanted], done_s[wanted]
     online_s = np.nan_to_num(np.array(notes.online_s, np.float64), nan=np.inf)
     left_s = np.fmin(_ends_s(notes.left_s), _ends_s(notes.cut_s))
+    came = np.flatnonzero(online_s < left_s)
+    was_there = np.zeros(world.users, bool)
+    was_there[table.user[came]] = True
+    wanted = ~np.isnan(routed_s) & ~np.isnan(done_s) & _heard(notes, messages, meant)[pair_message]
+    wanted &= was_there[pair_user]
+    pair_message, pair_user = pair_message[wanted], pair_user[wanted]
+    received_s, done_s = received_s[wanted], done_s[wanted]
     gateway, breaks = np.array(notes.session_gateway, np.int64), notes.breaks.table()
     by_user = np.lexsort((received_s, pair_user))
     pair_message, pair_user = pair_message[by_user], pair_user[by_user]
     received_s, done_s = received_s[by_user], done_s[by_user]
-    came = np.flatnonzero(online_s < left_s)
     _, first = _place_by(pair_user, received_s, table.user[came], online_s[came])
     _, end = _place_by(pair_user, received_s, table.user[came], left_s[came])
     count = end - first

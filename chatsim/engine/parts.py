@@ -62,11 +62,11 @@ class PartAuditor:
         self._counts["rows"] += len(keys)
         first = np.zeros(len(keys), bool)
         rows = np.flatnonzero(fate == Fate.READ_LATER)
+        rows = rows[np.argsort(keys[rows], kind="stable")]
         place = places(self._waiting, keys[rows])
-        found = place >= 0
-        taken, of_taken = np.unique(place[found], return_index=True)
-        first[rows[found][of_taken]] = True
-        self._waiting = np.delete(self._waiting, taken)
+        is_first = (place >= 0) & (np.diff(place, prepend=-1) != 0)
+        first[rows[is_first]] = True
+        self._waiting = np.delete(self._waiting, place[is_first])
         return first
 
     def end(self, world: World, notes: Notes, inbox: Longs) -> None:

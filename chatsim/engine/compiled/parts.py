@@ -47,12 +47,14 @@ class Parts:
         self._feed = feed
         self._auditor = PartAuditor(scenario)
         self._first = self._row = 0
+        self._boxed: list[tuple[npt.NDArray[Any], ...]] = []
         pairs = int(np.diff(world.rooms.start)[world.messages.room].sum())
         self._rows = Window(ROWS_PER_PAIR * pairs + ROWS_OF_PART, GROWING["rows"])
 
     def begin(self, st: State) -> None:
         """Gives the run room for its rows. Modifies the state."""
         put_table(st, "rows", self._rows.table)
+        tables_of(st)["asked"][0]["tells_boxes"] = 1
 
     def next(self, st: State) -> None:
         """Takes what is done, where that is much, and has the trace ready for the next events. Modifies the state."""
@@ -91,8 +93,7 @@ class Parts:
         world, notes = self._noted(part, tables, seen, end, self.ticks.all(st) if is_last else self.ticks.give())
         later = self._later(tables, rows[earlier])
         meant = part["messages"]["meant"].astype(np.int64)
-        inbox = inbox_of(st, self._first, end)
-        inbox[:, 1] -= self._first
+        inbox = self._inbox(tables["boxed"], end)
         deliveries = self._auditor.settle(world, notes, inbox, meant, self._first)
         if is_last:
             self._auditor.end(self._world, notes, inbox_of(st))
@@ -101,7 +102,24 @@ class Parts:
         self._take(replace(outcome, engine="compiled", later=later))
         self._first = end
         self._forget(rows, mine | earlier)
-        tables_of(st)["now"][0]["subscriptions"] = 0
+        for name in ("subscriptions", "boxed"):
+            tables_of(st)["now"][0][name] = 0
+
+    def _inbox(self, boxed: Any, end: int) -> npt.NDArray[np.int64]:
+        """What of the messages of a part waits for whom, a row of (user, message) each, by what came into the boxes of
+        users and went out of them; what is told of later messages is kept for their parts."""
+        told = [*self._boxed, (boxed["user"].astype(np.int64), boxed["message"].astype(np.int64), boxed["change"])]
+        user, message, change = (np.concatenate(column) for column in zip(*told, strict=True))
+        later = message >= end
+        self._boxed = [(user[later], message[later], change[later])]
+        mine = (message >= self._first) & ~later
+        keys = (message[mine] - self._first) * self._world.users + user[mine]
+        order = np.argsort(keys, kind="stable")
+        keys, change = keys[order], change[mine][order]
+        first = np.flatnonzero(np.append(True, keys[1:] != keys[:-1])) if len(keys) else np.zeros(0, np.int64)
+        there = first[np.add.reduceat(change, first) > 0] if len(keys) else first
+        found, user = np.divmod(keys[there], self._world.users)
+        return np.stack([user, found], axis=1)
 
     def _forget(self, rows: Any, taken: Flags) -> None:
         """Marks rows as taken, and gives back those before the first that is not."""

@@ -569,6 +569,19 @@ def into_box(st: State, user: int, message: int) -> None:
     else:
         st.users[user].box_first = new
     st.users[user].box_last = new
+    tell_box(st, user, message, 1)
+
+
+@compiled
+def tell_box(st: State, user: int, message: int, change: int) -> None:
+    """Writes down that one message more, or less, waits for a user, where a run is taken in parts."""
+    if not st.asked[0].tells_boxes:
+        return
+    st.now[0].boxed += 1
+    if st.now[0].boxed > len(st.boxed):
+        st.boxed = grown(st.boxed)
+    row = st.boxed[st.now[0].boxed - 1]
+    row.user, row.message, row.change = user, message, change
 
 
 @compiled
@@ -586,6 +599,7 @@ def out_of_box(st: State, user: int, message: int) -> bool:
         st.users[user].box_first = following
     if following < 0:
         st.users[user].box_last = before
+    tell_box(st, user, message, -1)
     return True
 
 

@@ -63,7 +63,7 @@ class Written(Notes):
 def cut_to_size(tables: Tables) -> Tables:
     """The tables without the room that is left in those that grow."""
     taken = tables["now"][0]
-    grown = ("sessions", "rows", "receipts", "breaks", *NOTED_OF_RUN, *NOTED_OF_PAIRS)
+    grown = ("sessions", "rows", "boxed", "receipts", "breaks", *NOTED_OF_RUN, *NOTED_OF_PAIRS)
     return {**tables, **{name: tables[name][: taken[name]] for name in grown}}
 
 
@@ -117,27 +117,20 @@ def _columns(table: Any) -> Columns:
     return {name: table[name] for name in table.dtype.names}
 
 
-def inbox_of(st: State, first: int = 0, end: int = 1 << 62) -> npt.NDArray[np.int64]:
-    """What waits in store for whom, a row of (user, message) each: of the messages from ``first`` to ``end``."""
-    found: npt.NDArray[np.int64] = _waiting(st, first, end)
+def inbox_of(st: State) -> npt.NDArray[np.int64]:
+    """What waits in store for whom, a row of (user, message) each."""
+    found: npt.NDArray[np.int64] = _waiting(st)
     return found
 
 
 @entry
-def _waiting(st: State, first: int, end: int) -> Any:
+def _waiting(st: State) -> Any:
+    found = np.empty((st.now[0].links, 2), np.int64)
     count = 0
     for user in range(len(st.users)):
         here = st.users[user].box_first
         while here >= 0:
-            count += first <= st.links[here].one < end
+            found[count, 0], found[count, 1] = user, st.links[here].one
+            count += 1
             here = st.links[here].next
-    found = np.empty((count, 2), np.int64)
-    count = 0
-    for user in range(len(st.users)):
-        here = st.users[user].box_first
-        while here >= 0:
-            if first <= st.links[here].one < end:
-                found[count, 0], found[count, 1] = user, st.links[here].one
-                count += 1
-            here = st.links[here].next
-    return found
+    return found[:count].copy()

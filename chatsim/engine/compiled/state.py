@@ -64,7 +64,7 @@ FIXED: dict[str, np.dtype[Any]] = {
         " asks_more personal creates_rooms asks_members leaves_idle access asks renews reads_friends client_joins"
         " loads ranked list_policy list_limit pushes_presence shown_to watches tells_all channels drops_oldest"
         " one_by_one troubled faulty orderly keeps stream_max"
-        " resends deduplicate sends_max scaling_start least draws_kept standing",
+        " resends deduplicate sends_max scaling_start least draws_kept standing tells_boxes",
         "end_s receive_us parse_us command_us write_us flush_us login_us close_us publish_us push_us bus_send_us"
         " bus_receive_us subscribe_us lookup_us lookup_user_us update_us presence_us store_us sync_us broker_link_s"
         " database_link_s notice_s outbound_max_bytes connect_timeout_s reconnect_s reconnect_max_s messages_per_s"
@@ -80,7 +80,7 @@ FIXED: dict[str, np.dtype[Any]] = {
         " pulls pushed trimmed unasked missed receipts answers packets free_link free_job free_parcel free_batch"
         " free_query free_seat free_packet"
         " cuts slow_first slow_count away away_number parted unsigned_first unsigned_last breaks faults wiped drains"
-        " got changing emptied started",
+        " got changing emptied started boxed",
         "time_s admission_left admission_s minute",
     ),
     "stations": record(
@@ -152,13 +152,13 @@ GROWING: dict[str, np.dtype[Any]] = {
     "got_keys": LONG,
     "breaks": record("message gateway cause", "time_s"),
     "faults": record("fault kind station", "start_s end_s"),
-    "wiped": record("message user"),
+    "wiped": record("message user"), "boxed": record("user message change"),
     "drains": record("gateway life first count place", "start_s grace_s"),
 }  # fmt: skip
 """Tables that grow. ``now`` counts the rows taken of each, and knows the first row given back of some."""
 for _name in ("messages", "users", "letters"):
     FIXED[_name] = slim(FIXED[_name], "offset")
-for _name in ("batches", "queries", "clients", "seats", "places", "rows", "ticks", "pushed", "shown"):
+for _name in ("boxed", "batches", "queries", "clients", "seats", "places", "rows", "ticks", "pushed", "shown"):
     GROWING[_name] = slim(GROWING[_name])
 TABLES = {**FIXED, **GROWING}
 TWO_DIMENSIONS = ("push_luck", "work", "user_draws")
