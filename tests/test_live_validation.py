@@ -7,6 +7,7 @@ import json
 import shutil
 from collections.abc import Callable
 from functools import partial
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -183,6 +184,20 @@ def test_what_the_load_client_cannot_offer_is_no_saturation(monkeypatch: pytest.
     monkeypatch.setattr(saturation, "lived", lambda point, costs: {**gateway(point, costs), "late_ms": 0.1})
     edge, _, bound, _ = saturation.measured_edge("room", 1, 2, "live", lab.Lab())
     assert (bound, edge.per_s) == ("gateways", pytest.approx(3000, rel=0.06))
+
+
+def test_an_edge_is_that_of_loads_at_one_pace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that carries 3,000 a second at its mean pace, and is a third slower or faster from run to run."""
+    paces = cycle([40.0, 80.0])
+
+    def gateway(point: Point, costs: str) -> Figures:
+        pace_us = next(paces)
+        return {**figures(1.0), "carried_share": 1.0 if point.per_s * pace_us < 180_000 else 0.5, "probe_us": pace_us}
+
+    monkeypatch.setattr(saturation, "lived", gateway)
+    edge, _, _, runs = saturation.measured_edge("room", 1, 2, "live", lab.Lab())
+    pace_us = np.mean([one.figures["probe_us"] for one in runs])
+    assert edge.carried_per_s < 180_000 / pace_us <= edge.saturated_per_s
 
 
 @needs_redis

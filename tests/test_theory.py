@@ -234,7 +234,7 @@ def test_what_is_fetched_on_one_connection_is_overhead_and_on_very_many_is_of_th
         assert many.fluid(rate).tick_s == pytest.approx(TickStation(1.0, 2.0).fluid(rate).tick_s, rel=1e-6)
     assert many.saturation_per_s == pytest.approx(10.0)
     assert TickStation(1.0, 2.0, batch_max=4, fetch_s=3.0).batched_cost_s == pytest.approx(1.0 + 5.0 / 4)
-    with pytest.raises(ValueError, match="fetch_s = 0.9: the exact account knows none"):
+    with pytest.raises(ValueError, match=r"fetch_s = 0\.9: the exact account knows none"):
         many.poisson(0.5)
     with pytest.raises(ValueError, match="connections = 0: at least 1"):
         TickStation(1.0, 2.0, connections=0)
