@@ -238,7 +238,7 @@ def test_saturation_and_faults_stand_in_the_full_table(chatsim: Cli, small: pyte
     assert (said.status, said.err) == (0, "")
     for words in ("1,020", "+21 ±2", "> 700", "load", "median error 21 % of 1", "90 | 90", "Redis restarted: user"):
         assert words in " ".join(said.out.split())
-    assert {"saturation.parquet", "faults.parquet", "ranking.parquet"} <= {path.name for path in Path("out").iterdir()}
+    assert {"saturation.parquet", "faults.parquet", "ranking.parquet", "order.parquet"} <= {path.name for path in Path("out").iterdir()}
 
 
 def test_a_client_whose_gateway_was_killed_hears_of_it() -> None:
