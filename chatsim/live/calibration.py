@@ -34,10 +34,11 @@ from chatsim.world.tables import World
 
 PAIRS = tuple(
     (Point("room", 1, 3, 30, per_s, burst=burst), Point("room", 1, 3, 1, per_s, burst=burst))
-    for per_s, burst in ((500.0, 25), (1500.0, 25), (2500.0, 40))
+    for per_s, burst in ((1500.0, 25), (2500.0, 40))
 )
 """Alike but for how many clients there are: of a burst a gateway finds a message on each connection, or many on a few.
-What they differ by is what it costs to read a connection."""
+What they differ by is what it costs to read a connection. Bursts follow soon on each other: what one that has cooled
+spends more is in its wake."""
 GRID = (
     Point("room", 1, 3, 30, 1.0),
     Point("room", 3, 3, 30, 1.0),
@@ -58,6 +59,8 @@ GRID = (
     Point("user", 1, 8, 8, 250.0),
     Point("user", 1, 8, 8, 450.0),
     Point("directory", 3, 3, 30, 500.0),
+    Point("room", 1, 3, 30, 500.0, burst=25),
+    Point("room", 1, 3, 1, 500.0, burst=25),
     *(point for pair in PAIRS for point in pair),
     Point("global", 3, 3, 30, 250.0, burst=25),
     Point("user", 1, 8, 8, 200.0, burst=20),
