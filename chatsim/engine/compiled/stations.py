@@ -225,7 +225,7 @@ def tick(st: State, station: int, slept: int) -> None:
 
 
 @compiled
-def note_tick(st: State, station: int, start_s: float, end_s: float, items: int, waited_s: float, reads: int) -> None:
+def note_tick(st: State, station: int, start_s: float, end_s: float, items: int, waited_s: float, read: int) -> None:
     """Notes a tick."""
     now = st.now[0]
     now.ticks += 1
@@ -233,7 +233,7 @@ def note_tick(st: State, station: int, start_s: float, end_s: float, items: int,
         st.ticks = grown(st.ticks)
     row = st.ticks[now.ticks - 1]
     row.station, row.start_s, row.end_s, row.items, row.waited_s = station, start_s, end_s, items, waited_s
-    row.waiting, row.reads = st.stations[station].length, reads
+    row.waiting, row.reads = st.stations[station].length, read
 
 
 @compiled
