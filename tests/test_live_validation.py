@@ -177,7 +177,7 @@ def test_what_the_load_client_cannot_offer_is_no_saturation(monkeypatch: pytest.
 
     monkeypatch.setattr(saturation, "lived", gateway)
     edge, seen, bound, runs = saturation.measured_edge("room", 1, 2, "live", lab.Lab())
-    assert (bound, edge.saturated_per_s) == ("load client", np.inf)
+    assert (bound, edge.saturated_per_s) == ("disturbed", np.inf)
     assert 2800 < edge.carried_per_s < 3000
     assert seen["late_ms"] < 1
     assert len(runs) > 3
@@ -230,13 +230,13 @@ def test_saturation_and_faults_stand_in_the_full_table(chatsim: Cli, small: pyte
     small.setattr(saturation, "DESIGNS", saturation.DESIGNS[:2])
     runs = [lab.Kept(figures(1.0), 0, False)]
     edges = iter(
-        [(saturation.Edge(1000.0, 1040.0), figures(1.0), "gateways", runs), (saturation.Edge(700.0, np.inf), {}, "load client", runs)]
+        [(saturation.Edge(1000.0, 1040.0), figures(1.0), "gateways", runs), (saturation.Edge(700.0, np.inf), {}, "disturbed", runs)]
     )
     small.setattr(saturation, "measured_edge", lambda *_: next(edges))
     small.setattr(saturation, "predicted_edge", lambda *_: (saturation.Edge(1200.0, 1260.0), "gateways"))
     said = chatsim(*LIVE, "--full", "--repeats", "1", "--out", "out")
     assert (said.status, said.err) == (0, "")
-    for words in ("1,020", "+21 ±2", "> 700", "load", "median error 21 % of 1", "90 | 90", "Redis restarted: user"):
+    for words in ("1,020", "+21 ±2", "> 700", "disturbed", "median error 21 % of 1", "90 | 90", "Redis restarted: user"):
         assert words in " ".join(said.out.split())
     assert {"saturation.parquet", "faults.parquet", "ranking.parquet", "order.parquet"} <= {path.name for path in Path("out").iterdir()}
 

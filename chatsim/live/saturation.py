@@ -3,8 +3,8 @@
 A run is *saturated* where its backlog grows: of the deliveries that are due in its second half, less than CARRIED are
 carried in it. The load rises by STEP until a run is saturated (or falls until one is not), and the last two loads close
 in on the edge in HALVINGS. The saturation load is the middle of the two that remain; half of what lies between them is
-the spread of the measurement. Where the load client comes too late, it may be the client that falls behind: a run that
-is then not carried says nothing.
+the spread of the measurement. A disturbed run that is not carried says nothing: it may be the load client that falls
+behind, or others who take what the system needs. Where there is no other, there is only a load that was carried.
 
 A machine that is now so many times as slow carries a load as one so many times as high. A measured edge is therefore
 that of loads at one pace, the mean of the runs, and lies where fewest of them contradict it.
@@ -137,7 +137,7 @@ def measured_edge(
         point = point_of(routing, gateways, members, per_s)
         kept = lab.kept(f"saturation: {point}, {SECONDS:g} s", lambda: lived(point, costs), LATE_MS)
         carried = is_carried(kept)
-        if carried or kept.figures["late_ms"] <= LATE_MS:
+        if carried or not kept.disturbed:
             found.append((per_s, kept))
         return carried
 
@@ -146,7 +146,7 @@ def measured_edge(
     pace_us = mean_pace_us(runs)
     edge = parted([(per_s * stretch(pace_of(kept), pace_us), is_carried(kept)) for per_s, kept in found])
     seen = max((kept.figures for kept in runs), key=lambda one: one["gateway_cores"], default={})
-    return edge, seen, bound_by(seen, gateways) if math.isfinite(edge.saturated_per_s) else "load client", runs
+    return edge, seen, bound_by(seen, gateways) if math.isfinite(edge.saturated_per_s) else "disturbed", runs
 
 
 def is_carried(run: Kept) -> bool:

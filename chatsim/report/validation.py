@@ -110,8 +110,8 @@ def _show_saturation(saturation: pd.DataFrame, out: Console) -> None:
     words = "no design was saturated" if error.empty else f"median error {100 * error.median():.0f} % of {len(error)}"
     out.print(
         f"Saturated: less than 95 % of what is due in the second half is carried in it; {words}. The estimate has a "
-        "bound without batches (idle) and one with full ones. In brackets what binds in the prediction; where the load "
-        "client was late there is only a load that was carried.",
+        "bound without batches (idle) and one with full ones. In brackets what binds in the prediction; where all that "
+        "was not carried was disturbed, by a late load client or by others, there is only a load that was carried.",
         highlight=False,
     )
 
