@@ -7,7 +7,8 @@ the spread of the measurement. A disturbed run that is not carried says nothing:
 behind, or others who take what the system needs. Where there is no other, there is only a load that was carried.
 
 A machine that is now so many times as slow carries a load as one so many times as high. A measured edge is therefore
-that of loads at one pace, the mean of the runs, and lies where fewest of them contradict it.
+that of loads at one pace, the mean of the runs; and where runs contradict each other, what they carried is taken
+together, so that it nowhere rises with the load.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
+from scipy.optimize import isotonic_regression
 
 from chatsim.engine import simulate
 from chatsim.engine.outcome import Fate, Outcome
@@ -102,20 +104,17 @@ def search(first_per_s: float, carries: Callable[[float], bool]) -> Edge:
     return Edge(low, high)
 
 
-def parted(runs: Sequence[tuple[float, bool]]) -> Edge:
-    """The edge that fewest of some runs contradict: the load of each, and whether it was carried.
+def parted(runs: Sequence[tuple[float, float]]) -> Edge:
+    """The edge of some runs: the load of each, and the share that it carried, which must not rise with the load.
 
-    >>> parted([(100.0, True), (150.0, True), (130.0, False), (170.0, True), (200.0, False)])
+    >>> parted([(100.0, 1.0), (150.0, 1.0), (130.0, 0.92), (170.0, 0.97), (200.0, 0.7)])
     Edge(carried_per_s=170.0, saturated_per_s=200.0)
     """
     ordered = sorted(runs)
-    against = [
-        sum(not carried for _, carried in ordered[:place]) + sum(carried for _, carried in ordered[place:])
-        for place in range(len(ordered) + 1)
-    ]
-    loads = [0.0, *(per_s for per_s, _ in ordered), math.inf]
-    fewest = [place for place, count in enumerate(against) if count == min(against)]
-    return Edge(loads[fewest[0]], loads[fewest[-1] + 1])
+    shares = isotonic_regression([min(1.0, share) for _, share in ordered], increasing=False).x if ordered else ()
+    loads = [(per_s, share >= CARRIED) for (per_s, _), share in zip(ordered, shares, strict=True)]
+    low = max((per_s for per_s, carried in loads if carried), default=0.0)
+    return Edge(low, min((per_s for per_s, carried in loads if not carried), default=math.inf))
 
 
 def rounded(per_s: float) -> float:
@@ -136,7 +135,7 @@ def measured_edge(
     def carries(per_s: float) -> bool:
         point = point_of(routing, gateways, members, per_s)
         kept = lab.kept(f"saturation: {point}, {SECONDS:g} s", lambda: lived(point, costs), LATE_MS)
-        carried = is_carried(kept)
+        carried = kept.figures["carried_share"] >= CARRIED
         if carried or not kept.disturbed:
             found.append((per_s, kept))
         return carried
@@ -144,14 +143,11 @@ def measured_edge(
     search(first_per_s(members), carries)
     runs = [kept for _, kept in found]
     pace_us = mean_pace_us(runs)
-    edge = parted([(per_s * stretch(pace_of(kept), pace_us), is_carried(kept)) for per_s, kept in found])
+    edge = parted(
+        [(per_s * stretch(pace_of(kept), pace_us), kept.figures["carried_share"]) for per_s, kept in found]
+    )
     seen = max((kept.figures for kept in runs), key=lambda one: one["gateway_cores"], default={})
     return edge, seen, bound_by(seen, gateways) if math.isfinite(edge.saturated_per_s) else "disturbed", runs
-
-
-def is_carried(run: Kept) -> bool:
-    """Whether a run was not saturated."""
-    return run.figures["carried_share"] >= CARRIED
 
 
 def first_per_s(members: int) -> float:
