@@ -92,9 +92,9 @@ def _hold_to_live_runs(costs: str, repeats: int, full: bool, out: str | None, fo
             validation.write_live(Path(out), found.tables, found.scenarios, repeats, ["chatsim", *sys.argv[1:]])
     if as_json:
         tables = {name: records(table) for name, table in found.tables.items()}
-        print_json({**tables, "same_order_tau": found.taus, "runs": {"made": found.made, "found": found.found}})
+        print_json({**tables, "runs": {"made": found.made, "found": found.found}})
         return
-    validation.show_live(found.tables, found.taus, terminal.console())
+    validation.show_live(found.tables, terminal.console())
     if out is not None:
         typer.echo(f"{found.made:,} live runs were made now, {found.found:,} were there. Written to {out}")
 

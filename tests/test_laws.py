@@ -33,6 +33,7 @@ def scenarios(draw: st.DrawFn) -> Scenario:
         "cores": draw(st.sampled_from([1, 2])),
         "flush": draw(st.sampled_from(["tick", "item"])),
         "flush_us": draw(st.sampled_from([0.0, 500.0])),
+        "fetch_us": draw(st.sampled_from([0.0, 700.0])),
         "tick_us": draw(st.sampled_from([0.0, 1000.0])),
         "wake_us": draw(st.sampled_from([0.0, 300.0])),
         "cooling_us": draw(st.sampled_from([0.0, 2000.0])),

@@ -180,9 +180,9 @@ def test_sleeps_are_those_between_the_ticks_of_a_station() -> None:
     """A gateway has three ticks: after no work ever, at once, and after 3 ms; the last is beyond the end."""
     made = outcome([{"time_s": 1.0}], [{"message": 0, "time_s": 1.5}])
     starts_s, ends_s = np.array([1.0, 1.002, 1.006, 1e6]), np.array([1.002, 1.003, 1.007, 1e6 + 1])
-    columns = {"station": np.zeros(4, np.int32), "start_s": starts_s, "end_s": ends_s}
+    columns = {"station": np.zeros(4, np.int32), "start_s": starts_s, "end_s": ends_s, "reads": np.array([1, 2, 1, 9])}
     found = calibration._ticks_of(replace(made, ticks=columns), [0])
-    assert (found.count, found.busy_us) == (3.0, pytest.approx(4000.0))
+    assert (found.count, found.busy_us, found.reads) == (3.0, pytest.approx(4000.0), 4.0)
     assert found.slept_s.tolist() == pytest.approx([np.inf, 3e-3])
     assert found.wakes(3000.0) == pytest.approx(1.5)
 

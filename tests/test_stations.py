@@ -9,7 +9,7 @@ import pytest
 from chatsim.engine import Outcome, Work, simulate
 from chatsim.scenario import Scenario
 from chatsim.scenario.load import validate
-from chatsim.theory import discarded_share, md1_wait_s, mm1_wait_s, mmc_wait_s
+from chatsim.theory import TickStation, discarded_share, md1_wait_s, mm1_wait_s, mmc_wait_s
 from chatsim.world.draws import Purpose, exponential
 from chatsim.world.tables import World
 from tests.worlds import standing_rooms
@@ -122,6 +122,68 @@ def test_a_cooling_station_is_busy_as_theory_says() -> None:
     busy = whole / np.diff(edges_s)
     assert abs(busy.mean() - expected) < 4 * busy.std(ddof=1) / np.sqrt(SECTIONS)
     assert busy.std(ddof=1) / np.sqrt(SECTIONS) < 0.02 * expected
+
+
+@pytest.mark.parametrize("engine", ["simpy", "compiled"])
+def test_a_connection_is_fetched_once_in_a_tick(engine: str) -> None:
+    """Messages of 1 ms and a fetch of 300 us, user 0 first: then three that wait, two of user 0 and one of user 2."""
+    scenario = validate(
+        {
+            "design": {"routing": "in_process", "gateways": 1, "store": "never", "offline": "drop"},
+            "gateway": {**FREE, "receive_us": 1000.0, "fetch_us": 300.0},
+            "network": NO_DELAY,
+        }
+    )
+    people = standing_rooms(2, 2, np.array([1.0, 1.0005, 1.0006, 1.0007]), np.array([0, 0, 0, 2]), [0, 2])
+    outcome = simulate(scenario, people, engine=engine)
+    ticks = outcome.ticks
+    working = ticks["end_s"] - ticks["start_s"] > 1e-9
+    assert 1e6 * (ticks["end_s"] - ticks["start_s"])[working] == pytest.approx([1300.0, 3600.0])
+    assert ticks["reads"][working].tolist() == [1, 2]
+    assert 1e6 * (outcome.messages["received_s"] - 1.0) == pytest.approx([1300.0, 2600.0, 3600.0, 4900.0])
+
+
+@pytest.mark.parametrize("engine", ["simpy", "compiled"])
+def test_what_comes_from_one_gateway_comes_on_one_connection(engine: str) -> None:
+    """At a Redis of 1 ms a PUBLISH and 300 us a fetch: one, then two that wait; what comes back is fetched once each."""
+    scenario = validate(
+        {
+            "design": {"routing": "user", "gateways": 1, "store": "never", "offline": "drop"},
+            "gateway": {**FREE, "fetch_us": 50.0},
+            "broker": {"tick_us": 0.0, "flush_us": 0.0, "push_us": 0.0, "publish_us": 1000.0, "fetch_us": 300.0},
+            "network": NO_DELAY,
+        }
+    )
+    people = standing_rooms(2, 2, np.array([1.0, 1.0005, 1.0006]), np.array([0, 0, 2]), [0, 1, 2, 3])
+    ticks = simulate(scenario, people, engine=engine).ticks
+    for station, lengths_us in ((0, [50.0] * 5), (1, [1300.0, 2300.0])):
+        mine = (ticks["station"] == station) & (ticks["start_s"] >= 1.0)
+        assert 1e6 * (ticks["end_s"] - ticks["start_s"])[mine] == pytest.approx(lengths_us)
+        assert ticks["reads"][mine].tolist() == [1] * len(lengths_us)
+
+
+@pytest.mark.parametrize("engine", ["simpy", "compiled"])
+@pytest.mark.parametrize("load", [0.5, 0.7, 0.9])
+def test_a_busy_gateway_reads_less_for_each_message(engine: str, load: float) -> None:
+    """20 clients, 100 us an item and 400 us a connection read: it carries several times what it would if each message
+    were read alone, in ticks as long as the fluid account says. Items come whole, hence 3 %."""
+    station = TickStation(100e-6, 50e-6, flush="item", fetch_s=400e-6, connections=20)
+    rate_per_s = load * station.saturation_per_s
+    scenario = validate(
+        {
+            "design": {"routing": "in_process", "gateways": 1, "store": "never", "offline": "drop"},
+            "gateway": {**FREE, "receive_us": 100.0, "fetch_us": 400.0, "tick_us": 50.0, "batch_max": 0},
+            "network": NO_DELAY,
+        }
+    )
+    times_s = np.arange(1, 40_001) / rate_per_s
+    ticks = simulate(scenario, pairs_world(times_s, 20, online=1), engine=engine).ticks
+    inside = (ticks["reads"] > 0) & (ticks["start_s"] > 0.7 * times_s[-1]) & (ticks["end_s"] < times_s[-1])
+    expected = station.fluid(rate_per_s)
+    assert (ticks["end_s"] - ticks["start_s"])[inside].mean() == pytest.approx(expected.tick_s, rel=0.03)
+    assert ticks["reads"][inside].mean() == pytest.approx(station.reads(expected.items_per_tick), rel=0.03)
+    assert expected.busy_share == 1.0
+    assert rate_per_s > 2.0 / (station.item_s + station.fetch_s)
 
 
 def redis(rate_per_s: float, messages: int, steady: bool = False, pairs: int = 4000, **broker: object) -> Outcome:

@@ -227,6 +227,19 @@ def test_an_idle_station_pays_one_tick_of_one_item() -> None:
     assert station.batched_cost_s == 1.0
 
 
+def test_what_is_fetched_on_one_connection_is_overhead_and_on_very_many_is_of_the_items() -> None:
+    for rate in (0.1, 0.5, 0.9):
+        one, many = TickStation(1.0, 2.0, fetch_s=3.0), TickStation(0.1, 2.0, fetch_s=0.9, connections=10**9)
+        assert one.fluid(rate) == TickStation(1.0, 5.0).fluid(rate)
+        assert many.fluid(rate).tick_s == pytest.approx(TickStation(1.0, 2.0).fluid(rate).tick_s, rel=1e-6)
+    assert many.saturation_per_s == pytest.approx(10.0)
+    assert TickStation(1.0, 2.0, batch_max=4, fetch_s=3.0).batched_cost_s == pytest.approx(1.0 + 5.0 / 4)
+    with pytest.raises(ValueError, match=r"fetch_s = 0\.9: the exact account knows none"):
+        many.poisson(0.5)
+    with pytest.raises(ValueError, match="connections = 0: at least 1"):
+        TickStation(1.0, 2.0, connections=0)
+
+
 def test_published_knee_of_one_redis() -> None:
     """Centrifugo's 650,000 deliveries per second (data/reference/published.csv); one PUBLISH and one push each."""
     redis = TickStation(item_s=(0.4 + 0.35) * 1e-6, overhead_s=(11 + 4.7) * 1e-6)

@@ -22,7 +22,7 @@ def search(stage: Stage, session: Session, message: int) -> Story:
     """The writer searches for somebody who is not listed, and writes when the answer is there."""
     costs, gateway = stage.scenario.gateway, session.gateway
     yield stage.clock.until(stage.clock.now + session.link_s)
-    yield stage.does(gateway, Work.SEARCH, costs.receive_us + costs.command_us, message=message)
+    yield stage.does(gateway, Work.SEARCH, costs.receive_us + costs.command_us, message=message, came_on=session)
     reply = Task(stage.clock, costs.parse_us + costs.write_us)
     request = Request(gateway, Work.SEARCH, stage.scenario.database.search_us, reply)
     request.is_for(message)
@@ -35,7 +35,7 @@ def ask_presence(stage: Stage, presence: Presence, session: Session, user: int) 
     """A client asks whether somebody is online; it writes without waiting for the answer."""
     costs, gateway, broker = stage.scenario.gateway, session.gateway, stage.scenario.broker
     yield stage.clock.until(stage.clock.now + session.link_s)
-    yield stage.does(gateway, Work.ASKED, costs.receive_us + costs.command_us)
+    yield stage.does(gateway, Work.ASKED, costs.receive_us + costs.command_us, came_on=session)
 
     def act() -> None:
         stage.notes.pulls.add(stage.clock.now, user, presence.is_shown(user), stage.online.get(user, 0) > 0)

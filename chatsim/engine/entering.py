@@ -90,7 +90,7 @@ def intrude(stage: Stage, access: Access, number: int) -> Story:
         return
     yield stage.clock.until(stage.clock.now + session.link_s)
     gateway, costs = session.gateway, stage.scenario.gateway
-    yield stage.does(gateway, Work.JOIN, stage.message_us)
+    yield stage.does(gateway, Work.JOIN, stage.message_us, came_on=session)
     if access.asks:
         reply = Task(stage.clock, costs.parse_us)
         cost_us = stage.scenario.database.relation_us

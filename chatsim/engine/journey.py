@@ -507,7 +507,8 @@ class Journey(Messages):
             yield self.clock.until(due_s)
             if session.has_left():
                 return
-            yield self.does(session.gateway, Work.TOKEN, costs.receive_us + self.access.token_us)
+            cost_us = costs.receive_us + self.access.token_us
+            yield self.does(session.gateway, Work.TOKEN, cost_us, came_on=session)
             if session.has_left():
                 return
             self.access.renewed(session)

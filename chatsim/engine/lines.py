@@ -243,7 +243,7 @@ class Lines:
             if cut_off:
                 self._stopped(station, place, cut_off, Cause.CUT_OFF)
                 jobs = [job for job in jobs if job not in cut_off]
-        place.take(*jobs)
+        place.take(*jobs, came_on=station)
 
     def _reaches_again(self, node: Node, gateway: Gateway, pause_s: float) -> Story:
         """A gateway tries to reach a broker node until it has all its subscriptions again."""
@@ -272,7 +272,7 @@ class Lines:
         def act() -> None:
             self._is_back(node, gateway)
 
-        node.take(Request(gateway, Work.SUBSCRIBE, cost_us, reply, act, channels))
+        node.take(Request(gateway, Work.SUBSCRIBE, cost_us, reply, act, channels), came_on=gateway)
         yield reply
         gateway.work[Work.PARSE] += 1
         stage.clock.story(self._tells_all(node, gateway))

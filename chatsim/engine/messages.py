@@ -122,7 +122,7 @@ class Messages(Routes):
 
     def taken(self, message: int, session: Session) -> Story:
         """What the gateway does with a message: read it, check it, and carry it on or refuse it."""
-        passes = yield from self.receive(message, session.gateway)
+        passes = yield from self.receive(message, session)
         if passes and self.asks_more:
             passes = yield from self.may_pass(message, session)
         if passes:
@@ -236,14 +236,14 @@ class Messages(Routes):
             request = Request(gateway, Work.UPDATE, cost_us, reply, times=members)
             yield from self.query(gateway, [(self.node_of_room(message), request)], message)
 
-    def receive(self, message: int, gateway: Gateway) -> Answer:
+    def receive(self, message: int, session: Session) -> Answer:
         """The gateway reads and checks a message, and writes the first commands for it or refuses it."""
-        store = self.design.store
+        store, gateway = self.design.store, session.gateway
         commands = int(store in ("before", "beside")) + self.lists.moves(message)
         if store != "before":
             commands += self.commands_for(message, gateway)
         job = Receive(self, message, commands, self.places(commands))
-        gateway.take(job)
+        gateway.take(job, came_on=session)
         yield job
         gateway.work[Work.RECEIVE] += 1
         self.notes.received[message] += 1

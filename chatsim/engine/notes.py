@@ -68,7 +68,7 @@ class Notes:
         self.tick_end_s = array("d")
         self.tick_items = array("i")
         self.tick_waiting = array("i")
-        self.tick_waited_s = array("d")
+        self.tick_waited_s, self.tick_reads = array("d"), array("i")
         self.gateway = array("i", [-1]) * messages
         self.received_s = array("d", [NEVER]) * messages
         self.stored_s = array("d", [NEVER]) * messages
@@ -129,7 +129,9 @@ class Notes:
         self.wiped: list[tuple[int, int]] = []
         self.cut_s = array("d", [NEVER]) * sessions
 
-    def tick(self, station: int, start_s: float, end_s: float, items: int, waiting: int, waited_s: float) -> int:
+    def tick(
+        self, station: int, start_s: float, end_s: float, items: int, waiting: int, waited_s: float, reads: int = 0
+    ) -> int:
         """One tick of a station; returns its row."""
         self.station.append(station)
         self.tick_start_s.append(start_s)
@@ -137,6 +139,7 @@ class Notes:
         self.tick_items.append(items)
         self.tick_waiting.append(waiting)
         self.tick_waited_s.append(waited_s)
+        self.tick_reads.append(reads)
         return len(self.station) - 1
 
     def written(self, message: int, session: int, written_s: float, cause: Cause = Cause.NONE) -> int:
@@ -183,6 +186,7 @@ class Notes:
             "items": np.array(self.tick_items, np.int32),
             "waiting": np.array(self.tick_waiting, np.int32),
             "waited_s": np.array(self.tick_waited_s, np.float64),
+            "reads": np.array(self.tick_reads, np.int32),
         }
 
     def messages(self, world: World, meant: npt.NDArray[np.int64]) -> Columns:

@@ -46,7 +46,7 @@ def acknowledge(stage: Stage, message: int, reader: Session, row: int) -> Story:
     if reader.closed:
         return
     gateway = reader.gateway
-    yield stage.does(gateway, Work.RECEIPT, stage.scenario.gateway.receive_us)
+    yield stage.does(gateway, Work.RECEIPT, stage.scenario.gateway.receive_us, came_on=reader)
     yield from announce(Receipt(stage, message, reader, row), gateway, _channels(stage, message, reader))
 
 

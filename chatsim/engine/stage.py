@@ -159,12 +159,20 @@ class Stage:
         self._read_world()
         self.lines = Lines(self)
 
-    def does(self, gateway: Gateway, work: Work, cost_us: float, times: int = 1, message: int = -1) -> Task:
-        """An item of work at a gateway, for a process to yield; for one message, maybe."""
+    def does(
+        self,
+        gateway: Gateway,
+        work: Work,
+        cost_us: float,
+        times: int = 1,
+        message: int = -1,
+        came_on: Session | None = None,
+    ) -> Task:
+        """An item of work at a gateway, for a process to yield; for one message, maybe, or asked for by a session."""
         job = Task(self.clock, cost_us)
         job.work, job.message = work, message
         gateway.work[work] += times
-        gateway.take(job)
+        gateway.take(job, came_on=came_on)
         return job
 
     def query(

@@ -1,10 +1,11 @@
 """Stations: event loops with a queue, as Redis and Node are.
 
 An idle worker with work waiting takes up to ``batch_max`` items and works for
-``wake (only if it slept) + tick + sum of the items + flush x connections written to``; where it has worked a moment ago
-it is still warm, and its wake costs less (:mod:`chatsim.rules.waking`). With ``flush = "tick"`` all results leave at
-the end of the tick, with ``"item"`` each leaves when it is done. What leaves at one instant for one place travels as
-one packet and arrives as one batch.
+``wake (only if it slept) + tick + fetch x connections read from + sum of the items + flush x connections written to``;
+where it has worked a moment ago it is still warm, and its wake costs less (:mod:`chatsim.rules.waking`). A connection
+is read once in a tick, however much has come on it, when the first of that has its turn. With ``flush = "tick"`` all
+results leave at the end of the tick, with ``"item"`` each leaves when it is done. What leaves at one instant for one
+place travels as one packet and arrives as one batch.
 """
 
 from __future__ import annotations
@@ -28,10 +29,12 @@ class Job:
     """One waiting item of a station.
 
     Subclasses decide in :meth:`begin`, when a worker turns to the item, and act in :meth:`end`, when it leaves.
-    ``touches`` are the connections that it writes to; ``work`` is what it counts as, ``message`` which one it is for.
+    ``came_on`` is the connection on which it came, by the session or station at its other end, or None; ``touches`` are
+    those that it writes to; ``work`` is what it counts as, ``message`` which one it is for.
     """
 
-    __slots__ = ("arrived_s", "touches")
+    __slots__ = ("arrived_s", "came_on", "touches")
+    came_on: Hashable
     touches: Iterable[Hashable]
     arrived_s: float
     work: Work = Work.PARSE
@@ -199,7 +202,7 @@ class Station:
         self.waits_for_core = False
         self.by_item = costs.flush == "item"
         self.batch_max = costs.batch_max or 1 << 62
-        self.tick_us, self.flush_us = costs.tick_us, costs.flush_us
+        self.tick_us, self.fetch_us, self.flush_us = costs.tick_us, costs.fetch_us, costs.flush_us
         self.wake_us, self.cooling_us = costs.wake_us, costs.cooling_us
         self.worked_s = NEVER_S
         self.work = notes.work[number]
@@ -212,14 +215,14 @@ class Station:
         self.gone_for = Cause.NONE
         self.in_work: dict[Batch, None] = {}
 
-    def take(self, *jobs: Job) -> None:
-        """Items arrive together, in this order; at a station that is gone they are lost."""
+    def take(self, *jobs: Job, came_on: Hashable = None) -> None:
+        """Items arrive together, in this order, on one connection or on none; where a station is gone they are lost."""
         if not self.up:
             self.loses(jobs, self.gone_for)
             return
         now_s = self.clock._now
         for job in jobs:
-            job.arrived_s = now_s
+            job.arrived_s, job.came_on = now_s, came_on
         self.queue.extend(jobs)
         if self.idle:
             self._wake()
@@ -296,7 +299,8 @@ class Station:
         slow = self.slow
         wake_us = waking_us(self.wake_us, start_s - self.worked_s, self.cooling_us) if slept else 0.0
         spent_us = (self.tick_us + wake_us) * slow
-        flush_us = self.flush_us * slow
+        fetch_us, flush_us = self.fetch_us * slow, self.flush_us * slow
+        read: set[Hashable] = set()
         touched: set[Hashable] = set()
         waited_s = items_us = 0.0
         left_s = start_s
@@ -304,6 +308,9 @@ class Station:
         for _ in range(taken):
             job = queue.popleft()
             waited_s += start_s - job.arrived_s
+            if job.came_on is not None and job.came_on not in read:
+                read.add(job.came_on)
+                spent_us += fetch_us
             item_us = job.begin(self, start_s + spent_us * US) * slow
             items_us += item_us
             if observer is not None:
@@ -324,7 +331,7 @@ class Station:
         self.in_work[batch] = None
         self.busy_s += end_s - start_s
         self.notes.item_us[self.number] += items_us
-        batch.row = self.notes.tick(self.number, start_s, end_s, taken, len(queue), waited_s)
+        batch.row = self.notes.tick(self.number, start_s, end_s, taken, len(queue), waited_s, len(read))
 
     def _item_done(self, event: Any) -> None:
         """With ``flush = "item"`` the first item of a batch that is still there leaves."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -21,6 +21,7 @@ from chatsim.analysis.latency import latency_ms
 from chatsim.engine import Outcome, simulate
 from chatsim.live.fitting import LEVEL, RESAMPLES, Fitted, Floats, fit, spread
 from chatsim.live.grids import Point, scenario_of, world_of
+from chatsim.live.lab import RETRIES, figures_of, is_disturbed
 from chatsim.live.ledger import COUNTS
 from chatsim.live.pace import PROBE_US, stretch
 from chatsim.live.run import LiveRun, live
@@ -31,6 +32,13 @@ from chatsim.live.twin import STEADY_PACE, Machine
 from chatsim.rules.waking import waking_us
 from chatsim.world.tables import World
 
+PAIRS = tuple(
+    (Point("room", 1, 3, 30, per_s, burst=burst), Point("room", 1, 3, 1, per_s, burst=burst))
+    for per_s, burst in ((1500.0, 25), (2500.0, 40))
+)
+"""Alike but for how many clients there are: of a burst a gateway finds a message on each connection, or many on a few.
+What they differ by is what it costs to read a connection. Bursts follow soon on each other: what one that has cooled
+spends more is in its wake."""
 GRID = (
     Point("room", 1, 3, 30, 1.0),
     Point("room", 3, 3, 30, 1.0),
@@ -39,6 +47,7 @@ GRID = (
     Point("room", 1, 3, 30, 500.0),
     Point("room", 1, 3, 30, 1200.0),
     Point("room", 1, 3, 30, 2500.0),
+    Point("room", 1, 3, 30, 5000.0),
     Point("room", 1, 8, 8, 150.0),
     Point("room", 1, 30, 3, 20.0),
     Point("room", 1, 30, 3, 150.0),
@@ -51,6 +60,8 @@ GRID = (
     Point("user", 1, 8, 8, 450.0),
     Point("directory", 3, 3, 30, 500.0),
     Point("room", 1, 3, 30, 500.0, burst=25),
+    Point("room", 1, 3, 1, 500.0, burst=25),
+    *(point for pair in PAIRS for point in pair),
     Point("global", 3, 3, 30, 250.0, burst=25),
     Point("user", 1, 8, 8, 200.0, burst=20),
     Point("room", 1, 3, 60, 30.0, comers=0.8),
@@ -66,8 +77,8 @@ COOLINGS_US = (0.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 3000.0, 5000.0, 8000.0,
 ROUNDS, SERIES_S = 4, 0.5
 TOKENS = 2000
 FIRST: dict[str, float] = {
-    "tick_us": 100.0, "wake_us": 0.0, "receive_us": 60.0, "command_us": 15.0, "parse_us": 30.0, "write_us": 20.0,
-    "handshake_us": 1000.0,
+    "tick_us": 100.0, "wake_us": 0.0, "fetch_us": 20.0, "receive_us": 40.0, "command_us": 15.0, "parse_us": 30.0,
+    "write_us": 20.0, "handshake_us": 1000.0,
 }  # fmt: skip
 
 
@@ -123,9 +134,19 @@ def measure(
             progress(place / len(plan), str(point))
         people = world_of(point, 1 + again)
         series.append(series_us(SERIES_S))
-        run = live(scenario_of(point), people)
+        run = undisturbed(point, people)
         found.append(Measured(point, as_sent(run, people), run))
     return found, unsteady(series)
+
+
+def undisturbed(point: Point, people: World) -> LiveRun:
+    """A live run of a point, made again as others are that count (:mod:`chatsim.live.lab`)."""
+    run = live(scenario_of(point), people)
+    for _ in range(RETRIES):
+        if not is_disturbed(figures_of(run)):
+            break
+        run = live(scenario_of(point), people)
+    return run
 
 
 def calibrate(
@@ -165,16 +186,35 @@ def gateway_costs(measured: list[Measured], broker: dict[str, Fitted]) -> tuple[
     these explain its CPU time."""
     spent_us = np.array([one.cpu_us("gateway") for one in measured])
     counts = np.array([[0.0, 0.0, *(one.work(WORK[kind]) for kind in KINDS[2:-1]), _idle(one)] for one in measured])
-    costs = dict(FIRST)
+    costs, idle_us = dict(FIRST), 0.0
     fitted: dict[str, Fitted] = {}
     error = 0.0
     for _ in range(ROUNDS):
-        ticks = [_ticks(one, costs, broker) for one in measured]
-        counts[:, 0] = [one.count for one in ticks]
-        cooling, fitted, error = cooled(KINDS, counts, 1, ticks, spent_us)
-        costs = {kind: fitted[kind].value for kind in KINDS[:-1]} | {"cooling_us": cooling.value}
-        fitted = {"cooling_us": cooling, **fitted}
-    return {key: one for key, one in fitted.items() if key != "idle"}, fitted["idle"].value, error
+        ticks = [_ticks(one, costs, broker, range(one.point.gateways)) for one in measured]
+        counts[:, 0], reads = [one.count for one in ticks], np.array([one.reads for one in ticks])
+        others_us = counts @ np.array([*(costs[kind] for kind in KINDS[:-1]), idle_us])
+        fetch = fetched([one.point for one in measured], spent_us - others_us, reads)
+        cooling, fitted, error = cooled(KINDS, counts, 1, ticks, spent_us - fetch.value * reads, spent_us)
+        idle_us = fitted.pop("idle").value
+        fitted = {"cooling_us": cooling, "fetch_us": fetch, **fitted}
+        costs = {key: one.value for key, one in fitted.items()}
+    return fitted, idle_us, error
+
+
+def fetched(points: list[Point], left_us: Floats, reads: Floats) -> Fitted:
+    """What reading a connection costs: of each pair what is left of the CPU time of one run without what else is known,
+    beyond that of the other, by how many connections more it has read; the median, and the range.
+
+    >>> many, few = PAIRS[0]
+    >>> fetched([many, few], np.array([900.0, 300.0]), np.array([40.0, 10.0])).value
+    20.0
+    """
+    rows: dict[Point, list[int]] = {}
+    for row, point in enumerate(points):
+        rows.setdefault(point, []).append(row)
+    pairs = [pair for many, few in PAIRS for pair in zip(rows.get(many, ()), rows.get(few, ()), strict=True)]
+    found = [float((left_us[many] - left_us[few]) / (reads[many] - reads[few])) for many, few in pairs]
+    return spread([max(0.0, us) for us in found] or [0.0])
 
 
 def cooled(
@@ -213,7 +253,7 @@ def standing_costs(
     values = {kind: one.value for kind, one in costs.items()}
     # what a tick of the twin writes to Redis leaves at its end, in the model each when it is done
     steady = [one for one in measured if one.point.burst == 1]
-    ticks = [_ticks_of(_simulated(one, values, broker), [one.point.gateways]) for one in steady]
+    ticks = [_ticks(one, values, broker, [one.point.gateways]) for one in steady]
     counts = np.array([[one.count, 0.0, each.world.duration_s] for one, each in zip(ticks, steady, strict=True)])
     whole_us = np.array([one.cpu_us("broker") for one in steady])
     items_us = np.array([one.busy_us - one.count * broker["tick_us"].value for one in ticks])
@@ -301,12 +341,13 @@ def to_profile(found: Calibration, command: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Ticks:
-    """How many ticks some stations made within the duration, how long those that came after a sleep had slept, and how
-    long all took."""
+    """How many ticks some stations made within the duration, how long those that came after a sleep had slept, how long
+    all took, and how many connections were read in them."""
 
     count: float
     slept_s: Floats
     busy_us: float
+    reads: float = 0.0
 
     def wakes(self, cooling_us: float) -> float:
         """Wakes, each as much as it is of one after a long sleep."""
@@ -318,24 +359,28 @@ def _simulated(one: Measured, costs: dict[str, float], broker: dict[str, Fitted]
     return simulate(scenario_of(one.point, parts_of(costs, broker)), one.world)
 
 
-def _ticks(one: Measured, costs: dict[str, float], broker: dict[str, Fitted]) -> Ticks:
-    """What the model's gateways do on the world of a run."""
-    return _ticks_of(_simulated(one, costs, broker), list(range(one.point.gateways)))
+def _ticks(one: Measured, costs: dict[str, float], broker: dict[str, Fitted], wanted: Sequence[int]) -> Ticks:
+    """What some of the model's stations do on the world of a run, at its pace, on which it depends how full a tick is;
+    how long they work is told as it would be at the pace of PROBE_US, as the costs are."""
+    slower = stretch(one.run.probe_us, PROBE_US)
+    own = {key: us if key == "cooling_us" else slower * us for key, us in costs.items()}
+    ticks = _ticks_of(_simulated(one, own, stretched(broker, slower)), wanted)
+    return replace(ticks, busy_us=ticks.busy_us / slower)
 
 
-def _ticks_of(predicted: Outcome, wanted: list[int]) -> Ticks:
+def _ticks_of(predicted: Outcome, wanted: Sequence[int]) -> Ticks:
     """The ticks of some stations."""
     table, end_s = predicted.ticks, predicted.world.duration_s
-    mine = np.isin(table["station"], wanted) & (table["start_s"] < end_s)
-    station, starts_s, ends_s = (table[name][mine] for name in ("station", "start_s", "end_s"))
+    mine = np.isin(table["station"], list(wanted)) & (table["start_s"] < end_s)
+    station, starts_s, ends_s, reads = (table[name][mine] for name in ("station", "start_s", "end_s", "reads"))
     order = np.lexsort((ends_s, starts_s, station))
-    station, starts_s, ends_s = station[order], starts_s[order], ends_s[order]
+    station, starts_s, ends_s, reads = station[order], starts_s[order], ends_s[order], reads[order]
     slept_s = np.full(len(starts_s), np.inf)
     same = np.flatnonzero(np.diff(station) == 0) + 1
     slept_s[same] = starts_s[same] - ends_s[same - 1]
     inside = starts_s >= 0
     busy_us = 1e6 * float((ends_s - starts_s)[inside].sum())
-    return Ticks(float(inside.sum()), slept_s[inside & (slept_s > 0)], busy_us)
+    return Ticks(float(inside.sum()), slept_s[inside & (slept_s > 0)], busy_us, float(reads[inside].sum()))
 
 
 def _idle(one: Measured) -> float:

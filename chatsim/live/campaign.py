@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import pandas as pd
 
@@ -15,13 +15,12 @@ from chatsim.scenario import Scenario
 
 @dataclass(frozen=True, slots=True)
 class Validated:
-    """Tables by name, Kendall's tau of the ranking by figure, how many live runs were made now and how many found."""
+    """Tables by name, how many live runs were made now and how many found."""
 
     tables: dict[str, pd.DataFrame]
     scenarios: tuple[Scenario, ...]
     made: int
     found: int
-    taus: dict[str, float] = field(default_factory=dict)
 
 
 def validate(
@@ -37,10 +36,9 @@ def validate(
         lab.steps += saturation.RUNS_EACH * len(saturation.DESIGNS)
     table = validation.table_of(validation.compare_points(points, costs, repeats, lab))
     tables = {"points": table, "summary": validation.summary_of(table)}
-    taus: dict[str, float] = {}
     if full:
-        tables["ranking"], taus = validation.ranking(costs, repeats, lab)
+        tables["ranking"], tables["order"] = validation.ranking(costs, repeats, lab)
         tables["faults"] = faulted.table_of(costs, repeats, lab, faulted.STRUCK)
         tables["saturation"] = saturation.table_of(costs, lab, saturation.DESIGNS)
     scenarios = tuple(validation.with_costs(scenario_of(point), costs) for point, _ in points)
-    return Validated(tables, scenarios, diary.runs - diary.found, diary.found, taus)
+    return Validated(tables, scenarios, diary.runs - diary.found, diary.found)

@@ -37,11 +37,6 @@ class Kept:
     discarded: int
     disturbed: bool
 
-    @property
-    def late(self) -> bool:
-        """Whether the load client was."""
-        return self.figures["late_ms"] > LATE_MS
-
 
 class Lab:
     """Makes runs, or finds them in a diary. ``steps`` of which ``done`` are over are what progress is measured by."""
@@ -51,12 +46,12 @@ class Lab:
         self.progress = progress
         self.steps, self.done = 0, 0
 
-    def kept(self, key: str, lives: Callable[[], Figures]) -> Kept:
-        """The run of a key that counts; ``lives`` makes one."""
+    def kept(self, key: str, lives: Callable[[], Figures], late_ms: float = LATE_MS) -> Kept:
+        """The run of a key that counts; ``lives`` makes one, whose client may be so late."""
         if self.progress is not None:
             self.progress(min(1.0, self.done / max(1, self.steps)), key)
         runs = self.diary.of(key)
-        while not runs or (is_disturbed(runs[-1]) and len(runs) <= RETRIES):
+        while not runs or (is_disturbed(runs[-1], late_ms) and len(runs) <= RETRIES):
             try:
                 self.diary.add(key, lives())
             except AuditError:
@@ -65,16 +60,16 @@ class Lab:
                 self.diary.add(key, dict(FAILED))
             runs = self.diary.of(key)
         self.done += 1
-        return Kept(runs[-1], len(runs) - 1, is_disturbed(runs[-1]))
+        return Kept(runs[-1], len(runs) - 1, is_disturbed(runs[-1], late_ms))
 
 
-def is_disturbed(figures: Figures) -> bool:
+def is_disturbed(figures: Figures, late_ms: float = LATE_MS) -> bool:
     """Whether a run is to be made again. What the system does not say disturbs nothing.
 
     >>> [is_disturbed({"late_ms": 0.1, "others_cores": busy}) for busy in (0.01, 0.5, float("nan"))]
     [False, True, False]
     """
-    return bool(figures.get("failed")) or figures["late_ms"] > LATE_MS or figures["others_cores"] > OTHERS_CORES
+    return bool(figures.get("failed")) or figures["late_ms"] > late_ms or figures["others_cores"] > OTHERS_CORES
 
 
 def figures_of(run: LiveRun) -> Figures:
@@ -90,8 +85,18 @@ def figures_of(run: LiveRun) -> Figures:
 
 def slower_than(costs: str, kept: Sequence[Kept]) -> float:
     """How many times as long as in a profile work took in some runs, by the pace that they noted."""
-    probes = [one.figures.get("probe_us", math.nan) for one in kept]
-    return stretch(float(np.mean(probes)), machine_of(costs).probe_us)
+    return stretch(mean_pace_us(kept), machine_of(costs).probe_us)
+
+
+def pace_of(kept: Kept) -> float:
+    """The pace that a run has noted; NaN where it has not."""
+    return kept.figures.get("probe_us", math.nan)
+
+
+def mean_pace_us(kept: Sequence[Kept]) -> float:
+    """The mean pace of some runs, of those that have noted any."""
+    probes = [pace_of(one) for one in kept if not math.isnan(pace_of(one))]
+    return float(np.mean(probes)) if probes else math.nan
 
 
 def middle(values: Sequence[float]) -> tuple[float, float]:

@@ -3,30 +3,38 @@
 A run is *saturated* where its backlog grows: of the deliveries that are due in its second half, less than CARRIED are
 carried in it. The load rises by STEP until a run is saturated (or falls until one is not), and the last two loads close
 in on the edge in HALVINGS. The saturation load is the middle of the two that remain; half of what lies between them is
-the spread of the measurement. Where the load client comes too late, it may be the client that falls behind: then there
-is no saturation load, only one that was carried.
+the spread of the measurement. A disturbed run that is not carried says nothing: it may be the load client that falls
+behind, or others who take what the system needs. Where there is no other, there is only a load that was carried.
+
+A machine that is now so many times as slow carries a load as one so many times as high. A measured edge is therefore
+that of loads at one pace, the mean of the runs; and where runs contradict each other, what they carried is taken
+together, so that it nowhere rises with the load.
 """
 
 from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
+from scipy.optimize import isotonic_regression
 
 from chatsim.engine import simulate
 from chatsim.engine.outcome import Fate, Outcome
 from chatsim.live.comparing import cpu_share
 from chatsim.live.diary import Figures
 from chatsim.live.grids import Point, scenario_of, world_of
-from chatsim.live.lab import Kept, Lab, figures_of, slower_than
+from chatsim.live.lab import Kept, Lab, figures_of, mean_pace_us, pace_of, slower_than
+from chatsim.live.pace import stretch
 from chatsim.live.run import live
 from chatsim.live.twin import at_pace
 from chatsim.live.validation import SEED, USERS, share, tiers_of, with_costs
 
 CARRIED = 0.95
+LATE_MS = 20.0
+"""So late may the load client be: one hundredth of the half of a run. Latency is not looked at here."""
 STEP, HALVINGS, STEPS_MOST = 1.5, 3, 16
 SECONDS = 4.0
 FULL_SHARE = 0.9
@@ -96,6 +104,19 @@ def search(first_per_s: float, carries: Callable[[float], bool]) -> Edge:
     return Edge(low, high)
 
 
+def parted(runs: Sequence[tuple[float, float]]) -> Edge:
+    """The edge of some runs: the load of each, and the share that it carried, which must not rise with the load.
+
+    >>> parted([(100.0, 1.0), (150.0, 1.0), (130.0, 0.92), (170.0, 0.97), (200.0, 0.7)])
+    Edge(carried_per_s=170.0, saturated_per_s=200.0)
+    """
+    ordered = sorted(runs)
+    shares = isotonic_regression([min(1.0, share) for _, share in ordered], increasing=False).x if ordered else ()
+    loads = [(per_s, share >= CARRIED) for (per_s, _), share in zip(ordered, shares, strict=True)]
+    low = max((per_s for per_s, carried in loads if carried), default=0.0)
+    return Edge(low, min((per_s for per_s, carried in loads if not carried), default=math.inf))
+
+
 def rounded(per_s: float) -> float:
     """A load in three digits: runs are known by it.
 
@@ -108,28 +129,25 @@ def rounded(per_s: float) -> float:
 def measured_edge(
     routing: str, gateways: int, members: int, costs: str, lab: Lab
 ) -> tuple[Edge, Figures, str, list[Kept]]:
-    """The edge of a design, the figures of the hardest run that was not disturbed by the client, what bound it, and all
-    runs."""
-    seen: Figures = {}
-    runs: list[Kept] = []
-    too_late = False
+    """The edge of a design, the figures of the hardest run that says anything, what bound it, and all runs that do."""
+    found: list[tuple[float, Kept]] = []
 
     def carries(per_s: float) -> bool:
-        nonlocal seen, too_late
         point = point_of(routing, gateways, members, per_s)
-        kept = lab.kept(f"saturation: {point}, {SECONDS:g} s", lambda: lived(point, costs))
-        runs.append(kept)
+        kept = lab.kept(f"saturation: {point}, {SECONDS:g} s", lambda: lived(point, costs), LATE_MS)
         carried = kept.figures["carried_share"] >= CARRIED
-        if not carried and kept.late:
-            too_late = True
-        elif not seen or kept.figures["gateway_cores"] > seen["gateway_cores"]:
-            seen = kept.figures
+        if carried or not kept.disturbed:
+            found.append((per_s, kept))
         return carried
 
-    edge = search(first_per_s(members), carries)
-    if too_late:
-        return Edge(edge.carried_per_s, math.inf), seen, "load client", runs
-    return edge, seen, bound_by(seen, gateways), runs
+    search(first_per_s(members), carries)
+    runs = [kept for _, kept in found]
+    pace_us = mean_pace_us(runs)
+    edge = parted(
+        [(per_s * stretch(pace_of(kept), pace_us), kept.figures["carried_share"]) for per_s, kept in found]
+    )
+    seen = max((kept.figures for kept in runs), key=lambda one: one["gateway_cores"], default={})
+    return edge, seen, bound_by(seen, gateways) if math.isfinite(edge.saturated_per_s) else "disturbed", runs
 
 
 def first_per_s(members: int) -> float:

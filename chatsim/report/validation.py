@@ -46,7 +46,7 @@ def show_published(rows: Sequence[Published], out: Console) -> None:
     out.print(f"{near} of {len(modelled)} figures that can be modelled are reproduced within 15 %.", highlight=False)
 
 
-def show_live(tables: Mapping[str, pd.DataFrame], taus: Mapping[str, float], out: Console) -> None:
+def show_live(tables: Mapping[str, pd.DataFrame], out: Console) -> None:
     """Errors by point, then by figure, with the measurement's own spread beside them; and what else was measured."""
     points = tables["points"]
     _show_points(points, out)
@@ -60,9 +60,12 @@ def show_live(tables: Mapping[str, pd.DataFrame], taus: Mapping[str, float], out
         _show_saturation(tables["saturation"], out)
     if "faults" in tables:
         _show_faults(tables["faults"], out)
-    for figure, tau in taus.items():
-        words = f"Order of the routings by {FIGURES[figure]}, predicted and measured: Kendall's tau {tau:.2f}."
-        out.print(words, highlight=False)
+    for row in tables["order"].to_dict("records") if "order" in tables else ():
+        out.print(
+            f"Order of the routings by {FIGURES[row['figure']]}, predicted | measured: Kendall's tau {row['tau']:.2f} "
+            f"of {row['told_apart']} of {row['pairs']} pairs, those whose measured ranges do not overlap.",
+            highlight=False,
+        )  # fmt: skip
 
 
 def _show_points(points: pd.DataFrame, out: Console) -> None:
@@ -107,8 +110,8 @@ def _show_saturation(saturation: pd.DataFrame, out: Console) -> None:
     words = "no design was saturated" if error.empty else f"median error {100 * error.median():.0f} % of {len(error)}"
     out.print(
         f"Saturated: less than 95 % of what is due in the second half is carried in it; {words}. The estimate has a "
-        "bound without batches (idle) and one with full ones. In brackets what binds in the prediction; where the load "
-        "client was late there is only a load that was carried.",
+        "bound without batches (idle) and one with full ones. In brackets what binds in the prediction; where all that "
+        "was not carried was disturbed, by a late load client or by others, there is only a load that was carried.",
         highlight=False,
     )
 

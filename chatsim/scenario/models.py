@@ -320,13 +320,16 @@ class Push(Frozen):
 
 class StationCosts(Frozen):
     """An event loop: an idle worker takes up to batch_max waiting items and works for
-    wake (only if it slept) + tick + sum of the items + flush x connections touched."""
+    wake (only if it slept) + tick + fetch x connections read + sum of the items + flush x connections written to."""
 
     cores: int = of(1, "workers that share one queue", ge=1, le=4096)
     batch_max: int = of(0, "most items one tick takes; 1 is the classic queue, 0 sets no limit", ge=0)
     wake_us: float = of(0.0, "extra time of a tick whose worker had been asleep", "assumption", ge=0)
     cooling_us: float = of(0.0, "the sleep after which half of wake_us is paid, as the station cools; 0: always all", "assumption", ge=0)
     tick_us: float = of(0.0, "fixed time of a tick", "assumption", ge=0)
+    fetch_us: float = of(
+        0.0, "time per connection read from in a tick, however much came on it; 0: it is in the items", "assumption", ge=0,
+    )
     flush_us: float = of(0.0, "time per connection written to in a tick", "assumption", ge=0)
     flush: Literal["tick", "item"] = of("tick", "results leave at the end of the tick, or each when it is done")
     service: Literal["fixed", "exponential"] = of(

@@ -25,7 +25,7 @@ def unloaded_ms(scenario: Scenario, demand: Demand, work: MessageWork) -> tuple[
     before = client_ms_mean(scenario) + _received_us(scenario, work) / 1e3
     design = scenario.design
     writing = _writes_us(scenario, demand)
-    own = (_tick_us(scenario.gateway) + writing) / 1e3 + client
+    own = (_tick_us(scenario.gateway) - scenario.gateway.fetch_us + writing) / 1e3 + client
     if design.routing == "in_process":
         return before + own, None
     hop = scenario.network.broker_rtt_ms / 2.0
@@ -103,5 +103,5 @@ def _writes_us(scenario: Scenario, demand: Demand) -> float:
 
 
 def _tick_us(costs: StationCosts, item_us: float = 0.0, touches: float = 0.0) -> float:
-    """One tick of a worker that slept."""
-    return costs.wake_us + costs.tick_us + item_us + touches * costs.flush_us
+    """One tick of a worker that slept, for what has come on one connection."""
+    return costs.wake_us + costs.tick_us + costs.fetch_us + item_us + touches * costs.flush_us

@@ -1,12 +1,16 @@
 """The event-loop station: what batching does to capacity, busy share and latency.
 
-An idle worker takes all that waits (at most ``batch_max``) and works for ``overhead + n x item``, with
-``overhead = tick + flush x connections touched`` and ``wake`` on top if it slept. One worker, items all alike.
+An idle worker takes all that waits (at most ``batch_max``) and works for ``overhead + n x item + fetch x connections
+read``, with ``overhead = tick + flush x connections touched`` and ``wake`` on top if it slept. One worker, items all
+alike; they come evenly on so many connections, each of which is read once in a tick.
 
 Two accounts are given. The **fluid** one takes arrivals as a steady flow: a tick of length T collects r T items, so
 T = overhead + r T item, that is T = overhead / (1 - r item), and it is never shorter than overhead + item. It is short,
 and good where batches are large. The **exact** one, for Poisson arrivals, solves the Markov chain of the queue at the
-starts of ticks; it contains M/D/1 (``batch_max = 1``).
+starts of ticks; it contains M/D/1 (``batch_max = 1``), and knows no fetch.
+
+What is fetched costs most where ticks are short: an item then has a connection for itself. Ticks that grow read less
+and less for each item, so that a fetch, as a tick, takes nothing from what a station carries at most.
 """
 
 from __future__ import annotations
@@ -35,7 +39,8 @@ class TickFigures:
 
 @dataclass(frozen=True, slots=True)
 class TickStation:
-    """A station of one worker whose tick lasts ``overhead_s + n item_s``, plus ``wake_s`` after sleep.
+    """A station of one worker whose tick lasts ``overhead_s + n item_s``, plus ``wake_s`` after sleep, plus ``fetch_s``
+    for each of ``connections`` on which items have come.
 
     ``batch_max`` is the most items of one tick, 0 sets no limit. ``flush`` says when results leave: at the end of the
     tick, or each when it is done (the overhead then comes before the items).
@@ -50,25 +55,41 @@ class TickStation:
     wake_s: float = 0.0
     batch_max: int = 0
     flush: Literal["tick", "item"] = "tick"
+    fetch_s: float = 0.0
+    connections: int = 1
 
     def __post_init__(self) -> None:
-        for name, value in (("item_s", self.item_s), ("overhead_s", self.overhead_s), ("wake_s", self.wake_s)):
+        for name in ("item_s", "overhead_s", "wake_s", "fetch_s"):
+            value = getattr(self, name)
             if not 0 <= value < math.inf:
                 raise ValueError(f"{name} = {value:g}: a finite number of at least 0 is needed")
         if self.item_s + self.overhead_s == 0:
             raise ValueError("item_s = 0 and overhead_s = 0: one of them above 0 is needed")
         if self.batch_max < 0:
             raise ValueError(f"batch_max = {self.batch_max}: at least 0 is needed")
+        if self.connections < 1:
+            raise ValueError(f"connections = {self.connections}: at least 1 is needed")
 
     @property
     def idle_cost_s(self) -> float:
-        """Work of one item that finds the worker asleep: it pays wake, tick and flush alone."""
-        return self.wake_s + self.overhead_s + self.item_s
+        """Work of one item that finds the worker asleep: it pays wake, tick, fetch and flush alone."""
+        return self.wake_s + self.overhead_s + self.fetch_s + self.item_s
 
     @property
     def batched_cost_s(self) -> float:
         """Work of one item in the largest batch: the least that an item can cost."""
-        return self.item_s + (self.overhead_s / self.batch_max if self.batch_max else 0.0)
+        if not self.batch_max:
+            return self.item_s
+        return self.item_s + (self.overhead_s + self.fetch_s * self.reads(self.batch_max)) / self.batch_max
+
+    def reads(self, items: float) -> float:
+        """Connections read for so many items, in the mean: at least one, and at most all.
+
+        >>> station = TickStation(item_s=1.0, overhead_s=0.0, fetch_s=1.0, connections=10)
+        >>> [round(station.reads(items), 2) for items in (1, 2, 10, 100)]
+        [1.0, 1.9, 6.51, 10.0]
+        """
+        return self.connections * (1.0 - math.pow(1.0 - 1.0 / self.connections, items))
 
     @property
     def saturation_per_s(self) -> float:
@@ -100,14 +121,24 @@ class TickStation:
         90.0
         """
         self._check(arrivals_per_s)
-        one = self.overhead_s + self.item_s
-        flowing = self.overhead_s / (1.0 - arrivals_per_s * self.item_s)
-        tick = max(one, flowing)
+        one = self.overhead_s + self.fetch_s + self.item_s
+        tick = max(one, self._flowing_s(arrivals_per_s))
         items = max(1.0, arrivals_per_s * tick)
         # busy b solves b = r (one + (1 - b) wake) while ticks carry one item each
         busy = min(1.0, arrivals_per_s * (one + self.wake_s) / (1.0 + arrivals_per_s * self.wake_s))
-        own = tick if self.flush == "tick" else self.overhead_s + self.item_s * (items + 1.0) / 2.0
+        before = self.overhead_s + self.fetch_s * self.reads(items)
+        own = tick if self.flush == "tick" else before + self.item_s * (items + 1.0) / 2.0
         return TickFigures(own + busy * tick / 2.0 + (1.0 - busy) * self.wake_s, busy, tick, items)
+
+    def _flowing_s(self, arrivals_per_s: float) -> float:
+        """The length of a tick that works on what has come in the one before: found by going on until it stays."""
+        left, tick = 1.0 - arrivals_per_s * self.item_s, self.overhead_s / (1.0 - arrivals_per_s * self.item_s)
+        while self.fetch_s:
+            longer = (self.overhead_s + self.fetch_s * self.reads(arrivals_per_s * tick)) / left
+            if longer - tick <= 1e-12 * longer:
+                break
+            tick = longer
+        return tick
 
     def cpu_s_per_item(self, arrivals_per_s: float) -> float:
         """Work spent per item at a rate, fluid: from the idle cost at rest down to the batched cost at saturation."""
@@ -129,6 +160,8 @@ class TickStation:
         (2.0, 2.0)
         """
         self._check(arrivals_per_s)
+        if self.fetch_s:
+            raise ValueError(f"fetch_s = {self.fetch_s:g}: the exact account knows none, the fluid one does")
         if arrivals_per_s == 0:
             return TickFigures(self.idle_cost_s, 0.0, self.idle_cost_s, 1.0)
         states = self._states_guess(arrivals_per_s)

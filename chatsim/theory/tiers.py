@@ -1,6 +1,6 @@
 """The work that a demand puts on each tier per second, and what it costs under two bounds.
 
-Idle: every item is alone in its tick and pays wake, tick and flush for itself. Batched: ticks are as full as
+Idle: every item is alone in its tick and pays wake, tick, fetch and flush for itself. Batched: ticks are as full as
 ``batch_max`` allows, so that only the items are left to pay. What a station really spends lies between.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 from chatsim.rules.routing import (
     ROUTING_NUMBERS,
@@ -29,36 +29,41 @@ CHANNELS_PER_NODE_EVEN = 50
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """Items per second, their work in us per second, and connections written to per second, item by item."""
+    """Items per second, their work in us per second, connections written to per second, item by item, and how many of
+    the items are the station's ``own``, which come on no connection."""
 
     items: float = 0.0
     work_us: float = 0.0
     touches: float = 0.0
+    own: float = 0.0
 
     def __add__(self, other: Flow) -> Flow:
-        return Flow(self.items + other.items, self.work_us + other.work_us, self.touches + other.touches)
+        return Flow(*(one + another for one, another in zip(astuple(self), astuple(other), strict=True)))
 
     def times(self, factor: float) -> Flow:
         """So many of it."""
-        return Flow(self.items * factor, self.work_us * factor, self.touches * factor)
+        return Flow(*(factor * each for each in astuple(self)))
 
     def idle_cores(self, costs: StationCosts) -> float:
         """Cores busy where each item has a tick of its own, whose worker had been asleep.
 
-        >>> round(Flow(100.0, 1000.0, 200.0).idle_cores(StationCosts(tick_us=50.0, flush_us=5.0)), 9)
-        0.007
+        >>> costs = StationCosts(tick_us=50.0, fetch_us=2.0, flush_us=5.0)
+        >>> round(Flow(100.0, 1000.0, 200.0, own=10.0).idle_cores(costs), 9)
+        0.00718
         """
-        return (self.work_us + self.items * (costs.wake_us + costs.tick_us) + self.touches * costs.flush_us) * US
+        around_us = self.items * (costs.wake_us + costs.tick_us) + (self.items - self.own) * costs.fetch_us
+        return (self.work_us + around_us + self.touches * costs.flush_us) * US
 
     def batched_cores(self, costs: StationCosts) -> float:
-        """Cores busy with the fullest ticks: no wake, tick and flush shared by all items of a batch.
+        """Cores busy with the fullest ticks: no wake; tick, fetch and flush shared by all items of a batch.
 
         >>> Flow(100.0, 1000.0, 200.0).batched_cores(StationCosts(tick_us=50.0, flush_us=5.0))
         0.001
         """
         share = 1.0 / costs.batch_max if costs.batch_max else 0.0
         flush_share = 1.0 if costs.flush == "item" else share
-        return (self.work_us + self.items * costs.tick_us * share + self.touches * costs.flush_us * flush_share) * US
+        around_us = (self.items * costs.tick_us + (self.items - self.own) * costs.fetch_us) * share
+        return (self.work_us + around_us + self.touches * costs.flush_us * flush_share) * US
 
 
 def gateway_message(scenario: Scenario, work: MessageWork) -> Flow:
@@ -71,9 +76,10 @@ def gateway_message(scenario: Scenario, work: MessageWork) -> Flow:
     costs, design = scenario.gateway, scenario.design
     flow = Flow(1.0, costs.receive_us + work.commands * costs.command_us, work.commands)
     if design.store != "never":
-        flow += Flow(2.0 if design.store == "after" else 1.0, costs.command_us + costs.parse_us, 1.0)
+        later = float(design.store == "after")
+        flow += Flow(1.0 + later, costs.command_us + costs.parse_us, 1.0, own=later)
     if design.local_shortcut or not scenario.has_broker:
-        flow += Flow(1.0)
+        flow += Flow(1.0, own=1.0)
     return flow + Flow(work.parses, work.parses * costs.parse_us + work.writes * costs.write_us, work.writes)
 
 
@@ -87,7 +93,8 @@ def gateway_login(scenario: Scenario, demand: Demand) -> Flow:
     requests = updates + _subscribe_requests(scenario, subscribes)
     work_us = costs.tls_us + costs.handshake_us + costs.token_us + costs.close_us
     work_us += requests * costs.command_us + (requests + syncs) * costs.parse_us
-    return Flow(2.0 + min(1.0, requests) + requests + syncs, work_us)
+    own = 2.0 + min(1.0, requests)
+    return Flow(own + requests + syncs, work_us, own=own)
 
 
 def database_flow(scenario: Scenario, demand: Demand) -> Flow:

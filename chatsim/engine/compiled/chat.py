@@ -37,7 +37,7 @@ from chatsim.engine.compiled.pools import grown, link, new_job, unlink
 from chatsim.engine.compiled.requests import request
 from chatsim.engine.compiled.rules import expires_s, is_due, is_taken, retry_after_s, return_draw, user_channel
 from chatsim.engine.compiled.state import NEVER, NONE, State
-from chatsim.engine.compiled.stations import take_one
+from chatsim.engine.compiled.stations import take_frame, take_one
 from chatsim.rules.offline import MINUTE_S
 
 LATENCY, DELAY, LINK_AGAIN = range(3)
@@ -48,10 +48,22 @@ DRAWS = 3
 @compiled
 def does(st: State, gateway: int, kind: int, work: int, cost_us: float, session: int, user: int) -> None:
     """An item of work at a gateway."""
+    take_one(st, gateway, new_item(st, gateway, kind, work, cost_us, session, user))
+
+
+@compiled
+def does_asked(st: State, gateway: int, kind: int, work: int, cost_us: float, session: int, user: int) -> None:
+    """An item of work at a gateway, for which a session has sent a frame."""
+    take_frame(st, gateway, new_item(st, gateway, kind, work, cost_us, session, user))
+
+
+@compiled
+def new_item(st: State, gateway: int, kind: int, work: int, cost_us: float, session: int, user: int) -> int:
+    """The job of an item of work, which counts."""
     job = new_job(st, kind)
     st.jobs[job].cost_us, st.jobs[job].session, st.jobs[job].user = cost_us, session, user
     st.work[gateway, work] += 1
-    take_one(st, gateway, job)
+    return job
 
 
 @compiled
@@ -223,7 +235,7 @@ def asks(st: State, session: int, user: int) -> None:
 def asked_by(st: State, session: int, user: int) -> None:
     """The question reaches the gateway."""
     cost_us = st.asked[0].receive_us + st.asked[0].command_us
-    does(st, st.sessions[session].gateway, J_ASKED, ASKED, cost_us, session, user)
+    does_asked(st, st.sessions[session].gateway, J_ASKED, ASKED, cost_us, session, user)
 
 
 @compiled

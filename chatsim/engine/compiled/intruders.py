@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from chatsim.engine.compiled.access import lets_in, renewed, stays_away, wanted
-from chatsim.engine.compiled.chat import does
+from chatsim.engine.compiled.chat import does, does_asked
 from chatsim.engine.compiled.clients import waits_in_line
 from chatsim.engine.compiled.code import compiled
 from chatsim.engine.compiled.entering import enter
@@ -62,7 +62,7 @@ def goes_in(st: State, number: int, session: int) -> None:
 @compiled
 def comes_up(st: State, number: int, session: int) -> None:
     """A try reaches the gateway."""
-    does(st, st.sessions[session].gateway, J_JOIN, JOIN, st.asked[0].message_us, session, number)
+    does_asked(st, st.sessions[session].gateway, J_JOIN, JOIN, st.asked[0].message_us, session, number)
 
 
 @compiled
@@ -128,7 +128,7 @@ def renew(st: State, session: int) -> None:
     """A session presents a new token."""
     row, asked = st.sessions[session], st.asked[0]
     if not (row.gone or row.cut):
-        does(st, row.gateway, J_TOKEN, TOKEN, asked.receive_us + asked.token_us, session, NONE)
+        does_asked(st, row.gateway, J_TOKEN, TOKEN, asked.receive_us + asked.token_us, session, NONE)
 
 
 @compiled

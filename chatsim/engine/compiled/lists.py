@@ -5,7 +5,7 @@ As in :mod:`chatsim.engine.friendlists`, and the search of :mod:`chatsim.engine.
 
 from __future__ import annotations
 
-from chatsim.engine.compiled.chat import does
+from chatsim.engine.compiled.chat import does_asked
 from chatsim.engine.compiled.clients import send
 from chatsim.engine.compiled.code import compiled
 from chatsim.engine.compiled.events import at
@@ -174,7 +174,8 @@ def redirect(st: State, message: int, recipient: int) -> bool:
 def search_comes_up(st: State, message: int, session: int) -> None:
     """A search reaches the writer's gateway."""
     asked = st.asked[0]
-    does(st, st.sessions[session].gateway, J_SEARCH, SEARCH, asked.receive_us + asked.command_us, session, message)
+    cost_us = asked.receive_us + asked.command_us
+    does_asked(st, st.sessions[session].gateway, J_SEARCH, SEARCH, cost_us, session, message)
 
 
 @compiled

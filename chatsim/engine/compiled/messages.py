@@ -79,7 +79,7 @@ from chatsim.engine.compiled.rules import (
     user_channel,
 )
 from chatsim.engine.compiled.state import NONE, State
-from chatsim.engine.compiled.stations import take_one
+from chatsim.engine.compiled.stations import take_frame, take_one
 from chatsim.engine.lines import CLIENTS
 from chatsim.rules.routing import DIRECTORY, GLOBAL_CHANNEL, IN_PROCESS, MESH, ROOM, USER
 
@@ -158,7 +158,7 @@ def comes_up(st: State, message: int, session: int) -> None:
         commands += commands_for(st, message, sender.gateway)
     job = new_job(st, J_RECEIVE)
     st.jobs[job].message, st.jobs[job].session, st.jobs[job].commands = message, session, commands
-    take_one(st, sender.gateway, job)
+    take_frame(st, sender.gateway, job)
 
 
 @compiled

@@ -28,7 +28,7 @@ from chatsim.engine.compiled.places import node_of
 from chatsim.engine.compiled.pools import add_link, free_job, grown, new_job
 from chatsim.engine.compiled.rules import bus_copies, presence_channel, room_channel, server_channel, user_channel
 from chatsim.engine.compiled.state import NEVER, NONE, State
-from chatsim.engine.compiled.stations import take_one
+from chatsim.engine.compiled.stations import take_frame, take_one
 from chatsim.engine.compiled.watching import find_told, meant_for
 from chatsim.rules.presence import ROOMS
 from chatsim.rules.routing import DIRECTORY, GLOBAL_CHANNEL, ROOM, USER
@@ -201,7 +201,7 @@ def receipt_comes_up(st: State, message: int, session: int, row: int) -> None:
     receipt = st.jobs[job]
     receipt.message, receipt.session, receipt.row, receipt.cost_us = message, session, row, st.asked[0].receive_us
     st.work[reader.gateway, RECEIPT] += 1
-    take_one(st, reader.gateway, job)
+    take_frame(st, reader.gateway, job)
 
 
 @compiled

@@ -27,7 +27,7 @@ from chatsim.engine.compiled.queries import asks
 from chatsim.engine.compiled.requests import add_request, request
 from chatsim.engine.compiled.rules import keeps_registry, user_channel
 from chatsim.engine.compiled.state import NONE, State
-from chatsim.engine.compiled.stations import take_one
+from chatsim.engine.compiled.stations import line_to, take, take_one
 
 
 @compiled
@@ -77,7 +77,7 @@ def comes_to_node(st: State, job: int) -> None:
     )  # fmt: skip
     st.jobs[reply].cost_us = st.asked[0].parse_us
     st.jobs[job].reply = reply
-    take_one(st, st.jobs[job].node, job)
+    take(st, st.jobs[job].node, job, job, 1, line_to(st.jobs[job].gateway))
 
 
 @compiled

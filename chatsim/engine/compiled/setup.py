@@ -247,7 +247,7 @@ def _stations(tables: Tables, scenario: Scenario, world: World) -> None:
         station["by_item"], station["batch_max"] = costs.flush == "item", costs.batch_max or 1 << 62
         station["exponential"], station["slow"], station["up"] = costs.service == "exponential", 1.0, 1
         station["worked_s"] = NEVER_S
-        for name in ("tick_us", "wake_us", "cooling_us", "flush_us"):
+        for name in ("tick_us", "fetch_us", "wake_us", "cooling_us", "flush_us"):
             station[name] = getattr(costs, name)
         for name in ("host", "first", "last", "parcel", "parcel_last", "held_first", "held_last"):
             station[name] = NONE

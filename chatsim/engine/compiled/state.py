@@ -41,20 +41,20 @@ def slim(dtype: np.dtype[Any], *wide: str) -> np.dtype[Any]:
 LONG, REAL, BYTE = (np.dtype(kind) for kind in (np.int64, np.float64, np.uint8))
 JOB = record(
     "kind message session user recipient source gateway node channel change work times reply query place commands"
-    " pushed known asks cause answer row first last count touch next life",
+    " pushed known asks cause answer row first last count touch next life came_on",
     "cost_us luck arrived_s",
 )
 EVENT = record("number kind one two three next", "time_s")
 PARCEL = record("place to_session first last count next station life")
 SESSION = record(
     "user client gateway online gone closed cut registered held silent fate listed unread live live_first live_last"
-    " entered holds old synced synced_count synced_max origin attempt parcel next_here seat_first seat_last stamp"
+    " entered holds old synced synced_count synced_max origin attempt parcel next_here seat_first seat_last stamp read"
     " outbox_first outbox_last sending life unsigned held_next held_previous",
     "link_s rate uplink_s downlink_s drained_s unsent_bytes outbox_bytes start_s end_s online_s left_s cut_s rights_s"
     " due_s"
     " sync_luck base_s base_rate",
 )
-JOB, EVENT, PARCEL, SESSION = slim(JOB, "channel"), slim(EVENT, "number"), slim(PARCEL), slim(SESSION, "stamp")
+JOB, EVENT, PARCEL, SESSION = slim(JOB, "channel"), slim(EVENT, "number"), slim(PARCEL), slim(SESSION, "stamp", "read")
 FIXED: dict[str, np.dtype[Any]] = {
     "asked": record(
         "gateways nodes routing topology placement shortcut keeps_missed own_devices has_broker mesh_directory store"
@@ -86,8 +86,8 @@ FIXED: dict[str, np.dtype[Any]] = {
     "stations": record(
         "tier idle waits by_item batch_max cores ending host first last length parcel parcel_last exponential up life"
         " gone_for silent holds partings parted silenced waiting_first waiting_last held_first held_last draining"
-        " spare",
-        "tick_us wake_us cooling_us flush_us slow item_us busy_s busy_before_s parted_s worked_s",
+        " spare read",
+        "tick_us fetch_us wake_us cooling_us flush_us slow item_us busy_s busy_before_s parted_s worked_s",
     ),
     "hosts": record("free first last"),
     "users": record(
@@ -138,7 +138,7 @@ GROWING: dict[str, np.dtype[Any]] = {
     "tokens": record("life", "left since_s"),
     "token_keys": LONG, "token_ids": LONG,
     "rows": record("message session fate cause", "written_s time_s"),
-    "ticks": record("station items waiting", "start_s end_s waited_s"),
+    "ticks": record("station items waiting reads", "start_s end_s waited_s"),
     "subscriptions": record("node change", "time_s"),
     "shown": record("user change meant pushes notices", "time_s told_sum_s told_last_s"),
     "pulls": record("user shown online", "time_s"),

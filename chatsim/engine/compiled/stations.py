@@ -27,8 +27,8 @@ from chatsim.rules.waking import NEVER_S
 
 
 @compiled
-def take(st: State, station: int, first: int, last: int, count: int) -> None:
-    """Jobs arrive together, in this order; at a station that is gone they are lost."""
+def take(st: State, station: int, first: int, last: int, count: int, came_on: int) -> None:
+    """Jobs arrive together, in this order, on one connection or on none; at a station that is gone they are lost."""
     home = st.stations[station]
     if not home.up:
         loses(st, station, first, home.gone_for)
@@ -36,7 +36,7 @@ def take(st: State, station: int, first: int, last: int, count: int) -> None:
     now_s = st.now[0].time_s
     job = first
     for _ in range(count):
-        st.jobs[job].arrived_s = now_s
+        st.jobs[job].arrived_s, st.jobs[job].came_on = now_s, came_on
         job = st.jobs[job].next
     if home.length > 0:
         st.jobs[home.last].next = first
@@ -50,9 +50,22 @@ def take(st: State, station: int, first: int, last: int, count: int) -> None:
 
 @compiled
 def take_one(st: State, station: int, job: int) -> None:
-    """A job arrives."""
+    """A job arrives, on no connection."""
     st.jobs[job].next = NONE
-    take(st, station, job, job, 1)
+    take(st, station, job, job, 1, NONE)
+
+
+@compiled
+def take_frame(st: State, station: int, job: int) -> None:
+    """What a job's session has sent arrives at its gateway."""
+    st.jobs[job].next = NONE
+    take(st, station, job, job, 1, st.jobs[job].session)
+
+
+@compiled
+def line_to(station: int) -> int:
+    """The connection with another station, in numbers that no session has."""
+    return -2 - station
 
 
 @compiled
@@ -151,6 +164,22 @@ def stamped(st: State, place: int, stamp: int) -> int:
 
 
 @compiled
+def reads(st: State, job: int, stamp: int) -> int:
+    """Whether the connection on which a job came is to be read yet, in the tick of this stamp; it stamps that one."""
+    came_on = st.jobs[job].came_on
+    if came_on == NONE:
+        return 0
+    if came_on < NONE:
+        place = line_to(came_on)
+        found = st.stations[place].read != stamp
+        st.stations[place].read = stamp
+    else:
+        found = st.sessions[came_on].read != stamp
+        st.sessions[came_on].read = stamp
+    return int(found)
+
+
+@compiled
 def tick(st: State, station: int, slept: int) -> None:
     """A worker takes a batch, decides what it costs, and lets its results leave in time."""
     home, start_s = st.stations[station], st.now[0].time_s
@@ -158,7 +187,8 @@ def tick(st: State, station: int, slept: int) -> None:
     slow, by_item = home.slow, home.by_item
     wake_us = waking_us(home.wake_us, start_s - home.worked_s, home.cooling_us) if slept else 0.0
     spent_us = (home.tick_us + wake_us) * slow
-    flush_us = home.flush_us * slow
+    fetch_us, flush_us = home.fetch_us * slow, home.flush_us * slow
+    read = 0
     touched, waited_s, items_us, left_s = 0, 0.0, 0.0, start_s
     st.now[0].stamp += 1
     stamp = st.now[0].stamp  # that of the tick: what a job looks for when it begins may bear later ones
@@ -168,6 +198,9 @@ def tick(st: State, station: int, slept: int) -> None:
         home.first = following
         home.length -= 1
         waited_s += start_s - st.jobs[job].arrived_s
+        if reads(st, job, stamp):
+            read += 1
+            spent_us += fetch_us
         item_us = begin(st, station, job, start_s + spent_us * US) * slow
         items_us += item_us
         spent_us += item_us
@@ -188,11 +221,11 @@ def tick(st: State, station: int, slept: int) -> None:
     at(st, end_s, E_TICK_DONE, batch, NONE, NONE)
     home.busy_s += end_s - start_s
     home.item_us += items_us
-    note_tick(st, station, start_s, end_s, taken, waited_s)
+    note_tick(st, station, start_s, end_s, taken, waited_s, read)
 
 
 @compiled
-def note_tick(st: State, station: int, start_s: float, end_s: float, items: int, waited_s: float) -> None:
+def note_tick(st: State, station: int, start_s: float, end_s: float, items: int, waited_s: float, read: int) -> None:
     """Notes a tick."""
     now = st.now[0]
     now.ticks += 1
@@ -200,7 +233,7 @@ def note_tick(st: State, station: int, start_s: float, end_s: float, items: int,
         st.ticks = grown(st.ticks)
     row = st.ticks[now.ticks - 1]
     row.station, row.start_s, row.end_s, row.items, row.waited_s = station, start_s, end_s, items, waited_s
-    row.waiting = st.stations[station].length
+    row.waiting, row.reads = st.stations[station].length, read
 
 
 @compiled
@@ -235,7 +268,7 @@ def arrive(st: State, parcel: int) -> None:
         if first < 0:
             return
         last, count = end_of(st, first)
-    take(st, place, first, last, count)
+    take(st, place, first, last, count, line_to(station))
 
 
 @compiled
