@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from chatsim.engine.compiled.access import rights_end, stays_away
+from chatsim.engine.compiled.boxes import out_of_box
 from chatsim.engine.compiled.code import compiled
 from chatsim.engine.compiled.events import at, soon
 from chatsim.engine.compiled.kinds import (
@@ -39,7 +40,7 @@ from chatsim.engine.compiled.kinds import (
 )
 from chatsim.engine.compiled.lines import extra_s
 from chatsim.engine.compiled.outbox import lose_row, note_row, queue_rows, stands
-from chatsim.engine.compiled.places import hears_all, is_founding, out_of_box, position_of
+from chatsim.engine.compiled.places import hears_all, is_founding, position_of
 from chatsim.engine.compiled.pools import grown, is_new, link, new_parcel, unlink, unlink_all
 from chatsim.engine.compiled.rules import pause_s, reconnect_draw
 from chatsim.engine.compiled.state import NEVER, NONE, State

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from chatsim.engine.compiled.begin import factor_of, own_session
+from chatsim.engine.compiled.boxes import into_box, out_of_box
 from chatsim.engine.compiled.chat import pushes_for
 from chatsim.engine.compiled.clients import (
     broken,
@@ -60,12 +61,10 @@ from chatsim.engine.compiled.lists import finds, moves, noted
 from chatsim.engine.compiled.places import (
     has_members,
     hearers,
-    into_box,
     is_founding,
     line_of,
     members_here,
     node_of,
-    out_of_box,
     store_of_room,
 )
 from chatsim.engine.compiled.pools import grown, new_job

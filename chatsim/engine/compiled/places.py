@@ -556,53 +556,6 @@ def register(st: State, user: int, gateway: int, change: int) -> None:
             st.users[user].registered = following
 
 
-# ---------------------------------------------------------------------- what waits in store
-
-
-@compiled
-def into_box(st: State, user: int, message: int) -> None:
-    """A message waits in store for a user."""
-    new = link(st, message, 0, 0.0)
-    last = st.users[user].box_last
-    if last >= 0:
-        st.links[last].next = new
-    else:
-        st.users[user].box_first = new
-    st.users[user].box_last = new
-    tell_box(st, user, message, 1)
-
-
-@compiled
-def tell_box(st: State, user: int, message: int, change: int) -> None:
-    """Writes down that one message more, or less, waits for a user, where a run is taken in parts."""
-    if not st.asked[0].tells_boxes:
-        return
-    st.now[0].boxed += 1
-    if st.now[0].boxed > len(st.boxed):
-        st.boxed = grown(st.boxed)
-    row = st.boxed[st.now[0].boxed - 1]
-    row.user, row.message, row.change = user, message, change
-
-
-@compiled
-def out_of_box(st: State, user: int, message: int) -> bool:
-    """A message waits for a user no longer; whether it did."""
-    before, here = NONE, st.users[user].box_first
-    while here >= 0 and st.links[here].one != message:
-        before, here = here, st.links[here].next
-    if here < 0:
-        return False
-    following = unlink(st, here)
-    if before >= 0:
-        st.links[before].next = following
-    else:
-        st.users[user].box_first = following
-    if following < 0:
-        st.users[user].box_last = before
-    tell_box(st, user, message, -1)
-    return True
-
-
 @compiled
 def is_node(st: State, station: int) -> bool:
     """Whether a station is a broker node."""
