@@ -67,19 +67,20 @@ def test_a_world_for_measuring_is_what_was_asked_for() -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other kernels do not stamp what comes")
 def test_a_packet_bears_the_time_at_which_it_came_not_at_which_it_is_read() -> None:
-    """It is read 0.5 s after it was sent; however busy the machine is, it came before that. A first packet goes ahead, as
-    the kernel begins to stamp some time after it is asked to."""
+    """It is read 0.5 s after it was sent; however busy the machine is, it came before that. Packets go ahead, as the
+    kernel begins to stamp some time after it is asked to."""
     with socket.create_server(("127.0.0.1", 0)) as server, StampedSocket(socket.AF_INET, socket.SOCK_STREAM) as client:
         client.connect(server.getsockname())
         assert client.stamps()
         other, _ = server.accept()
         with other:
-            other.sendall(b"first")
-            client.recv(100)
-            before_s = time.monotonic()
-            other.sendall(b"second")
-            time.sleep(0.5)
-            assert client.recv(100) == b"second"
+            for _ in range(5):
+                before_s = time.monotonic()
+                other.sendall(b"packet")
+                time.sleep(0.5)
+                assert client.recv(100) == b"packet"
+                if client.came_s < before_s + 0.4:
+                    break
             assert before_s - 1e-3 < client.came_s < before_s + 0.4
 
 
