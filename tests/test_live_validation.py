@@ -210,20 +210,17 @@ def test_a_killed_gateway_does_what_was_predicted(monkeypatch: pytest.MonkeyPatc
     struck = faulted.Struck(faulted.KILLED, "room", 2, 3, stored=False)
 
     def differs() -> str:
-        """What is not as it should be in one live run."""
-        try:
-            table = faulted.table_of("live", 1, lab.Lab(), [struck]).set_index("figure")
-        except AuditError as error:
-            return str(error)
+        """What is not as it should be in one live run; one that is against the audit is no run at all."""
+        table = faulted.table_of("live", 1, lab.Lab(), [struck]).set_index("figure")
         shares = table.loc[["live_share", "late_share", "lost_share"], ["predicted", "measured"]]
         near = abs(table.loc["live_share", "predicted"] - table.loc["live_share", "measured"]) < 15
         sums = bool(((shares.sum() - 100).abs() < 2).all()) and bool(shares.loc["live_share"].between(80, 99.9).all())
         times = table.loc[["back_s", "broken_s"], ["predicted", "measured"]]
         return "" if near and sums and bool(((times > 0) & (times <= 1.5)).all(axis=None)) else table.to_string()
 
-    # Others who work on the machine stretch a quarter of a second: what was predicted is to come true in one of six runs.
+    # Others who work on the machine stretch a quarter of a second: what was predicted is to come true in one of three.
     found = [differs()]
-    while found[-1] and len(found) < 6:
+    while found[-1] and len(found) < 3:
         found.append(differs())
     assert found[-1] == "", found
 

@@ -68,7 +68,7 @@ class Notes:
         self.tick_end_s = array("d")
         self.tick_items = array("i")
         self.tick_waiting = array("i")
-        self.tick_waited_s, self.tick_reads = array("d"), array("i")
+        self.tick_waited_s, self.tick_reads, self.tick_slept_s = array("d"), array("i"), array("d")
         self.gateway = array("i", [-1]) * messages
         self.received_s = array("d", [NEVER]) * messages
         self.stored_s = array("d", [NEVER]) * messages
@@ -130,8 +130,9 @@ class Notes:
         self.cut_s = array("d", [NEVER]) * sessions
 
     def tick(
-        self, station: int, start_s: float, end_s: float, items: int, waiting: int, waited_s: float, reads: int = 0
-    ) -> int:
+        self, station: int, start_s: float, end_s: float, items: int, waiting: int, waited_s: float, reads: int = 0,
+        slept_s: float = 0.0,
+    ) -> int:  # fmt: skip
         """One tick of a station; returns its row."""
         self.station.append(station)
         self.tick_start_s.append(start_s)
@@ -140,6 +141,7 @@ class Notes:
         self.tick_waiting.append(waiting)
         self.tick_waited_s.append(waited_s)
         self.tick_reads.append(reads)
+        self.tick_slept_s.append(slept_s)
         return len(self.station) - 1
 
     def written(self, message: int, session: int, written_s: float, cause: Cause = Cause.NONE) -> int:
@@ -187,6 +189,7 @@ class Notes:
             "waiting": np.array(self.tick_waiting, np.int32),
             "waited_s": np.array(self.tick_waited_s, np.float64),
             "reads": np.array(self.tick_reads, np.int32),
+            "slept_s": np.array(self.tick_slept_s, np.float64),
         }
 
     def messages(self, world: World, meant: npt.NDArray[np.int64]) -> Columns:

@@ -162,7 +162,7 @@ class Outcome:
         the device was last online); cut_s the gateway's side of the connection broke (NaN: never).
     ``ticks`` (one row per tick of any station):
         station (index in ``stations``), start_s, end_s, items taken, waiting (left in the queue), waited_s (summed over
-        the items), reads (connections on which these came).
+        the items), reads (connections on which these came), slept_s (how long the worker had slept; 0: not at all).
     ``subscriptions`` (one row per change): time_s, node, change (+1 or -1).
     ``work``: int64 array, stations x Work; ``item_us``: what these items cost each station, without ticks and flushes.
     ``presence`` (one row per change of what is shown): time_s, user, change (+1: online, -1); meant (users it is meant

@@ -297,7 +297,8 @@ class Station:
         queue, by_item, observer = self.queue, self.by_item, self.observer
         taken = len(queue) if len(queue) < self.batch_max else self.batch_max
         slow = self.slow
-        wake_us = waking_us(self.wake_us, start_s - self.worked_s, self.cooling_us) if slept else 0.0
+        slept_s = start_s - self.worked_s if slept else 0.0
+        wake_us = waking_us(self.wake_us, slept_s, self.cooling_us) if slept else 0.0
         spent_us = (self.tick_us + wake_us) * slow
         fetch_us, flush_us = self.fetch_us * slow, self.flush_us * slow
         read: set[Hashable] = set()
@@ -331,7 +332,7 @@ class Station:
         self.in_work[batch] = None
         self.busy_s += end_s - start_s
         self.notes.item_us[self.number] += items_us
-        batch.row = self.notes.tick(self.number, start_s, end_s, taken, len(queue), waited_s, len(read))
+        batch.row = self.notes.tick(self.number, start_s, end_s, taken, len(queue), waited_s, len(read), slept_s)
 
     def _item_done(self, event: Any) -> None:
         """With ``flush = "item"`` the first item of a batch that is still there leaves."""

@@ -18,10 +18,11 @@ from typing import Any
 import numpy as np
 
 from chatsim.analysis.latency import latency_ms
-from chatsim.engine import Outcome, simulate
+from chatsim.engine import Outcome, prepare, simulate
+from chatsim.live import saturation
 from chatsim.live.fitting import LEVEL, RESAMPLES, Fitted, Floats, fit, spread
 from chatsim.live.grids import Point, scenario_of, world_of
-from chatsim.live.lab import RETRIES, figures_of, is_disturbed
+from chatsim.live.lab import LATE_MS, RETRIES, figures_of, is_disturbed
 from chatsim.live.ledger import COUNTS
 from chatsim.live.pace import PROBE_US, stretch
 from chatsim.live.run import LiveRun, live
@@ -32,14 +33,10 @@ from chatsim.live.twin import STEADY_PACE, Machine
 from chatsim.rules.waking import waking_us
 from chatsim.world.tables import World
 
-PAIRS = tuple(
-    (Point("room", 1, 3, 30, per_s, burst=burst), Point("room", 1, 3, 1, per_s, burst=burst))
-    for per_s, burst in ((1500.0, 25), (2500.0, 40))
-)
-"""Alike but for how many clients there are: of a burst a gateway finds a message on each connection, or many on a few.
-What they differ by is what it costs to read a connection. Bursts follow soon on each other: what one that has cooled
-spends more is in its wake."""
-GRID = (
+BURSTS = ((1500.0, 25), (2500.0, 40))
+"""Of a burst a gateway finds a message on each of many connections, or many on a few: so reads are told from messages.
+They follow soon on each other: what one that has cooled spends more is in its wake."""
+BELOW = (
     Point("room", 1, 3, 30, 1.0),
     Point("room", 3, 3, 30, 1.0),
     Point("room", 1, 3, 30, 60.0),
@@ -61,18 +58,45 @@ GRID = (
     Point("directory", 3, 3, 30, 500.0),
     Point("room", 1, 3, 30, 500.0, burst=25),
     Point("room", 1, 3, 1, 500.0, burst=25),
-    *(point for pair in PAIRS for point in pair),
+    *(Point("room", 1, 3, rooms, per_s, burst=burst) for per_s, burst in BURSTS for rooms in (30, 1)),
     Point("global", 3, 3, 30, 250.0, burst=25),
     Point("user", 1, 8, 8, 200.0, burst=20),
     Point("room", 1, 3, 60, 30.0, comers=0.8),
     Point("room", 1, 3, 150, 30.0, comers=0.8),
 )
+SATURATING = (
+    Point("room", 1, 3, 30, 7000.0),
+    Point("room", 1, 3, 30, 10000.0),
+    Point("room", 1, 3, 30, 14000.0),
+    Point("room", 1, 8, 8, 2500.0),
+    Point("room", 1, 8, 8, 6000.0),
+    Point("room", 1, 30, 3, 1200.0),
+    Point("room", 1, 30, 3, 2000.0),
+    Point("user", 1, 8, 8, 1000.0),
+    Point("user", 1, 8, 8, 1800.0),
+    Point("global", 3, 3, 30, 2500.0),
+    Point("global", 3, 3, 30, 5000.0),
+    Point("directory", 3, 3, 30, 1500.0),
+    Point("directory", 3, 3, 30, 4000.0),
+    Point("room", 3, 3, 30, 4000.0),
+    Point("room", 3, 3, 30, 9000.0),
+)
+"""About as much as is carried, and more: ticks and reads are then of very many messages, and what is left is what each
+message costs by itself. Latency says nothing there."""
+GRID = (*BELOW, *SATURATING)
 """Configurations that validation never uses: its rooms have 2, 10 or 50 members, its gateways are 1, 2 or 4."""
 
-KINDS = ("tick_us", "wake_us", "receive_us", "command_us", "parse_us", "write_us", "handshake_us", "idle")
-WORK = {"receive_us": "receive", "command_us": "command", "parse_us": "parse", "write_us": "write",
-        "handshake_us": "login"}  # fmt: skip
-COOLINGS_US = (0.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 3000.0, 5000.0, 8000.0, 12000.0)
+KINDS = (
+    "tick_us", "wake_us", "fetch_us", "receive_us", "command_us", "parse_us", "write_us", "handshake_us", "idle",
+)  # fmt: skip
+WORK = {
+    "receive_us": ("receive",), "command_us": ("command",), "parse_us": ("parse", "lookup"), "write_us": ("write",),
+    "handshake_us": ("login",),
+}  # fmt: skip
+"""What is counted of each kind of work of the model: it parses pushes, and the replies that a message waits for."""
+COOLINGS_US = (
+    0.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 3000.0, 5000.0, 8000.0, 12000.0, 20000.0, 30000.0, 50000.0,
+)  # fmt: skip
 """What is tried for how fast a station cools."""
 ROUNDS, SERIES_S = 4, 0.5
 TOKENS = 2000
@@ -95,9 +119,9 @@ class Measured:
         used_s = sum(used for name, used in self.run.cpu_s.items() if name.startswith(tier))
         return 1e6 * used_s / stretch(self.run.probe_us, PROBE_US)
 
-    def work(self, name: str) -> float:
-        """How often gateways did something within the duration."""
-        return float(self.run.counts[COUNTS.index(name)])
+    def work(self, *names: str) -> float:
+        """How often gateways did some things within the duration."""
+        return float(sum(self.run.counts[COUNTS.index(name)] for name in names))
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,9 +165,10 @@ def measure(
 
 def undisturbed(point: Point, people: World) -> LiveRun:
     """A live run of a point, made again as others are that count (:mod:`chatsim.live.lab`)."""
+    late_ms = saturation.LATE_MS if point in SATURATING else LATE_MS
     run = live(scenario_of(point), people)
     for _ in range(RETRIES):
-        if not is_disturbed(figures_of(run)):
+        if not is_disturbed(figures_of(run), late_ms):
             break
         run = live(scenario_of(point), people)
     return run
@@ -156,6 +181,7 @@ def calibrate(
 
     They are fitted as they would be at the pace of PROBE_US, and then told at that of the runs, which was so unsteady.
     """
+    prepare()  # hundreds of simulations follow, small ones among them
     costs, idle, error = gateway_costs(measured, broker[0])
     standing, broker_idle, broker_error = standing_costs(measured, costs, broker[0])
     own = {**broker[0], **standing}
@@ -167,8 +193,19 @@ def calibrate(
     return Calibration(
         {**costs, "token_us": token_us(), **memory_bytes(measured)}, own, network, error, broker_error,
         len(measured), measured[0].run.redis_version,
-        Machine(pace_us, pace, 1e-6 * slower * idle, 1e-6 * slower * broker_idle),
+        Machine(pace_us, pace, 1e-6 * slower * idle, 1e-6 * slower * broker_idle, granted(measured)),
     )  # fmt: skip
+
+
+def granted(measured: list[Measured]) -> float:
+    """The share of its cores that gateways and Redis have had where they wanted all: the system takes its own.
+    The median of the runs that carried less than they should; 1 where there are none."""
+    shares = [
+        sum(one.run.cpu_s.values()) / one.world.duration_s / scenario_of(one.point).hosts[0].cores
+        for one in measured
+        if one.point in SATURATING and saturation.carried_share(one.run.outcome) < saturation.CARRIED
+    ]
+    return min(1.0, float(np.median(shares))) if shares else 1.0
 
 
 def stretched(costs: dict[str, Fitted], factor: float) -> dict[str, Fitted]:
@@ -185,36 +222,19 @@ def gateway_costs(measured: list[Measured], broker: dict[str, Fitted]) -> tuple[
     """The costs of a gateway, what it uses in a second without any work in us, and the median relative error with which
     these explain its CPU time."""
     spent_us = np.array([one.cpu_us("gateway") for one in measured])
-    counts = np.array([[0.0, 0.0, *(one.work(WORK[kind]) for kind in KINDS[2:-1]), _idle(one)] for one in measured])
+    works = [[one.work(*names) for names in WORK.values()] for one in measured]
+    counts = np.array([[0.0, 0.0, 0.0, *work, _idle(one)] for work, one in zip(works, measured, strict=True)])
     costs, idle_us = dict(FIRST), 0.0
     fitted: dict[str, Fitted] = {}
     error = 0.0
     for _ in range(ROUNDS):
         ticks = [_ticks(one, costs, broker, range(one.point.gateways)) for one in measured]
-        counts[:, 0], reads = [one.count for one in ticks], np.array([one.reads for one in ticks])
-        others_us = counts @ np.array([*(costs[kind] for kind in KINDS[:-1]), idle_us])
-        fetch = fetched([one.point for one in measured], spent_us - others_us, reads)
-        cooling, fitted, error = cooled(KINDS, counts, 1, ticks, spent_us - fetch.value * reads, spent_us)
+        counts[:, 0], counts[:, 2] = [one.count for one in ticks], [one.reads for one in ticks]
+        cooling, fitted, error = cooled(KINDS, counts, 1, ticks, spent_us)
         idle_us = fitted.pop("idle").value
-        fitted = {"cooling_us": cooling, "fetch_us": fetch, **fitted}
+        fitted = {"cooling_us": cooling, **fitted}
         costs = {key: one.value for key, one in fitted.items()}
     return fitted, idle_us, error
-
-
-def fetched(points: list[Point], left_us: Floats, reads: Floats) -> Fitted:
-    """What reading a connection costs: of each pair what is left of the CPU time of one run without what else is known,
-    beyond that of the other, by how many connections more it has read; the median, and the range.
-
-    >>> many, few = PAIRS[0]
-    >>> fetched([many, few], np.array([900.0, 300.0]), np.array([40.0, 10.0])).value
-    20.0
-    """
-    rows: dict[Point, list[int]] = {}
-    for row, point in enumerate(points):
-        rows.setdefault(point, []).append(row)
-    pairs = [pair for many, few in PAIRS for pair in zip(rows.get(many, ()), rows.get(few, ()), strict=True)]
-    found = [float((left_us[many] - left_us[few]) / (reads[many] - reads[few])) for many, few in pairs]
-    return spread([max(0.0, us) for us in found] or [0.0])
 
 
 def cooled(
@@ -252,7 +272,7 @@ def standing_costs(
     """
     values = {kind: one.value for kind, one in costs.items()}
     # what a tick of the twin writes to Redis leaves at its end, in the model each when it is done
-    steady = [one for one in measured if one.point.burst == 1]
+    steady = [one for one in measured if one.point.burst == 1 and one.point not in SATURATING]
     ticks = [_ticks(one, values, broker, [one.point.gateways]) for one in steady]
     counts = np.array([[one.count, 0.0, each.world.duration_s] for one, each in zip(ticks, steady, strict=True)])
     whole_us = np.array([one.cpu_us("broker") for one in steady])
@@ -279,7 +299,7 @@ def floor_ms(measured: list[Measured], costs: dict[str, Fitted], broker: dict[st
 
     A message makes four: to the gateway, to Redis, to a gateway, to the client. ``pace_us`` is that of the costs.
     """
-    steady = [one for one in measured if one.point.burst == 1 and one.point.comers == 0.0]
+    steady = [one for one in measured if one.point in BELOW and one.point.burst == 1 and one.point.comers == 0.0]
     hops = []
     for one in steady:
         slower = stretch(one.run.probe_us, pace_us)
@@ -351,7 +371,8 @@ class Ticks:
 
     def wakes(self, cooling_us: float) -> float:
         """Wakes, each as much as it is of one after a long sleep."""
-        return float(sum(waking_us(1.0, slept_s, cooling_us) for slept_s in self.slept_s.tolist()))
+        each = waking_us(1.0, self.slept_s, cooling_us)  # type: ignore[arg-type]
+        return float(np.broadcast_to(each, self.slept_s.shape).sum())
 
 
 def _simulated(one: Measured, costs: dict[str, float], broker: dict[str, Fitted]) -> Outcome:
@@ -372,12 +393,7 @@ def _ticks_of(predicted: Outcome, wanted: Sequence[int]) -> Ticks:
     """The ticks of some stations."""
     table, end_s = predicted.ticks, predicted.world.duration_s
     mine = np.isin(table["station"], list(wanted)) & (table["start_s"] < end_s)
-    station, starts_s, ends_s, reads = (table[name][mine] for name in ("station", "start_s", "end_s", "reads"))
-    order = np.lexsort((ends_s, starts_s, station))
-    station, starts_s, ends_s, reads = station[order], starts_s[order], ends_s[order], reads[order]
-    slept_s = np.full(len(starts_s), np.inf)
-    same = np.flatnonzero(np.diff(station) == 0) + 1
-    slept_s[same] = starts_s[same] - ends_s[same - 1]
+    starts_s, ends_s, slept_s, reads = (table[name][mine] for name in ("start_s", "end_s", "slept_s", "reads"))
     inside = starts_s >= 0
     busy_us = 1e6 * float((ends_s - starts_s)[inside].sum())
     return Ticks(float(inside.sum()), slept_s[inside & (slept_s > 0)], busy_us, float(reads[inside].sum()))
@@ -398,6 +414,7 @@ def _of_machine(machine: Machine) -> list[str]:
         f"slow_memory_s = {pace.memory_s:.4g}",
         f"gateway_idle_cores = {machine.gateway_idle_cores:.4g}  # without any work",
         f"broker_idle_cores = {machine.broker_idle_cores:.4g}",
+        f"granted = {machine.granted:.4g}  # of the cores, where all is wanted: the system takes the rest",
     ]
 
 

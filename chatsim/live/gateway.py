@@ -66,7 +66,7 @@ from chatsim.rules.routing import (
 
 FRAME_MAX_BYTES = 1 << 20
 HELLO_TIMEOUT_S = 10.0
-SAMPLE_S = 0.1
+SAMPLE_S = 0.05
 EVERYTHING = 1_000_000
 KIND = {name: number for number, name in enumerate(COUNTS)}
 CAUSES = {limits.TOO_MANY: TOO_MANY, limits.TOO_LARGE: TOO_LARGE}

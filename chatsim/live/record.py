@@ -234,8 +234,11 @@ def _note_losses(recorded: Recorded, notes: Notes) -> None:
     for gateway, cause, start_s, end_s in spans:
         until_s = math.inf if math.isnan(end_s) else end_s + AROUND_S
         under_way = (received_s < until_s) & ~(done_s < start_s - AROUND_S)
+        silent = np.array(recorded.ledgers[gateway].unanswered, np.int64) > 0
         for message in np.flatnonzero(under_way).tolist():
-            notes.breaks.add(message, gateway, cause, max(start_s, float(received_s[message])))
+            # What a gateway had published when it was killed may not have left it: then nobody anywhere has heard it.
+            unheard = cause == Cause.CRASHED and silent[message]
+            notes.breaks.add(message, -1 if unheard else gateway, cause, max(start_s, float(received_s[message])))
     _note_wiped(recorded, notes, downs)
 
 

@@ -29,14 +29,14 @@ from chatsim.live.grids import Point, scenario_of, world_of
 from chatsim.live.lab import Kept, Lab, figures_of, mean_pace_us, pace_of, slower_than
 from chatsim.live.pace import stretch
 from chatsim.live.run import live
-from chatsim.live.twin import at_pace
+from chatsim.live.twin import at_pace, machine_of
 from chatsim.live.validation import SEED, USERS, share, tiers_of, with_costs
 
 CARRIED = 0.95
 LATE_MS = 20.0
 """So late may the load client be: one hundredth of the half of a run. Latency is not looked at here."""
 STEP, HALVINGS, STEPS_MOST = 1.5, 3, 16
-SECONDS = 4.0
+SECONDS = 6.0
 FULL_SHARE = 0.9
 """A tier is what binds where its processes use so much of a core each."""
 RUNS_EACH = 8
@@ -152,7 +152,7 @@ def measured_edge(
 
 def first_per_s(members: int) -> float:
     """Where a search on real processes begins: no profile is asked, so that none changes which runs are made."""
-    return 10_000.0 / (members + 8)
+    return 30_000.0 / (members + 8)
 
 
 def point_of(routing: str, gateways: int, members: int, per_s: float) -> Point:
@@ -178,12 +178,14 @@ def bound_by(figures: Figures, gateways: int) -> str:
 
 
 def predicted_edge(routing: str, gateways: int, members: int, costs: str, slower: float = 1.0) -> tuple[Edge, str]:
-    """The edge in simulations, and the tier that is busiest there."""
+    """The edge in simulations, on as much of the cores as a system gets that wants all; and the tier that is busiest
+    there."""
     busy: dict[float, dict[str, float]] = {}
+    stretched = slower / machine_of(costs).granted
 
     def carries(per_s: float) -> bool:
         point = point_of(routing, gateways, members, per_s)
-        outcome = simulate(at_pace(with_costs(scenario_of(point), costs), slower), world_of(point, SEED))
+        outcome = simulate(at_pace(with_costs(scenario_of(point), costs), stretched), world_of(point, SEED))
         busy[per_s] = cpu_share(outcome)
         return carried_share(outcome) >= CARRIED
 

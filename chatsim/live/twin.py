@@ -107,13 +107,15 @@ def profile(costs: str, scenario: Scenario) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """The machine of a profile: the pace at which its costs were measured (NaN: unknown), how unsteady that was, and
-    the cores that a gateway, and Redis, keep busy where nothing is asked of them."""
+    """The machine of a profile: the pace at which its costs were measured (NaN: unknown), how unsteady that was, the
+    cores that a gateway, and Redis, keep busy where nothing is asked of them, and the share of its cores that is
+    ``granted`` to those that want all."""
 
     probe_us: float = math.nan
     pace: Unsteady = STEADY_PACE
     gateway_idle_cores: float = 0.0
     broker_idle_cores: float = 0.0
+    granted: float = 1.0
 
 
 def machine_of(costs: str) -> Machine:
@@ -125,7 +127,8 @@ def machine_of(costs: str) -> Machine:
     said = read_toml(known_profile(costs), costs).get("machine", {})
     names = ("share", "factor", "memory_s")
     pace = Unsteady(**{name: said[f"slow_{name}"] for name in names if f"slow_{name}" in said})
-    own = {name: said[name] for name in ("probe_us", "gateway_idle_cores", "broker_idle_cores") if name in said}
+    figures = ("probe_us", "gateway_idle_cores", "broker_idle_cores", "granted")
+    own = {name: said[name] for name in figures if name in said}
     return Machine(pace=pace, **own)
 
 

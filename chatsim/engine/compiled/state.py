@@ -138,7 +138,7 @@ GROWING: dict[str, np.dtype[Any]] = {
     "tokens": record("life", "left since_s"),
     "token_keys": LONG, "token_ids": LONG,
     "rows": record("message session fate cause", "written_s time_s"),
-    "ticks": record("station items waiting reads", "start_s end_s waited_s"),
+    "ticks": record("station items waiting reads", "start_s end_s waited_s slept_s"),
     "subscriptions": record("node change", "time_s"),
     "shown": record("user change meant pushes notices", "time_s told_sum_s told_last_s"),
     "pulls": record("user shown online", "time_s"),

@@ -185,7 +185,8 @@ def tick(st: State, station: int, slept: int) -> None:
     home, start_s = st.stations[station], st.now[0].time_s
     taken = min(home.length, home.batch_max)
     slow, by_item = home.slow, home.by_item
-    wake_us = waking_us(home.wake_us, start_s - home.worked_s, home.cooling_us) if slept else 0.0
+    slept_s = start_s - home.worked_s if slept else 0.0
+    wake_us = waking_us(home.wake_us, slept_s, home.cooling_us) if slept else 0.0
     spent_us = (home.tick_us + wake_us) * slow
     fetch_us, flush_us = home.fetch_us * slow, home.flush_us * slow
     read = 0
@@ -221,11 +222,13 @@ def tick(st: State, station: int, slept: int) -> None:
     at(st, end_s, E_TICK_DONE, batch, NONE, NONE)
     home.busy_s += end_s - start_s
     home.item_us += items_us
-    note_tick(st, station, start_s, end_s, taken, waited_s, read)
+    note_tick(st, station, start_s, end_s, taken, waited_s, read, slept_s)
 
 
 @compiled
-def note_tick(st: State, station: int, start_s: float, end_s: float, items: int, waited_s: float, read: int) -> None:
+def note_tick(
+    st: State, station: int, start_s: float, end_s: float, items: int, waited_s: float, read: int, slept_s: float
+) -> None:
     """Notes a tick."""
     now = st.now[0]
     now.ticks += 1
@@ -233,7 +236,7 @@ def note_tick(st: State, station: int, start_s: float, end_s: float, items: int,
         st.ticks = grown(st.ticks)
     row = st.ticks[now.ticks - 1]
     row.station, row.start_s, row.end_s, row.items, row.waited_s = station, start_s, end_s, items, waited_s
-    row.waiting, row.reads = st.stations[station].length, read
+    row.waiting, row.reads, row.slept_s = st.stations[station].length, read, slept_s
 
 
 @compiled

@@ -11,7 +11,7 @@ from chatsim.engine.compiled.state import State, tables_of
 from chatsim.engine.outcome import Columns
 
 TYPES = {"station": np.int32, "start_s": np.float64, "end_s": np.float64, "items": np.int32, "waiting": np.int32,
-         "waited_s": np.float64, "reads": np.int32}  # fmt: skip
+         "waited_s": np.float64, "reads": np.int32, "slept_s": np.float64}  # fmt: skip
 MANY = 1 << 18
 
 
