@@ -6,7 +6,8 @@ import math
 
 from chatsim.engine.compiled.code import compiled
 from chatsim.engine.compiled.kinds import FORBIDDEN, I_NO_SESSION, NO_CAUSE
-from chatsim.engine.compiled.pools import EMPTY, fill, grown, link, slot_of, unlink
+from chatsim.engine.compiled.memory import grown
+from chatsim.engine.compiled.pools import EMPTY, fill, link, slot_of, unlink
 from chatsim.engine.compiled.rules import may_enter, may_write, personal_room, remembered
 from chatsim.engine.compiled.state import NONE, State
 from chatsim.rules.access import FRIENDS, OPEN

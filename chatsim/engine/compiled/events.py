@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import Any
 
 from chatsim.engine.compiled.code import compiled
-from chatsim.engine.compiled.pools import copy_rows, grown
+from chatsim.engine.compiled.memory import copy_rows, grown
 from chatsim.engine.compiled.state import NONE, SLOTS, State
 
 

@@ -28,6 +28,7 @@ from chatsim.engine.compiled.kinds import (
 )
 from chatsim.engine.compiled.lines import connects, cut, dies, forgotten, meet, silence
 from chatsim.engine.compiled.lists import empties_lists
+from chatsim.engine.compiled.memory import grown
 from chatsim.engine.compiled.notices import note_shown
 from chatsim.engine.compiled.outbox import changes_rate
 from chatsim.engine.compiled.places import (
@@ -41,7 +42,7 @@ from chatsim.engine.compiled.places import (
     released,
     row_of_channel,
 )
-from chatsim.engine.compiled.pools import grown, link, unlink, unlink_all
+from chatsim.engine.compiled.pools import link, unlink, unlink_all
 from chatsim.engine.compiled.returning import rate_of
 from chatsim.engine.compiled.rules import notices_s, room_channel, user_channel
 from chatsim.engine.compiled.state import NEVER, NONE, State

@@ -113,8 +113,8 @@ def go_on(st: State, steps: int) -> int:
         if now.scarce:
             return NEEDS_DRAWS
         if now.soon:
-            event = st.soon[now.soon_first]
-            kind, one, two, three = event.kind, event.one, event.two, event.three
+            begins = st.soon[now.soon_first]
+            kind, one, two, three = begins.kind, begins.one, begins.two, begins.three
             now.soon -= 1
             now.soon_first = (now.soon_first + 1) % len(st.soon)
         else:

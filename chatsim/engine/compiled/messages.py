@@ -58,6 +58,7 @@ from chatsim.engine.compiled.kinds import (
 )
 from chatsim.engine.compiled.lines import extra_s, keep, watch
 from chatsim.engine.compiled.lists import finds, moves, noted
+from chatsim.engine.compiled.memory import grown
 from chatsim.engine.compiled.places import (
     has_members,
     hearers,
@@ -67,7 +68,7 @@ from chatsim.engine.compiled.places import (
     node_of,
     store_of_room,
 )
-from chatsim.engine.compiled.pools import grown, new_job
+from chatsim.engine.compiled.pools import new_job
 from chatsim.engine.compiled.rules import (
     bus_copies,
     passes_broker,

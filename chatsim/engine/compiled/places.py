@@ -6,7 +6,8 @@ import math
 
 from chatsim.engine.compiled.code import compiled
 from chatsim.engine.compiled.kinds import DATABASE_TIER, NODE_TIER
-from chatsim.engine.compiled.pools import grown, link, place_made, place_of, unlink
+from chatsim.engine.compiled.memory import grown
+from chatsim.engine.compiled.pools import link, place_made, place_of, unlink
 from chatsim.engine.compiled.rules import (
     presence_channel,
     publish_node,

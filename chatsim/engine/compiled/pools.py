@@ -4,25 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from chatsim.engine.compiled.code import compiled, is_interpreted
+from chatsim.engine.compiled.code import compiled
+from chatsim.engine.compiled.memory import copy_rows, grown
 from chatsim.engine.compiled.state import NONE, State
 
 EMPTY = -1
-
-
-if is_interpreted():
-
-    def copy_rows(source: Any, first: int, target: Any, place: int, rows: int) -> None:
-        """Copies rows of a table to another one, or to another place."""
-        target[place : place + rows] = source[first : first + rows]
-
-    def grown(table: Any) -> Any:
-        """The table with room for as many rows again."""
-        return np.concatenate((table, np.empty_like(table)))
-else:
-    from chatsim.engine.compiled.memory import copy_rows, grown
 
 
 @compiled
@@ -194,7 +180,8 @@ def slot_of(keys: Any, key: int) -> int:
 @compiled
 def fill(keys: Any, ids: Any, old_keys: Any, old_ids: Any) -> None:
     """Puts all keys of a table into a larger one."""
-    keys[:] = EMPTY
+    for slot in range(len(keys)):
+        keys[slot] = EMPTY
     for place in range(len(old_keys)):
         if old_keys[place] != EMPTY:
             slot = slot_of(keys, old_keys[place])
