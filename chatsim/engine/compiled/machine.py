@@ -26,6 +26,7 @@ declare double @llvm.floor.f64(double)
 declare double @llvm.ceil.f64(double)
 declare double @llvm.fabs.f64(double)
 declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
+declare void @llvm.prefetch.p0(ptr, i32, i32, i32)
 
 define internal ptr @chatsim_grown(ptr %before, i64 %bytes) noinline cold nounwind {
   %room = shl i64 %bytes, 1

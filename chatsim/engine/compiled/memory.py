@@ -28,6 +28,10 @@ def copy_rows(source: Any, first: int, target: Any, place: int, rows: int) -> No
     target[place : place + rows] = source[first : first + rows]
 
 
+def ahead(table: Any, row: int) -> None:
+    """Fetches a row from memory that will be needed soon: nothing depends on it but time."""
+
+
 def grown(table: Any) -> Any:
     """The table with room for as many rows again, in which nothing stands yet."""
     return np.concatenate((table, np.empty_like(table)))

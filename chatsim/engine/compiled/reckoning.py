@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from chatsim.engine.compiled.memory import ADDRESS, COLUMNS, OWN, ROWS, STAY, copy_rows, grown
+from chatsim.engine.compiled.memory import ADDRESS, COLUMNS, OWN, ROWS, STAY, ahead, copy_rows, grown
 from chatsim.engine.compiled.state import TABLES
 from chatsim.engine.compiled.values import (
     BOOL,
@@ -37,6 +37,7 @@ REAL_OPERATIONS = {"Add": "fadd", "Sub": "fsub", "Mult": "fmul", "Div": "fdiv"}
 INT_OPERATIONS = {
     "Add": "add", "Sub": "sub", "Mult": "mul", "BitAnd": "and", "BitOr": "or", "BitXor": "xor", "LShift": "shl",
 }  # fmt: skip
+LINE_BYTES, LINES_AHEAD = 64, 3
 COMPARISONS = {
     "Eq": ("eq", "oeq"), "NotEq": ("ne", "une"), "Lt": ("slt", "olt"), "LtE": ("sle", "ole"), "Gt": ("sgt", "ogt"),
     "GtE": ("sge", "oge"),
@@ -310,7 +311,7 @@ class Reckoning(ABC):
         at = self.made(f"phi i64 [0, %{before}], [%{following}.at, %{following}]")
         self.emit(f"br i1 {self.made(f'icmp slt i64 {at}, {table.rows}')}, label %{body}, label %{end}")
         self.label(body)
-        where = self._row(table.text, at, table.kind.dtype.itemsize)
+        where = self.row(table.text, at, table.kind.dtype.itemsize)
         here = self.load(Place((where, table.kind.dtype, f"all {table.kind.dtype.name}"))).text
         self.emit(f"br i1 {self.made(f'icmp eq i64 {here}, {one}')}, label %{end}, label %{following}")
         self.label(following)
@@ -401,9 +402,10 @@ class Reckoning(ABC):
             if self.checks:
                 self._check(places[1], columns)
             place = self.made(f"add i64 {self.made(f'mul i64 {place}, {columns}')}, {places[1]}")
-        return self._row(address, place, table.kind.dtype.itemsize)
+        return self.row(address, place, table.kind.dtype.itemsize)
 
-    def _row(self, address: str, place: str, size: int) -> str:
+    def row(self, address: str, place: str, size: int) -> str:
+        """Where a row of a size is."""
         return self.made(f"getelementptr inbounds [{size} x i8], ptr {address}, i64 {place}")
 
     def _check(self, place: str, rows: str) -> None:
@@ -470,9 +472,19 @@ class Reckoning(ABC):
         size, ends = source.kind.dtype.itemsize, []
         for table, row in ((target, place), (source, first)):
             address = self.part(table, ADDRESS) if isinstance(table, Lent) else table.text
-            ends.append(f"ptr {self._row(address, self.cast(row, INT).text, size)}")
+            ends.append(f"ptr {self.row(address, self.cast(row, INT).text, size)}")
         room = self.cast(self.reckoned("Mult", rows, Known(size)), INT).text
         self.emit(f"call void @llvm.memcpy.p0.p0.i64({', '.join(ends)}, i64 {room}, i1 false)")
+
+
+def _ahead(at: Reckoning, table: Any, row: Any) -> None:
+    """Asks for the first lines of a row, each of 64 bytes."""
+    size = table.kind.dtype.itemsize
+    address = at.part(table, ADDRESS) if isinstance(table, Lent) else table.text
+    where = at.row(address, at.cast(row, INT).text, size)
+    for line in range(0, min(size, LINES_AHEAD * LINE_BYTES), LINE_BYTES):
+        here = at.made(f"getelementptr i8, ptr {where}, i64 {line}")
+        at.emit(f"call void @llvm.prefetch.p0(ptr {here}, i32 0, i32 3, i32 1)")
 
 
 KNOWN: dict[str, Callable[[Any, Any], Any]] = {
@@ -496,5 +508,6 @@ SAID: dict[Any, Callable[..., Any]] = {
     math.isinf: Reckoning.is_inf,
     grown: Reckoning.grown,
     copy_rows: Reckoning.copy,
+    ahead: _ahead,
 }
 """What handlers call that is not a handler."""
