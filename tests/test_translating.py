@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import math
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -14,10 +16,12 @@ from hypothesis import strategies as some
 
 from chatsim.engine.compiled.code import compiled, is_interpreted
 from chatsim.engine.compiled.machine import machine_code, named
-from chatsim.engine.compiled.state import State
+from chatsim.engine.compiled.memory import Memory, grown
+from chatsim.engine.compiled.state import TABLES, TWO_DIMENSIONS, State
 from chatsim.engine.compiled.translating import Translation
 from chatsim.engine.compiled.values import NotSaidError
 from chatsim.rules.hashing import spread
+from tests.conftest import ROOT
 
 if is_interpreted():
     pytest.skip("nothing is compiled", allow_module_level=True)
@@ -155,6 +159,37 @@ def calls_unmarked(st: State, number: int) -> int:
 def test_what_is_not_known_is_refused_with_its_place(handler: Callable[..., Any]) -> None:
     with pytest.raises(NotSaidError, match=rf"test_translating\.{handler.__name__}, line \d+"):
         Translation(checks=False).text(handler)
+
+
+@compiled
+def reads(st: State, row: int) -> int:
+    """Reads a row, which may not be there, and lets its table grow."""
+    found = st.member[row]
+    st.links = grown(st.links)
+    st.links[len(st.links) - 1].one = found
+    return int(st.links[len(st.links) - 1].one + len(st.links))
+
+
+def empty_state() -> Memory:
+    """A state with one row of zeros in each table."""
+    return Memory(
+        {name: np.zeros((1, 1) if name in TWO_DIMENSIONS else 1, dtype) for name, dtype in TABLES.items()}
+    )
+
+
+def test_what_a_handler_writes_to_a_table_that_has_grown_stands_in_the_state() -> None:
+    st = empty_state()
+    st.tables()["member"][0] = 5
+    handler = fast(reads, checks=True)
+    assert [handler(st.address, 0) for _ in range(3)] == [7, 9, 13]
+    assert st.tables()["links"]["one"][[1, 3, 7]].tolist() == [5, 5, 5]
+
+
+def test_with_checks_a_row_that_is_not_there_ends_the_process_and_is_named() -> None:
+    lines = "from tests.test_translating import *; fast(reads, checks=True)(empty_state().address, 7)"
+    process = subprocess.run([sys.executable, "-c", lines], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert process.returncode != 0
+    assert "chatsim: row 7 of a table of 1, in line " in process.stderr
 
 
 WHOLE = {handler: fast(handler) for handler in (divided, looped)}
