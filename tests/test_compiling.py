@@ -27,7 +27,7 @@ def test_of_processes_that_would_compile_at_once_one_does(tmp_path: Path) -> Non
         "from chatsim.engine import prepare; from chatsim.engine.compiled import code, run",
         "code.code_folder = lambda: folder",
         "def compiles(progress):",
-        "    (folder / f'begins-{time.monotonic_ns()}').touch(); time.sleep(0.5); (folder / 'loop.go_on-1.nbc').touch()",
+        "    (folder / f'begins-{time.monotonic_ns()}').touch(); time.sleep(0.5); (folder / 'loop.go_on-1.o').touch()",
         "run.compile_all = compiles",
         "(folder / f'ready-{time.monotonic_ns()}').touch()",
         "while len(list(folder.glob('ready-*'))) < 3: time.sleep(0.01)",

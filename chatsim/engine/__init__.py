@@ -43,7 +43,7 @@ ENGINES = ("auto", "simpy", "compiled")
 """The compiled engine where it covers the scenario and SimPy where not; or the one, or the other."""
 SMALL = 10_000
 """Messages x members and sessions from which on a run is worth the time that it takes to load the compiled engine."""
-LARGE = 500_000
+LARGE = 150_000
 """The same, where the engine must first be compiled, once."""
 TOO_SMALL = "nothing, but this run is too small to load it for"
 
@@ -125,7 +125,7 @@ def known(engine: str) -> str:
 
 
 def will_compile(scenario: Scenario, world: World, engine: str = "auto") -> bool:
-    """Whether the next run of a scenario will first have the engine compiled, which takes some 20 s, once."""
+    """Whether the next run of a scenario will first have the engine compiled, which takes some 10 s, once."""
     from chatsim.engine.compiled.code import is_kept
     from chatsim.engine.compiled.coverage import missing
 
@@ -151,7 +151,7 @@ def prepare(progress: Callable[[float], None] | None = None) -> None:
         if is_kept():
             return
         if progress is None:
-            logging.getLogger(__name__).warning("chatsim compiles its engine, which takes some 20 s, once")
+            logging.getLogger(__name__).warning("chatsim compiles its engine, which takes some 10 s, once")
         compile_all(progress)
 
 

@@ -1,1 +1,1 @@
-"""The compiled engine: the life of sessions and messages as one event loop over arrays, by numba."""
+"""The compiled engine: the life of sessions and messages as one event loop over tables, by LLVM."""

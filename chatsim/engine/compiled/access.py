@@ -6,7 +6,8 @@ import math
 
 from chatsim.engine.compiled.code import compiled
 from chatsim.engine.compiled.kinds import FORBIDDEN, I_NO_SESSION, NO_CAUSE
-from chatsim.engine.compiled.pools import EMPTY, fill, grown, link, slot_of, unlink
+from chatsim.engine.compiled.memory import grown
+from chatsim.engine.compiled.pools import EMPTY, fill, link, slot_of, unlink
 from chatsim.engine.compiled.rules import may_enter, may_write, personal_room, remembered
 from chatsim.engine.compiled.state import NONE, State
 from chatsim.rules.access import FRIENDS, OPEN
@@ -128,8 +129,10 @@ def remembered_until_s(st: State, writer: int, partner: int) -> float:
 @compiled
 def answered_s(st: State, gateway: int, writer: int, partner: int) -> float:
     """When the database last answered a gateway about these two; -inf: never."""
-    slot = slot_of(st.answer_keys, answer_key(st, gateway, writer, partner))
-    return -math.inf if st.answer_keys[slot] == EMPTY else float(st.answers[st.answer_ids[slot]].asked_s)
+    slot = slot_of(st.answer_slots, answer_key(st, gateway, writer, partner))
+    if st.answer_slots[slot].key == EMPTY:
+        return -math.inf
+    return float(st.answers[st.answer_slots[slot].row].asked_s)
 
 
 @compiled
@@ -144,19 +147,19 @@ def answers_now(st: State, gateway: int, message: int) -> None:
     """The database answers a gateway whether the two of a private message are friends."""
     row = st.messages[message]
     key = answer_key(st, gateway, row.sender, row.partner)
-    slot = slot_of(st.answer_keys, key)
-    if st.answer_keys[slot] != EMPTY:
-        st.answers[st.answer_ids[slot]].asked_s = st.now[0].time_s
+    slot = slot_of(st.answer_slots, key)
+    if st.answer_slots[slot].key != EMPTY:
+        st.answers[st.answer_slots[slot].row].asked_s = st.now[0].time_s
         return
     number: int = st.now[0].answers
-    st.answer_keys[slot], st.answer_ids[slot] = key, number
+    st.answer_slots[slot].key, st.answer_slots[slot].row = key, number
     st.now[0].answers += 1
     if st.now[0].answers > len(st.answers):
         st.answers = grown(st.answers)
-    if 2 * st.now[0].answers > len(st.answer_keys):
-        keys, ids = grown(st.answer_keys), grown(st.answer_ids)
-        fill(keys, ids, st.answer_keys, st.answer_ids)
-        st.answer_keys, st.answer_ids = keys, ids
+    if 2 * st.now[0].answers > len(st.answer_slots):
+        slots = grown(st.answer_slots)
+        fill(slots, st.answer_slots)
+        st.answer_slots = slots
     st.answers[number].asked_s = st.now[0].time_s
 
 
@@ -164,10 +167,10 @@ def answers_now(st: State, gateway: int, message: int) -> None:
 def forgets_answers(st: State, gateway: int) -> None:
     """A gateway (-1: each one) remembers no answers of the database any more."""
     pairs = st.asked[0].users * st.asked[0].users
-    for slot in range(len(st.answer_keys)):
-        key = st.answer_keys[slot]
+    for slot in range(len(st.answer_slots)):
+        key = st.answer_slots[slot].key
         if key != EMPTY and (gateway < 0 or key // pairs == gateway):
-            st.answers[st.answer_ids[slot]].asked_s = -math.inf
+            st.answers[st.answer_slots[slot].row].asked_s = -math.inf
 
 
 # ---------------------------------------------------------------------- verdicts

@@ -245,8 +245,9 @@ def own_rank(st: State, user: int, room: int) -> int:
 
 @compiled
 def own_session(st: State, message: int) -> int:
-    """The session in which a message is written: the one that its device has now."""
-    return int(st.clients[st.sessions[st.messages[message].session].client].session)
+    """The session in which a message is written: the one that its device has now. A device of the trace is a client
+    with the number of its session there."""
+    return int(st.clients[st.messages[message].session].session)
 
 
 @compiled

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from chatsim.engine.compiled.code import compiled
-from chatsim.engine.compiled.pools import grown, link, unlink
+from chatsim.engine.compiled.memory import grown
+from chatsim.engine.compiled.pools import link, unlink
 from chatsim.engine.compiled.state import NONE, State
 
 

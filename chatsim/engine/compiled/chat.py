@@ -31,9 +31,10 @@ from chatsim.engine.compiled.kinds import (
     PRESENCE,
     STATE_READ,
 )
+from chatsim.engine.compiled.memory import grown
 from chatsim.engine.compiled.notices import changed, note_shown
 from chatsim.engine.compiled.places import node_of
-from chatsim.engine.compiled.pools import grown, link, new_job, unlink
+from chatsim.engine.compiled.pools import link, new_job, unlink
 from chatsim.engine.compiled.requests import request
 from chatsim.engine.compiled.rules import expires_s, is_due, is_taken, retry_after_s, return_draw, user_channel
 from chatsim.engine.compiled.state import NEVER, NONE, State

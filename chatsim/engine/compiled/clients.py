@@ -39,9 +39,10 @@ from chatsim.engine.compiled.kinds import (
     UNAVAILABLE,
 )
 from chatsim.engine.compiled.lines import extra_s
+from chatsim.engine.compiled.memory import grown
 from chatsim.engine.compiled.outbox import lose_row, note_row, queue_rows, stands
 from chatsim.engine.compiled.places import hears_all, is_founding, position_of
-from chatsim.engine.compiled.pools import grown, is_new, link, new_parcel, unlink, unlink_all
+from chatsim.engine.compiled.pools import is_new, link, new_parcel, unlink, unlink_all
 from chatsim.engine.compiled.rules import pause_s, reconnect_draw
 from chatsim.engine.compiled.state import NEVER, NONE, State
 from chatsim.engine.lines import CLIENTS

@@ -1,12 +1,12 @@
 """How handlers are compiled, and where the code is kept.
 
-numba looks only at a function's own file to tell whether kept code is old, though all that it calls is in it too. So
-code is kept in a folder named after all sources that it can come from: beside these, in the user's cache, or nowhere.
+A function that Python calls is compiled with all that it calls, as one whole. The code is kept in a folder named after
+all sources that it can come from: beside these, in the user's cache, or nowhere.
 """
 
 from __future__ import annotations
 
-import gc
+import ctypes
 import hashlib
 import os
 import platform
@@ -17,98 +17,92 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
-DECLARED = {"State", "int", "float", "bool", "None"}
 SOURCES = ("engine", "rules", "world/draws.py")
-OPTIONS: dict[str, Any] = {"no_cfunc_wrapper": True}
-"""What all are compiled with."""
-HANDLERS: list[Any] = []
+HANDLERS = set[Any]()
 """All that :func:`compiled` has been given."""
 
 
 def compiled(function: Handler) -> Handler:
-    """Compiles a handler that others call: once, for the types that it declares, and only when it is needed.
-
-    Left to itself numba would compile it anew for each constant that it is called with, which takes ten times as long.
-    """
-    if is_interpreted():
-        return function
-    from numba import njit
-
-    from chatsim.engine.compiled.whole import HandlerCompiler
-
-    handler: Any = njit(**OPTIONS, no_cpython_wrapper=True, pipeline_class=HandlerCompiler)(function)
-    if not set(function.__annotations__.values()) <= DECLARED:
-        return cast(Handler, handler)
-    HANDLERS.append(handler)
-    template = handler.get_call_template
-
-    def for_declared_types(args: Any, kws: Any) -> Any:
-        _compile(handler)
-        return template(args, kws)
-
-    handler.get_call_template = for_declared_types
-    return cast(Handler, handler)
-
-
-def compile_handlers(progress: Callable[[float], None]) -> None:
-    """Compiles all handlers, and tells after each what share of them is done."""
-    were_on = gc.isenabled()
-    gc.disable()  # nearly all that numba makes here is kept: to look for garbage takes a tenth of the time
-    try:
-        for number, handler in enumerate(HANDLERS, 1):
-            _compile(handler)
-            progress(number / len(HANDLERS))
-    finally:
-        if were_on:
-            gc.enable()
-
-
-def _compile(handler: Any) -> None:
-    if not handler.signatures:
-        handler.compile(_declared(handler.py_func))
-        handler.disable_compile()
-
-
-def _declared(function: Callable[..., Any]) -> tuple[Any, ...]:
-    from numba import types
-
-    from chatsim.engine.compiled.memory import STATE
-
-    kinds = {"State": STATE, "int": types.int64, "float": types.float64, "bool": types.boolean}
-    return tuple(kinds[kind] for name, kind in function.__annotations__.items() if name != "return")
+    """Marks a handler, which is compiled with what calls it, for the kinds of arguments that it declares."""
+    HANDLERS.add(function)
+    return function
 
 
 def is_interpreted() -> bool:
-    """Whether numba is switched off, so that handlers run as the Python that they are."""
+    """Whether compiling is switched off, so that handlers run as the Python that they are."""
     return os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0")
 
 
-def entry(function: Handler) -> Handler:
-    """Compiles a function that Python calls, with all that it calls, and keeps the code where there is a place."""
-    if is_interpreted():
-        return function
-    from numba import config, njit
+class Entry:
+    """A function of a state and whole numbers that Python calls, and that gives a whole number."""
 
-    from chatsim.engine.compiled.whole import EntryCompiler
+    def __init__(self, function: Callable[..., int]) -> None:
+        self.function = function
+        self.fast: Callable[..., int] | None = None
 
-    folder = code_folder()
-    if folder is None:
-        return cast(Handler, njit(**OPTIONS, pipeline_class=EntryCompiler)(function))
-    before, config.CACHE_DIR = config.CACHE_DIR, str(folder)
-    try:
-        return cast(Handler, njit(**OPTIONS, cache=True, pipeline_class=EntryCompiler)(function))
-    finally:
-        config.CACHE_DIR = before
+    def __call__(self, st: Any, *numbers: int) -> int:
+        """Calls it."""
+        if is_interpreted():
+            return self.function(st, *numbers)
+        if self.fast is None:
+            self.load()
+        assert self.fast is not None
+        return self.fast(st.address, *numbers)
+
+    def load(self, progress: Callable[[float], None] = lambda share: None) -> None:
+        """Takes the code that is kept, or compiles it, with word of how far that is."""
+        from chatsim.engine.compiled.machine import machine_code, named
+
+        code = self._kept()
+        if code is None:
+            code = machine_code(self.text(), progress)
+            self._keep(code)
+        kinds = [ctypes.c_int64] * self.function.__code__.co_argcount
+        self.fast = named(code, self._name(), ctypes.c_int64, *kinds)
+
+    def text(self) -> str:
+        """The function and all that it calls, in LLVM's language."""
+        from chatsim.engine.compiled.translating import Translation
+
+        return Translation(_is_checked()).text(self.function)
+
+    def _name(self) -> str:
+        return f"{self.function.__module__.rpartition('.')[2]}.{self.function.__name__}"
+
+    def _file(self) -> Path | None:
+        """Where the code for this processor is kept."""
+        from chatsim.engine.compiled.machine import processor
+
+        folder = code_folder()
+        kind = hashlib.sha256(processor().encode()).hexdigest()[:12]
+        return None if folder is None else folder / f"{self._name()}-{kind}.o"
+
+    def _kept(self) -> bytes | None:
+        file = self._file()
+        return file.read_bytes() if file is not None and file.exists() else None
+
+    def _keep(self, code: bytes) -> None:
+        """Keeps the code: all of it, or none, where code of other sources has just taken its place."""
+        file = self._file()
+        if file is None:
+            return
+        part = file.with_suffix(f".{os.getpid()}")
+        with suppress(OSError):
+            part.write_bytes(code)
+            part.replace(file)
 
 
-def rule(function: Handler) -> Handler:
-    """A decision of :mod:`chatsim.rules`, which stays plain Python, for handlers and other rules to call."""
-    from numba.extending import register_jitable
+def _is_checked() -> bool:
+    """Whether each row is looked up with a check that it is there."""
+    return os.environ.get("NUMBA_BOUNDSCHECK", "0") not in ("", "0")
 
-    return cast(Handler, register_jitable(function))
+
+def entry(function: Callable[..., int]) -> Entry:
+    """A function that Python calls, compiled when it is first called, with all that it calls."""
+    return Entry(compiled(function))
 
 
 @cache
@@ -135,7 +129,7 @@ def code_folder() -> Path | None:
 def is_kept() -> bool:
     """Whether the engine of these sources has been compiled, and its code kept."""
     folder = code_folder()
-    return folder is not None and next(folder.rglob("loop.go_on*.nbc"), None) is not None
+    return folder is not None and next(folder.rglob("loop.go_on*.o"), None) is not None
 
 
 @contextmanager
@@ -158,7 +152,7 @@ def compiling_alone() -> Iterator[None]:
 
 def _version() -> str:
     package = Path(__file__).resolve().parent.parent.parent
-    made_by = (version("numba"), version("numpy"), os.environ.get("NUMBA_BOUNDSCHECK", ""), platform.machine())
+    made_by = (version("llvmlite"), version("numpy"), os.environ.get("NUMBA_BOUNDSCHECK", ""), platform.machine())
     digest = hashlib.sha256(repr(made_by).encode())
     for name in SOURCES:
         for path in sorted((package / name).rglob("*.py")) if (package / name).is_dir() else [package / name]:

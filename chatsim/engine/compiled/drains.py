@@ -15,7 +15,8 @@ from chatsim.engine.compiled.kinds import (
     E_GOODBYE,
     F_DRAIN,
 )
-from chatsim.engine.compiled.pools import grown, link, unlink
+from chatsim.engine.compiled.memory import grown
+from chatsim.engine.compiled.pools import link, unlink
 from chatsim.engine.compiled.sessions import CLOSING
 from chatsim.engine.compiled.state import NONE, State
 
@@ -27,7 +28,8 @@ def drain_goes_on(st: State, number: int, place: int) -> None:
     if place >= row.count:
         return
     first, last = NONE, NONE
-    for gateway in st.struck[row.first + place : row.first + min(place + row.batch, row.count)]:
+    for struck in range(row.first + place, row.first + min(place + row.batch, row.count)):
+        gateway = st.struck[struck]
         if st.stations[gateway].up:
             new = link(st, gateway, note_fault(st, row.fault, F_DRAIN, gateway), 0.0)
             if last >= 0:

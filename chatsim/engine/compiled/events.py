@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import Any
 
 from chatsim.engine.compiled.code import compiled
-from chatsim.engine.compiled.pools import copy_rows, grown
+from chatsim.engine.compiled.memory import copy_rows, grown
 from chatsim.engine.compiled.state import NONE, SLOTS, State
 
 
@@ -139,11 +139,11 @@ def room_on_heap(st: State, time_s: float, number: int) -> int:
 
 @compiled
 def soon(st: State, kind: int, one: int, two: int, three: int) -> None:
-    """An event of a kind now, before all others, and after those that are soon already."""
+    """An event of a kind now, before all others, and after those that are soon already: on a ring of a power of two."""
     now = st.now[0]
     if now.soon == len(st.soon):
         st.soon = grown(st.soon)
         copy_rows(st.soon, 0, st.soon, now.soon, now.soon)  # the ring goes on behind its end with what stands before
-    event = st.soon[(now.soon_first + now.soon) % len(st.soon)]
+    event = st.soon[(now.soon_first + now.soon) & (len(st.soon) - 1)]
     now.soon += 1
     event.kind, event.one, event.two, event.three = kind, one, two, three

@@ -28,6 +28,7 @@ from chatsim.engine.compiled.kinds import (
 )
 from chatsim.engine.compiled.lines import connects, cut, dies, forgotten, meet, silence
 from chatsim.engine.compiled.lists import empties_lists
+from chatsim.engine.compiled.memory import grown
 from chatsim.engine.compiled.notices import note_shown
 from chatsim.engine.compiled.outbox import changes_rate
 from chatsim.engine.compiled.places import (
@@ -41,7 +42,7 @@ from chatsim.engine.compiled.places import (
     released,
     row_of_channel,
 )
-from chatsim.engine.compiled.pools import grown, link, unlink, unlink_all
+from chatsim.engine.compiled.pools import ABREAST, EMPTY, link, unlink, unlink_all
 from chatsim.engine.compiled.returning import rate_of
 from chatsim.engine.compiled.rules import notices_s, room_channel, user_channel
 from chatsim.engine.compiled.state import NEVER, NONE, State
@@ -178,9 +179,11 @@ def forgets(st: State, station: int) -> None:
         released(st, session)
         if st.sessions[session].registered:
             unlink_all(st, part(st, session))
-    for slot in range(len(st.place_keys)):
-        if st.place_keys[slot] >= 0 and st.place_keys[slot] % st.asked[0].gateways == station:
-            room, place = st.place_keys[slot] // st.asked[0].gateways, st.place_ids[slot]
+    groups = st.asked[0].groups
+    for slot in range(len(st.place_slots)):
+        key = st.place_slots[slot].key
+        if key != EMPTY and key % groups == station // ABREAST:
+            room, place = key // groups, st.place_slots[slot].row + station % ABREAST
             while st.places[place].count:
                 drop_seat(st, st.seats[st.places[place].first].session, room)
     forgets_answers(st, station)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chatsim.engine.compiled import chat, directory, logic, messages, queries, reaching, returning, sessions
+from chatsim.engine.compiled import chat, directory, fetching, logic, messages, queries, reaching, returning, sessions
 from chatsim.engine.compiled.clients import delivered, packet_arrives, queues, told
 from chatsim.engine.compiled.code import compiled, entry
 from chatsim.engine.compiled.events import at, comes, drop_first, soon
@@ -113,10 +113,10 @@ def go_on(st: State, steps: int) -> int:
         if now.scarce:
             return NEEDS_DRAWS
         if now.soon:
-            event = st.soon[now.soon_first]
-            kind, one, two, three = event.kind, event.one, event.two, event.three
+            begins = st.soon[now.soon_first]
+            kind, one, two, three = begins.kind, begins.one, begins.two, begins.three
             now.soon -= 1
-            now.soon_first = (now.soon_first + 1) % len(st.soon)
+            now.soon_first = (now.soon_first + 1) & (len(st.soon) - 1)
         else:
             if now.heap == 0 and not comes(st):
                 now.time_s = st.asked[0].end_s
@@ -144,7 +144,7 @@ def happens(st: State, kind: int, one: int, two: int, three: int) -> None:
         flush(st, one)
     elif kind in (E_QUEUES, E_SENT):
         link_happens(st, kind, one, two)
-    elif kind in (E_TRACE, E_MESSAGE, E_UPLINK, E_TOLD):
+    elif kind in (E_TRACE, E_UPLINK, E_TOLD):
         message_happens(st, kind, one, two)
     elif kind <= E_TRIES:
         session_happens(st, kind, one, two)
@@ -177,8 +177,6 @@ def message_happens(st: State, kind: int, one: int, two: int) -> None:
     """A row of the trace begins, or a message comes on."""
     if kind == E_TRACE:
         trace_goes_on(st, one)
-    elif kind == E_MESSAGE:
-        messages.begins(st, one)
     elif kind == E_UPLINK:
         messages.comes_up(st, one, two)
     else:
@@ -188,10 +186,16 @@ def message_happens(st: State, kind: int, one: int, two: int) -> None:
 @compiled
 def trace_goes_on(st: State, row: int) -> None:
     """A row of the trace begins now (-1: none yet), and the next one is set to its time."""
-    if row >= 0 and st.trace[row].kind >= 0:
-        soon(st, st.trace[row].kind, st.trace[row].number, NONE, NONE)
     if row + 1 < len(st.trace):
         at(st, st.trace[row + 1].time_s, E_TRACE, row + 1, NONE, NONE)
+        fetching.follows(st, row + 1)
+    if row < 0:
+        return
+    kind, number = st.trace[row].kind, st.trace[row].number
+    if kind == E_MESSAGE:
+        messages.begins(st, number)  # nothing else is soon: it would be the next event
+    elif kind >= 0:
+        soon(st, kind, number, NONE, NONE)
 
 
 @compiled

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from chatsim.engine.compiled import fetching
 from chatsim.engine.compiled.begin import factor_of, own_session
 from chatsim.engine.compiled.boxes import into_box, out_of_box
 from chatsim.engine.compiled.chat import pushes_for
@@ -58,6 +59,7 @@ from chatsim.engine.compiled.kinds import (
 )
 from chatsim.engine.compiled.lines import extra_s, keep, watch
 from chatsim.engine.compiled.lists import finds, moves, noted
+from chatsim.engine.compiled.memory import grown
 from chatsim.engine.compiled.places import (
     has_members,
     hearers,
@@ -67,7 +69,7 @@ from chatsim.engine.compiled.places import (
     node_of,
     store_of_room,
 )
-from chatsim.engine.compiled.pools import grown, new_job
+from chatsim.engine.compiled.pools import new_job
 from chatsim.engine.compiled.rules import (
     bus_copies,
     passes_broker,
@@ -89,6 +91,7 @@ from chatsim.rules.routing import DIRECTORY, GLOBAL_CHANNEL, IN_PROCESS, MESH, R
 def begins(st: State, message: int) -> None:
     """A message from its sender's hand on. It waits for a connection, if there is one to come."""
     session = own_session(st, message)
+    fetching.begun(st, message)
     if st.sessions[session].online:
         goes_on(st, message, session)
         return
@@ -149,6 +152,7 @@ def comes_up(st: State, message: int, session: int) -> None:
         lose(st, message, CRASHED)
         return
     row.under_way += 1
+    fetching.arrived(st, message)
     row.gateway = st.letters[message].gateway = sender.gateway
     store = st.asked[0].store
     commands = 1 if store in (STORE_BEFORE, STORE_BESIDE) else 0
@@ -188,6 +192,7 @@ def end_receive(st: State, station: int, job: int) -> bool:
 def carry(st: State, message: int, session: int, gateway: int) -> None:
     """A message that was taken goes to the store and on to its audience."""
     row, store = st.messages[message], st.asked[0].store
+    fetching.taken(st, message)
     row.fate, row.cause = DELIVERED, NO_CAUSE
     if store == STORE_BEFORE:
         ask_store(st, message, session, gateway, True)

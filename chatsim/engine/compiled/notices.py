@@ -24,8 +24,9 @@ from chatsim.engine.compiled.kinds import (
     PARSE,
     RECEIPT,
 )
+from chatsim.engine.compiled.memory import grown
 from chatsim.engine.compiled.places import node_of
-from chatsim.engine.compiled.pools import add_link, free_job, grown, new_job
+from chatsim.engine.compiled.pools import add_link, free_job, new_job
 from chatsim.engine.compiled.rules import bus_copies, presence_channel, room_channel, server_channel, user_channel
 from chatsim.engine.compiled.state import NEVER, NONE, State
 from chatsim.engine.compiled.stations import take_frame, take_one

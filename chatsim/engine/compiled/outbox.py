@@ -6,7 +6,8 @@ from chatsim.engine.compiled.code import compiled
 from chatsim.engine.compiled.events import at
 from chatsim.engine.compiled.kinds import CRASHED, E_PACKET, E_SENT, E_WELCOMED, LEFT, LOST, OUTBOUND_FULL
 from chatsim.engine.compiled.lines import extra_s
-from chatsim.engine.compiled.pools import grown, unlink
+from chatsim.engine.compiled.memory import grown
+from chatsim.engine.compiled.pools import unlink
 from chatsim.engine.compiled.state import NEVER, NONE, State
 from chatsim.engine.lines import CLIENTS
 

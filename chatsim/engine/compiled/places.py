@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 
+from chatsim.engine.compiled import fetching
 from chatsim.engine.compiled.code import compiled
 from chatsim.engine.compiled.kinds import DATABASE_TIER, NODE_TIER
-from chatsim.engine.compiled.pools import grown, link, place_made, place_of, unlink
+from chatsim.engine.compiled.memory import grown
+from chatsim.engine.compiled.pools import link, place_made, place_of, unlink
 from chatsim.engine.compiled.rules import (
     presence_channel,
     publish_node,
@@ -394,6 +396,7 @@ def join(st: State, session: int) -> int:
     if routing == USER and sessions_here(st, user, gateway) == 1:
         last = st.links[head].next = link(st, user_channel(user), 0, 0.0)
     if not publishes_per_recipient(routing):
+        fetching.joins(st, user, gateway)
         for own in range(st.own_start[user], st.own_start[user + 1]):
             room = st.own_room[own]
             if st.rooms[room].exists and into(st, session, room, st.own_place[own], own) and routing == ROOM:
@@ -429,6 +432,7 @@ def part(st: State, session: int) -> int:
     user, gateway = st.sessions[session].user, st.sessions[session].gateway
     person = st.users[user]
     person.held -= 1
+    fetching.parts(st, session)
     before, here = NONE, person.first
     while here != session:
         before, here = here, st.sessions[here].next_here

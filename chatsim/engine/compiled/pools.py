@@ -4,25 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from chatsim.engine.compiled.code import compiled, is_interpreted
+from chatsim.engine.compiled.code import compiled
+from chatsim.engine.compiled.memory import ahead, copy_rows, grown
 from chatsim.engine.compiled.state import NONE, State
 
 EMPTY = -1
-
-
-if is_interpreted():
-
-    def copy_rows(source: Any, first: int, target: Any, place: int, rows: int) -> None:
-        """Copies rows of a table to another one, or to another place."""
-        target[place : place + rows] = source[first : first + rows]
-
-    def grown(table: Any) -> Any:
-        """The table with room for as many rows again."""
-        return np.concatenate((table, np.empty_like(table)))
-else:
-    from chatsim.engine.compiled.memory import copy_rows, grown
+ABREAST = 8
+"""Gateways whose lists of seats in one room stand beside each other."""
 
 
 @compiled
@@ -182,73 +170,89 @@ def free_query(st: State, row: int) -> None:
 
 
 @compiled
-def slot_of(keys: Any, key: int) -> int:
+def first_slot(slots: Any, key: int) -> int:
+    """Where a key is in a table of keys, unless others have taken its place."""
+    return (key * 40503 ^ (key >> 15)) & (len(slots) - 1)
+
+
+@compiled
+def slot_of(slots: Any, key: int) -> int:
     """Where a key is in a table of keys that is not full, or would be."""
-    mask = len(keys) - 1
-    slot = (key * 40503 ^ (key >> 15)) & mask
-    while keys[slot] not in (EMPTY, key):
+    mask, slot = len(slots) - 1, first_slot(slots, key)
+    while slots[slot].key not in (EMPTY, key):
         slot = (slot + 1) & mask
     return slot
 
 
 @compiled
-def fill(keys: Any, ids: Any, old_keys: Any, old_ids: Any) -> None:
+def fill(slots: Any, before: Any) -> None:
     """Puts all keys of a table into a larger one."""
-    keys[:] = EMPTY
-    for place in range(len(old_keys)):
-        if old_keys[place] != EMPTY:
-            slot = slot_of(keys, old_keys[place])
-            keys[slot], ids[slot] = old_keys[place], old_ids[place]
+    for slot in range(len(slots)):
+        slots[slot].key = EMPTY
+    for place in range(len(before)):
+        if before[place].key != EMPTY:
+            slot = slot_of(slots, before[place].key)
+            slots[slot].key, slots[slot].row = before[place].key, before[place].row
+
+
+@compiled
+def lists_ahead(st: State, room: int) -> None:
+    """Fetches where the lists of seats in a room stand, at the first gateways."""
+    ahead(st.place_slots, first_slot(st.place_slots, room * st.asked[0].groups))
 
 
 @compiled
 def place_of(st: State, room: int, gateway: int) -> int:
-    """The list of seats in a room at a gateway, or -1 where there has never been one."""
-    slot = slot_of(st.place_keys, room * st.asked[0].gateways + gateway)
-    return NONE if st.place_keys[slot] == EMPTY else st.place_ids[slot]
+    """The list of seats in a room at a gateway, or -1 where there has never been one here, or at one beside."""
+    slot = slot_of(st.place_slots, room * st.asked[0].groups + gateway // ABREAST)
+    if st.place_slots[slot].key == EMPTY:
+        return NONE
+    return int(st.place_slots[slot].row + gateway % ABREAST)
 
 
 @compiled
 def place_made(st: State, room: int, gateway: int) -> int:
-    """The list of seats in a room at a gateway."""
-    key = room * st.asked[0].gateways + gateway
-    slot = slot_of(st.place_keys, key)
-    if st.place_keys[slot] != EMPTY:
-        found: int = st.place_ids[slot]
-        return found
-    row: int = st.now[0].places
-    st.place_keys[slot], st.place_ids[slot] = key, row
-    st.now[0].places += 1
-    if st.now[0].places > len(st.places):
+    """The list of seats in a room at a gateway, made together with those at the gateways beside: a message looks at all
+    of these at nearly one time."""
+    asked, now, key = st.asked[0], st.now[0], room * st.asked[0].groups + gateway // ABREAST
+    slot = slot_of(st.place_slots, key)
+    if st.place_slots[slot].key != EMPTY:
+        return int(st.place_slots[slot].row + gateway % ABREAST)
+    row: int = now.places
+    st.place_slots[slot].key, st.place_slots[slot].row = key, row
+    now.places += min(asked.gateways, ABREAST)
+    if now.places > len(st.places):
         st.places = grown(st.places)
-    if 2 * st.now[0].places > len(st.place_keys):
-        keys, ids = grown(st.place_keys), grown(st.place_ids)
-        fill(keys, ids, st.place_keys, st.place_ids)
-        st.place_keys, st.place_ids = keys, ids
-    st.places[row].first, st.places[row].last, st.places[row].count = NONE, NONE, 0
-    return row
+    for place in range(row, now.places):
+        st.places[place].first, st.places[place].last, st.places[place].count = NONE, NONE, 0
+    now.place_groups += 1
+    if 2 * now.place_groups > len(st.place_slots):
+        slots = grown(st.place_slots)
+        fill(slots, st.place_slots)
+        st.place_slots = slots
+    return row + gateway % ABREAST
 
 
 @compiled
 def tokens_of(st: State, gateway: int, user: int, at_s: float) -> int:
     """What a user may still send to a gateway: the row of it, new with all tokens."""
     key = gateway * st.asked[0].users + user
-    slot = slot_of(st.token_keys, key)
-    if st.token_keys[slot] != EMPTY:
-        found: int = st.token_ids[slot]
+    slot = slot_of(st.token_slots, key)
+    if st.token_slots[slot].key != EMPTY:
+        found: int = st.token_slots[slot].row
         if st.tokens[found].life != st.stations[gateway].life:
             st.tokens[found].life = st.stations[gateway].life
             st.tokens[found].left, st.tokens[found].since_s = float(st.asked[0].burst), at_s
         return found
     row: int = st.now[0].tokens
-    st.token_keys[slot], st.token_ids[slot] = key, row
+    st.token_slots[slot].key, st.token_slots[slot].row = key, row
     st.now[0].tokens += 1
     if st.now[0].tokens > len(st.tokens):
         st.tokens = grown(st.tokens)
-    if 2 * st.now[0].tokens > len(st.token_keys):
-        keys, ids = grown(st.token_keys), grown(st.token_ids)
-        fill(keys, ids, st.token_keys, st.token_ids)
-        st.token_keys, st.token_ids = keys, ids
+    if 2 * st.now[0].tokens > len(st.token_slots):
+        slots = grown(st.token_slots)
+        fill(slots, st.token_slots)
+        st.token_slots = slots
     st.tokens[row].life = st.stations[gateway].life
     st.tokens[row].left, st.tokens[row].since_s = float(st.asked[0].burst), at_s
     return row
@@ -257,13 +261,13 @@ def tokens_of(st: State, gateway: int, user: int, at_s: float) -> int:
 @compiled
 def is_new(st: State, key: int) -> bool:
     """Notes that a client has got a message; whether it had not."""
-    slot = slot_of(st.got_keys, key)
-    if st.got_keys[slot] != EMPTY:
+    slot = slot_of(st.got_slots, key)
+    if st.got_slots[slot].key != EMPTY:
         return False
-    st.got_keys[slot] = key
+    st.got_slots[slot].key = key
     st.now[0].got += 1
-    if 2 * st.now[0].got > len(st.got_keys):
-        keys = grown(st.got_keys)
-        fill(keys, keys, st.got_keys, st.got_keys)
-        st.got_keys = keys
+    if 2 * st.now[0].got > len(st.got_slots):
+        slots = grown(st.got_slots)
+        fill(slots, st.got_slots)
+        st.got_slots = slots
     return True

@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from chatsim.engine.compiled.code import entry
 from chatsim.engine.compiled.setup import Tables
-from chatsim.engine.compiled.state import State
+from chatsim.engine.compiled.state import State, tables_of
 from chatsim.engine.notes import NEVER, Notes
 from chatsim.engine.outcome import Columns, Fate, SessionFate
 from chatsim.world.contacts import FriendLists
@@ -119,18 +118,14 @@ def _columns(table: Any) -> Columns:
 
 def inbox_of(st: State) -> npt.NDArray[np.int64]:
     """What waits in store for whom, a row of (user, message) each."""
-    found: npt.NDArray[np.int64] = _waiting(st)
-    return found
-
-
-@entry
-def _waiting(st: State) -> Any:
-    found = np.empty((st.now[0].links, 2), np.int64)
-    count = 0
-    for user in range(len(st.users)):
-        here = st.users[user].box_first
-        while here >= 0:
-            found[count, 0], found[count, 1] = user, st.links[here].one
-            count += 1
-            here = st.links[here].next
-    return found[:count].copy()
+    tables = tables_of(st)
+    links, here = tables["links"], tables["users"]["box_first"].astype(np.int64)
+    user = np.flatnonzero(here >= 0)
+    here = here[user]
+    found = [np.empty((0, 2), np.int64)]
+    while len(here):
+        found.append(np.column_stack((user, links["one"][here])))
+        here = links["next"][here]
+        user, here = user[here >= 0], here[here >= 0]
+    waiting = np.concatenate(found)
+    return waiting[np.argsort(waiting[:, 0], kind="stable")]

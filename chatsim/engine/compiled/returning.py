@@ -6,7 +6,7 @@ from chatsim.engine.compiled.chat import DRAWS, LINK_AGAIN
 from chatsim.engine.compiled.code import compiled
 from chatsim.engine.compiled.events import soon
 from chatsim.engine.compiled.kinds import E_LOGIN, P_BROUGHT_BACK
-from chatsim.engine.compiled.pools import copy_rows
+from chatsim.engine.compiled.memory import copy_rows
 from chatsim.engine.compiled.state import NONE, State
 from chatsim.engine.lines import CLIENTS
 

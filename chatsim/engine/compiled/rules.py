@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from chatsim.engine.compiled.code import compiled, rule
+from chatsim.engine.compiled.code import compiled
 from chatsim.engine.compiled.state import State
 from chatsim.rules import (
     access,
@@ -23,36 +23,36 @@ from chatsim.rules import (
 from chatsim.rules import detour as detours
 from chatsim.world.draws import ROUNDS, WEYL, Purpose
 
-spread = rule(hashing.spread)
-may_write = rule(access.may_write)
-may_enter = rule(access.may_enter)
-remembered = rule(access.remembered)
-tokens_now = rule(limits.tokens_now)
-verdict = rule(limits.verdict)
-is_due = rule(offline.is_due)
-is_taken = rule(offline.is_taken)
-retry_after_s = rule(offline.retry_after_s)
-place = rule(placement.place)
-expires_s = rule(presence.expires_s)
-is_listed = rule(ranking.is_listed)
-detour = rule(detours.detour)
-pause_s = rule(reconnect.pause_s)
-personal_room = rule(rooms.personal_room)
-leaves_when_idle = rule(rooms.leaves_when_idle)
-notices_s = rule(reconnect.notices_s)
-user_channel = rule(routing.user_channel)
-presence_channel = rule(routing.presence_channel)
-room_channel = rule(routing.room_channel)
-server_channel = rule(routing.server_channel)
-standing_channel = rule(routing.standing_channel)
-publishes_per_recipient = rule(routing.publishes_per_recipient)
-keeps_registry = rule(routing.keeps_registry)
-passes_broker = rule(routing.passes_broker)
-publish_node = rule(routing.publish_node)
-subscribe_node = rule(routing.subscribe_node)
-bus_copies = rule(routing.bus_copies)
-decide = rule(scaling.decide)
-waking_us = rule(waking.waking_us)
+spread = hashing.spread
+may_write = access.may_write
+may_enter = access.may_enter
+remembered = access.remembered
+tokens_now = limits.tokens_now
+verdict = limits.verdict
+is_due = offline.is_due
+is_taken = offline.is_taken
+retry_after_s = offline.retry_after_s
+place = placement.place
+expires_s = presence.expires_s
+is_listed = ranking.is_listed
+detour = detours.detour
+pause_s = reconnect.pause_s
+personal_room = rooms.personal_room
+leaves_when_idle = rooms.leaves_when_idle
+notices_s = reconnect.notices_s
+user_channel = routing.user_channel
+presence_channel = routing.presence_channel
+room_channel = routing.room_channel
+server_channel = routing.server_channel
+standing_channel = routing.standing_channel
+publishes_per_recipient = routing.publishes_per_recipient
+keeps_registry = routing.keeps_registry
+passes_broker = routing.passes_broker
+publish_node = routing.publish_node
+subscribe_node = routing.subscribe_node
+bus_copies = routing.bus_copies
+decide = scaling.decide
+waking_us = waking.waking_us
 
 LOW, HALF, HIGH_20, LOW_12 = (np.uint64(value) for value in (0xFFFFFFFF, 32, 20, 12))
 FIRST, SECOND = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)

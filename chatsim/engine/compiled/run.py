@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from chatsim.engine.compiled.code import compile_handlers, is_interpreted
+from chatsim.engine.compiled.code import is_interpreted
 from chatsim.engine.compiled.feed import Feed
 from chatsim.engine.compiled.loop import BREAKS, DONE, NEEDS_DRAWS, NEEDS_SESSIONS, go_on
 from chatsim.engine.compiled.luck import more_draws
@@ -22,14 +21,11 @@ from chatsim.engine.finishing import outcome_of
 from chatsim.engine.outcome import Outcome
 from chatsim.engine.rooms import Rooms
 from chatsim.scenario import Scenario
-from chatsim.world import build_world
 from chatsim.world.contacts import FriendLists, friend_lists
 from chatsim.world.tables import World
 
 STEPS = 200_000
 """Events between two looks at progress, and at ctrl-C."""
-HANDLERS_SHARE = 0.75
-"""Of the time that compiling takes: the rest goes into making machine code of the whole."""
 
 
 def run_compiled(scenario: Scenario, world: World, progress: Callable[[float], None] | None = None) -> Outcome:
@@ -116,20 +112,15 @@ def _go(
 
 
 def compile_all(progress: Callable[[float], None] | None = None) -> None:
-    """Compiles the engine: each handler, and then the whole by running a world in which next to nothing happens.
-
-    Progress is told the share that is done, by how long that takes.
-    """
+    """Compiles the engine. Progress is told the share that is done."""
     tell = progress or (lambda share: None)
-    compile_handlers(lambda share: tell(HANDLERS_SHARE * share))
-    scenario = Scenario.model_validate({"workload": {"users": 2, "duration_s": 1.0}})
-    run_compiled(scenario, build_world(scenario))
+    go_on.load(tell)
     tell(1.0)
 
 
 def is_compiled() -> bool:
     """Whether the engine has been compiled, or loaded, in this process."""
-    return is_interpreted() or bool(cast(Any, go_on).signatures)
+    return is_interpreted() or go_on.fast is not None
 
 
 def _lists(scenario: Scenario, world: World) -> FriendLists | None:

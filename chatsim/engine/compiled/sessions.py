@@ -59,6 +59,7 @@ from chatsim.engine.compiled.kinds import (
     WRITE,
 )
 from chatsim.engine.compiled.lists import add_lists, length
+from chatsim.engine.compiled.memory import grown
 from chatsim.engine.compiled.messages import goes_on
 from chatsim.engine.compiled.outbox import lose_row, note_row
 from chatsim.engine.compiled.places import (
@@ -74,7 +75,7 @@ from chatsim.engine.compiled.places import (
     released,
     store_of_user,
 )
-from chatsim.engine.compiled.pools import grown, new_job, unlink
+from chatsim.engine.compiled.pools import new_job, unlink
 from chatsim.engine.compiled.queries import asks, query_for
 from chatsim.engine.compiled.requests import add_request, group_by_node, request, subscription
 from chatsim.engine.compiled.rules import keeps_registry, place, tokens_now, user_channel

@@ -18,6 +18,7 @@ from chatsim.engine.compiled.kinds import (
     STORE_NUMBERS,
 )
 from chatsim.engine.compiled.luck import first_draws
+from chatsim.engine.compiled.pools import ABREAST, EMPTY
 from chatsim.engine.compiled.schedule import tables_of_faults
 from chatsim.engine.compiled.state import FIXED, GROWING, LONG, NEVER, NONE, SLOTS
 from chatsim.engine.compiled.ticks import MANY
@@ -62,8 +63,8 @@ def tables_for(
     """
     luck = Luck(scenario, world)
     tables: Tables = {name: np.zeros(ROOM_AT_FIRST, dtype) for name, dtype in GROWING.items()}
-    for keys in ("place_keys", "token_keys", "answer_keys", "got_keys"):
-        tables[keys][:] = NONE
+    for slots in ("place_slots", "token_slots", "answer_slots", "got_slots"):
+        tables[slots]["key"] = EMPTY
     tables |= {name: np.zeros(1, dtype) for name, dtype in FIXED.items()}
     _ask(tables["asked"][0], scenario, world, troubled)
     now = tables["now"][0]
@@ -118,7 +119,8 @@ def _ask(asked: Any, scenario: Scenario, world: World, troubled: bool) -> None:
         **{name: getattr(broker, name) for name in BROKER_COSTS},
         **_asked_of_chat(scenario),
         **_asked_of_faults(scenario),
-        "gateways": design.gateways, "nodes": scenario.broker_nodes, "routing": ROUTING_NUMBERS[design.routing],
+        "gateways": design.gateways, "groups": -(-design.gateways // ABREAST),
+        "nodes": scenario.broker_nodes, "routing": ROUTING_NUMBERS[design.routing],
         "topology": TOPOLOGY_NUMBERS[broker.topology], "placement": PLACEMENT_NUMBERS[design.placement],
         "shortcut": design.local_shortcut, "keeps_missed": design.offline != "drop", "own_devices": design.own_devices,
         "has_broker": scenario.has_broker, "mesh_directory": design.mesh_directory,

@@ -26,6 +26,11 @@ def record(longs: str = "", floats: str = "") -> np.dtype[Any]:
     return np.dtype([(name, np.int64) for name in longs.split()] + [(name, np.float64) for name in floats.split()])
 
 
+def both(first: np.dtype[Any], rest: np.dtype[Any]) -> np.dtype[Any]:
+    """The type of a record of one kind, and then the other."""
+    return np.dtype([(name, each[name]) for each in (first, rest) for name in each.names or ()])
+
+
 def slim(dtype: np.dtype[Any], *wide: str) -> np.dtype[Any]:
     """The type with its whole numbers below 2**31, as numbers of rows are, but for ``wide`` ones: half as much to move.
 
@@ -34,8 +39,8 @@ def slim(dtype: np.dtype[Any], *wide: str) -> np.dtype[Any]:
     if is_interpreted():
         return dtype
     fields = [(name, dtype[name]) for name in dtype.names or ()]
-    small = [(name, np.dtype(np.int32) if kind == LONG and name not in wide else kind) for name, kind in fields]
-    return np.dtype(sorted(small, key=lambda field: -field[1].itemsize))
+    small = np.dtype(np.int32)
+    return np.dtype([(name, small if kind == LONG and name not in wide else kind) for name, kind in fields])
 
 
 LONG, REAL, BYTE = (np.dtype(kind) for kind in (np.int64, np.float64, np.uint8))
@@ -45,21 +50,27 @@ JOB = record(
     "cost_us luck arrived_s",
 )
 EVENT = record("number kind one two three next", "time_s")
+SLOT = record("key row")
 PARCEL = record("place to_session first last count next station life")
-SESSION = record(
-    "user client gateway online gone closed cut registered held silent fate listed unread live live_first live_last"
-    " entered holds old synced synced_count synced_max origin attempt parcel next_here seat_first seat_last stamp read"
-    " outbox_first outbox_last sending life unsigned held_next held_previous",
-    "link_s rate uplink_s downlink_s drained_s unsent_bytes outbox_bytes start_s end_s online_s left_s cut_s rights_s"
-    " due_s"
-    " sync_luck base_s base_rate",
+SESSION = both(
+    record(
+        "stamp read user client gateway online gone closed cut parcel live live_first synced_count synced_max",
+        "link_s rate uplink_s downlink_s drained_s unsent_bytes outbox_bytes",
+    ),
+    record(
+        "registered held silent fate listed unread live_last entered holds old synced origin attempt next_here"
+        " seat_first seat_last outbox_first outbox_last sending life unsigned held_next held_previous",
+        "start_s end_s online_s left_s cut_s rights_s due_s sync_luck base_s base_rate",
+    ),
 )
+"""What each message needs comes first."""
 JOB, EVENT, PARCEL, SESSION = slim(JOB, "channel"), slim(EVENT, "number"), slim(PARCEL), slim(SESSION, "stamp", "read")
 FIXED: dict[str, np.dtype[Any]] = {
     "asked": record(
-        "gateways nodes routing topology placement shortcut keeps_missed own_devices has_broker mesh_directory store"
-        " store_in_database connections_max shed_above message_max_bytes burst buffer_max tries_max reconnect trips"
-        " blocks checks closes pulls pushes_kept total_rooms users history_max limited quota_per_min command_places"
+        "gateways groups nodes routing topology placement shortcut keeps_missed own_devices has_broker mesh_directory"
+        " store store_in_database connections_max shed_above message_max_bytes burst buffer_max tries_max reconnect"
+        " trips blocks checks closes pulls pushes_kept total_rooms users history_max limited quota_per_min"
+        " command_places"
         " receipts keeps_presence jitters seed_low seed_high replication admission_burst remembers_early resync"
         " asks_more personal creates_rooms asks_members leaves_idle access asks renews reads_friends client_joins"
         " loads ranked list_policy list_limit pushes_presence shown_to watches tells_all channels drops_oldest"
@@ -76,8 +87,9 @@ FIXED: dict[str, np.dtype[Any]] = {
     ),
     "now": record(
         "number arrivals stamp taken overflowed scarce heap slot coming coming_count later free_coming soon"
-        " soon_first links jobs parcels batches queries sessions seats places tokens rows ticks subscriptions shown"
-        " pulls pushed trimmed unasked missed receipts answers packets free_link free_job free_parcel free_batch"
+        " soon_first links jobs parcels batches queries sessions seats places place_groups tokens rows ticks"
+        " subscriptions shown pulls pushed trimmed unasked missed receipts answers packets free_link free_job"
+        " free_parcel free_batch"
         " free_query free_seat free_packet"
         " cuts slow_first slow_count away away_number parted unsigned_first unsigned_last breaks faults wiped drains"
         " got changing emptied started boxed",
@@ -134,9 +146,9 @@ GROWING: dict[str, np.dtype[Any]] = {
     "clients": record("session hopeless tries waiting first last unacked_first unacked_last", "end_s"),
     "seats": record("session position next previous place room rank next_own"),
     "places": record("first last count"),
-    "place_keys": LONG, "place_ids": LONG,
+    "place_slots": SLOT,
     "tokens": record("life", "left since_s"),
-    "token_keys": LONG, "token_ids": LONG,
+    "token_slots": SLOT,
     "rows": record("message session fate cause", "written_s time_s"),
     "ticks": record("station items waiting reads", "start_s end_s waited_s slept_s"),
     "subscriptions": record("node change", "time_s"),
@@ -148,15 +160,14 @@ GROWING: dict[str, np.dtype[Any]] = {
     "receipts": record("row", "time_s"),
     "packets": record("kind two first next", "size_bytes factor"),
     "answers": record("", "asked_s"),
-    "answer_keys": LONG, "answer_ids": LONG,
-    "got_keys": LONG,
+    "answer_slots": SLOT, "got_slots": SLOT,
     "breaks": record("message gateway cause", "time_s"),
     "faults": record("fault kind station", "start_s end_s"),
     "wiped": record("message user"), "boxed": record("user message change"),
     "drains": record("gateway life first count place", "start_s grace_s"),
 }  # fmt: skip
 """Tables that grow. ``now`` counts the rows taken of each, and knows the first row given back of some."""
-for _name in ("messages", "users", "letters"):
+for _name in ("messages", "users", "letters", "rooms"):
     FIXED[_name] = slim(FIXED[_name], "offset")
 for _name in ("boxed", "batches", "queries", "clients", "seats", "places", "rows", "ticks", "pushed", "shown"):
     GROWING[_name] = slim(GROWING[_name])

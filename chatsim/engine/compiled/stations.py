@@ -19,7 +19,8 @@ from chatsim.engine.compiled.kinds import (
     TOUCH_TARGETS,
 )
 from chatsim.engine.compiled.lines import carry, loses, passing
-from chatsim.engine.compiled.pools import free_parcel, grown, link, new_batch, unlink
+from chatsim.engine.compiled.memory import grown
+from chatsim.engine.compiled.pools import free_parcel, link, new_batch, unlink
 from chatsim.engine.compiled.rules import waking_us
 from chatsim.engine.compiled.state import NONE, State
 from chatsim.engine.station import US

@@ -1,0 +1,103 @@
+"""What a message, a login or a farewell will need is fetched from memory ahead, step by step.
+
+A large run waits for memory most of its time: rooms, seats and sessions lie far apart. Here it is asked for what comes
+while other things happen; nothing else changes.
+"""
+
+from __future__ import annotations
+
+from chatsim.engine.compiled.code import compiled
+from chatsim.engine.compiled.kinds import E_LOGIN, E_MESSAGE
+from chatsim.engine.compiled.memory import ahead
+from chatsim.engine.compiled.pools import ABREAST, lists_ahead, place_of
+from chatsim.engine.compiled.rules import publishes_per_recipient
+from chatsim.engine.compiled.state import State
+
+FEW = 16
+"""Members of a room who are looked up ahead: more are read one after the other, which memory finds out by itself."""
+
+
+@compiled
+def follows(st: State, row: int) -> None:
+    """A row of the trace comes next: its message and its session."""
+    if row + 1 < len(st.trace) and st.trace[row + 1].kind == E_MESSAGE:
+        ahead(st.messages, st.trace[row + 1].number)
+    number = st.trace[row].number
+    if st.trace[row].kind == E_MESSAGE:
+        message = st.messages[number]
+        ahead(st.clients, message.session)
+        ahead(st.sessions, message.session)
+        ahead(st.rooms, message.room)
+        lists_ahead(st, message.room)
+    elif st.trace[row].kind == E_LOGIN:
+        ahead(st.sessions, number)
+
+
+@compiled
+def begun(st: State, message: int) -> None:
+    """A message is on its way to its gateway: where its audience is."""
+    asked, room = st.asked[0], st.rooms[st.messages[message].room]
+    if asked.keeps_missed or publishes_per_recipient(asked.routing):
+        for place in range(room.start, min(room.end, room.start + FEW)):
+            ahead(st.users, st.member[place])
+    if not publishes_per_recipient(asked.routing):
+        first = place_of(st, st.messages[message].room, 0)
+        if first >= 0:
+            ahead(st.places, first)
+            ahead(st.places, first + min(asked.gateways, ABREAST) - 1)
+
+
+@compiled
+def arrived(st: State, message: int) -> None:
+    """A message is at its gateway: the seats, or the sessions, of its audience."""
+    asked, room = st.asked[0], st.rooms[st.messages[message].room]
+    if publishes_per_recipient(asked.routing):
+        for place in range(room.start, min(room.end, room.start + FEW)):
+            ahead(st.sessions, st.users[st.member[place]].first)
+        return
+    first = place_of(st, st.messages[message].room, 0)
+    if first >= 0:
+        for place in range(first, first + min(asked.gateways, ABREAST)):
+            if st.places[place].count:
+                ahead(st.seats, st.places[place].first)
+
+
+@compiled
+def taken(st: State, message: int) -> None:
+    """A gateway has taken a message: the first sessions that will get it."""
+    asked = st.asked[0]
+    if publishes_per_recipient(asked.routing):
+        return
+    first = place_of(st, st.messages[message].room, 0)
+    if first >= 0:
+        for place in range(first, first + min(asked.gateways, ABREAST)):
+            if st.places[place].count:
+                seat = st.seats[st.places[place].first]
+                ahead(st.sessions, seat.session)
+                ahead(st.seats, max(seat.next, 0))
+
+
+@compiled
+def joins(st: State, user: int, gateway: int) -> None:
+    """A session comes into its user's rooms at a gateway."""
+    first, end = st.own_start[user], st.own_start[user + 1]
+    for own in range(first, end):
+        ahead(st.rooms, st.own_room[own])
+        lists_ahead(st, st.own_room[own])
+    for own in range(first, end):
+        place = place_of(st, st.own_room[own], gateway)
+        if place >= 0:
+            ahead(st.places, place)
+
+
+@compiled
+def parts(st: State, session: int) -> None:
+    """A session leaves all its seats."""
+    here = st.sessions[session].seat_first
+    while here >= 0:
+        seat = st.seats[here]
+        ahead(st.places, seat.place)
+        ahead(st.rooms, seat.room)
+        ahead(st.seats, max(seat.previous, 0))
+        ahead(st.seats, max(seat.next, 0))
+        here = seat.next_own
