@@ -12,19 +12,16 @@ import numpy as np
 import numpy.typing as npt
 
 from chatsim.engine.audit import (
-    Flags,
     LastEnds,
-    Longs,
     audit_recorded,
     check_chat,
     check_counts,
     check_ticks,
     counted,
-    places,
-    settle,
 )
 from chatsim.engine.notes import Notes
 from chatsim.engine.outcome import Columns, Fate
+from chatsim.engine.settling import Flags, Longs, places, settle
 from chatsim.scenario import AuditError, Scenario
 from chatsim.world.tables import World
 

@@ -1,0 +1,33 @@
+"""Loops over what a run leaves: Python as it is for small runs, and compiled for large ones, with the same results."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from chatsim.world.compiling import Loop, load_from
+
+LOOPS: list[Loop] = []
+STEP_S = 4e-6
+"""What a row, a recipient or a tick takes in a loop that is not compiled."""
+LOADED_S, KEPT_S, NOT_KEPT_S = 0.1, 0.6, 1.5
+"""What is worth the time to load all: where numba is there already; where it is not; where they must be compiled."""
+
+
+def loop_of(function: Any, *parts: Any) -> Loop:
+    """A function that is nothing but a loop over numbers and arrays, with the ``parts`` that it calls, and their own."""
+    return Loop(function, *parts, among=LOOPS)
+
+
+def run_loop(loop: Loop, steps: int, *arguments: Any) -> int:
+    """What a loop of so many steps returns, compiled if that is worth it."""
+    load_from(LOOPS, steps * STEP_S, LOADED_S if "numba" in sys.modules else KEPT_S, NOT_KEPT_S)
+    return int(loop(*arguments))
+
+
+def fixed(array: Any, kind: type) -> npt.NDArray[Any]:
+    """An array as loops are compiled for: of one type, in one piece, and not kept from being written."""
+    return np.require(array, kind, ["C_CONTIGUOUS", "WRITEABLE"])
