@@ -1,4 +1,4 @@
-"""Loops over what a run leaves: Python as it is for small runs, and compiled for large ones, with the same results."""
+"""Loops over what a run leaves: Python as it is for small runs, compiled for large ones, with the same results."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LOADED_S, KEPT_S, NOT_KEPT_S = 0.1, 0.6, 1.5
 
 
 def loop_of(function: Any, *parts: Any) -> Loop:
-    """A function that is nothing but a loop over numbers and arrays, with the ``parts`` that it calls, and their own."""
+    """A function that is nothing but a loop over numbers and arrays, with all ``parts`` that it calls, or those do."""
     return Loop(function, *parts, among=LOOPS)
 
 
