@@ -69,11 +69,13 @@ class Spread(NamedTuple):
 
 
 class Bins(NamedTuple):
-    """Busy time, and items x time that they waited, and the largest queue before a tick that begins in each bin."""
+    """Busy time, and items x time that they waited, and the largest queue before a tick that begins in each bin; last,
+    room for the rows of ticks that concern several bins."""
 
     busy: Spread
     queued: Spread
     largest: Floats
+    rows: Longs
 
 
 def tick_sums(outcome: Outcome, duration_s: float) -> TickSums:
@@ -92,7 +94,8 @@ def tick_figures(outcome: Outcome, duration_s: float, edges_s: Floats) -> tuple[
     empty, ticks = np.zeros((7, stations)), _ticks(outcome.ticks)
     sums = TickSums(empty[0], np.zeros(stations, np.int64), *empty[1:7])
     cells = np.zeros((5, stations * bins))
-    found = Bins(Spread(cells[0], cells[1]), Spread(cells[2], cells[3]), cells[4])
+    rows = np.empty(len(ticks.station), np.int64)
+    found = Bins(Spread(cells[0], cells[1]), Spread(cells[2], cells[3]), cells[4], rows)
     run_loop(ADD_UP, len(ticks.station), ticks, float(duration_s), fixed(edges_s, np.float64), sums, found)
     busy_s, queued_s = (
         spread.ends.reshape(stations, bins)
@@ -115,18 +118,27 @@ def _add_up(ticks: Ticks, duration_s: float, edges_s: Floats, sums: TickSums, bi
         _add(ticks, row, duration_s, sums)
     if not len(edges_s):
         return 0
-    for last in (False, True):
-        at = 0
-        for row in range(len(ticks.station)):
-            station, start_s, items = ticks.station[row], ticks.start_s[row], ticks.items[row]
-            at = _bin_of(edges_s, start_s, at)
-            wait_s = ticks.waited_s[row] / items if items else 0.0
-            cell = station * (len(edges_s) - 1)
-            _spread(bins.busy, cell, edges_s, at, start_s, ticks.end_s[row], 1.0, last)
-            _spread(bins.queued, cell, edges_s, at, start_s - wait_s, start_s, float(items), last)
-            if 0 <= start_s < edges_s[len(edges_s) - 1]:
-                bins.largest[cell + at] = max(bins.largest[cell + at], items + ticks.waiting[row])
+    at = more = 0
+    for row in range(len(ticks.station)):
+        at = _bin_of(edges_s, ticks.start_s[row], at)
+        cell = ticks.station[row] * (len(edges_s) - 1) + at
+        if 0 <= ticks.start_s[row] < edges_s[len(edges_s) - 1]:
+            bins.largest[cell] = max(bins.largest[cell], ticks.items[row] + ticks.waiting[row])
+        if _place(ticks, row, edges_s, at, bins, False):
+            bins.rows[more] = row
+            more += 1
+    for number in range(more):
+        at = _bin_of(edges_s, ticks.start_s[bins.rows[number]], at)
+        _place(ticks, bins.rows[number], edges_s, at, bins, True)
     return 0
+
+
+def _place(ticks: Ticks, row: int, edges_s: Floats, at: int, bins: Bins, last: bool) -> bool:
+    """Spreads a tick that begins in the bin ``at``, and the wait for it; whether one goes on beyond its first bin."""
+    start_s, items, cell = ticks.start_s[row], float(ticks.items[row]), ticks.station[row] * (len(edges_s) - 1)
+    wait_s = ticks.waited_s[row] / items if items else 0.0
+    is_long = _spread(bins.busy, cell, edges_s, at, start_s, ticks.end_s[row], 1.0, last)
+    return _spread(bins.queued, cell, edges_s, at, start_s - wait_s, start_s, items, last) or is_long
 
 
 def _add(ticks: Ticks, row: int, duration_s: float, sums: TickSums) -> None:
@@ -156,9 +168,9 @@ def _bin_of(edges_s: Floats, time_s: float, at: int) -> int:
 
 def _spread(
     bins: Spread, cell: int, edges_s: Floats, at: int, start_s: float, end_s: float, height: float, last: bool
-) -> None:
+) -> bool:
     """Adds what lasted from start to end, exactly, to the bins of a station, which begin at a cell: to the first one,
-    or to the ``last`` where that is another. The first is near ``at``."""
+    or to the ``last`` where that is another; whether it is. The first is near ``at``."""
     final_edge_s = edges_s[len(edges_s) - 1]
     start_s, end_s = min(max(start_s, edges_s[0]), final_edge_s), min(max(end_s, edges_s[0]), final_edge_s)
     first = _bin_of(edges_s, start_s, at)
@@ -173,9 +185,10 @@ def _spread(
         bins.ends[cell + first] += height * (edges_s[first + 1] - start_s)
         bins.through[cell + first + 1] += height
         bins.through[cell + final] -= height
+    return final > first
 
 
-ADD_UP = loop_of(_add_up, _add, _bin_of, _spread)
+ADD_UP = loop_of(_add_up, _add, _bin_of, _place, _spread)
 
 
 class Thin(NamedTuple):

@@ -39,7 +39,7 @@ from chatsim.world.tables import SessionTable, World
 
 Pairs = tuple[Longs, npt.NDArray[np.int32]]
 LastEnds = dict[int, npt.NDArray[np.float64]]
-"""The last ends of ticks of each station, ascending: one for each core."""
+"""When the last tick of each core of each station ended, ascending."""
 
 
 WITHOUT_END, NOT_MEANT, TWO_ENDS, KEPT_TWICE, MISSING, WRITTEN_EARLY, DELIVERED_EARLY = 0, 3, 4, 5, 6, 7, 9
@@ -417,8 +417,8 @@ def check_chat(world: World, notes: Notes) -> None:
 
 
 def check_ticks(scenario: Scenario, ticks: Columns, before: LastEnds | None = None) -> LastEnds:
-    """Checks law 6, a station never has more ticks going on than cores, of ticks in the order in which they began; the
-    last ends of each station, as the next part of the same run is given them ``before``."""
+    """Checks law 6, a station never has more ticks going on than cores; when each core of a station is free, as the next
+    part of the same run is given it ``before``."""
     cores = np.concatenate(
         [
             np.full(scenario.design.gateways, scenario.gateway.cores),
@@ -426,16 +426,33 @@ def check_ticks(scenario: Scenario, ticks: Columns, before: LastEnds | None = No
             [scenario.database.cores],
         ]
     )
-    last = {}
-    by_station = np.argsort(ticks["station"].astype(np.min_scalar_type(len(cores))), kind="stable")
-    bounds = np.concatenate([[0], np.cumsum(np.bincount(ticks["station"], minlength=len(cores)))])
-    for station, own_cores in enumerate(cores.tolist()):
-        own = by_station[bounds[station] : bounds[station + 1]]
-        earlier_s = np.full(own_cores, -np.inf) if before is None else before[station]
-        # They come in the order in which they began, and nearly in that in which they ended, which stable sorts use.
-        start_s = np.sort(ticks["start_s"][own], kind="stable")
-        end_s = np.sort(np.concatenate([earlier_s, ticks["end_s"][own]]), kind="stable")
-        if (start_s < end_s[: len(start_s)]).any():
-            raise AuditError(f"station {station} has more ticks at once than cores")
-        last[station] = end_s[len(end_s) - own_cores :]
-    return last
+    first = np.concatenate([[0], np.cumsum(cores)])
+    free_s = (
+        np.full(first[-1], -np.inf) if before is None else np.concatenate([before[each] for each in sorted(before)])
+    )
+    station, start_s, end_s = ticks["station"], ticks["start_s"], ticks["end_s"]
+    if (start_s[1:] < start_s[:-1]).any():
+        order = np.argsort(start_s, kind="stable")
+        station, start_s, end_s = station[order], start_s[order], end_s[order]
+    columns = fixed(station, np.int32), fixed(start_s, np.float64), fixed(end_s, np.float64)
+    found = run_loop(TAKE_CORES, len(station), *columns, fixed(first, np.int64), free_s)
+    if found >= 0:
+        raise AuditError(f"station {found} has more ticks at once than cores")
+    return {each: np.sort(free_s[first[each] : first[each + 1]]) for each in range(len(cores))}
+
+
+def _take_cores(station: Ints, start_s: Floats, end_s: Floats, first: Longs, free_s: Floats) -> int:
+    """Gives each tick the core of its station that is free first, until the tick ends; the first station where that is
+    still at work, or -1."""
+    for row in range(len(station)):
+        free = first[station[row]]
+        for core in range(free + 1, first[station[row] + 1]):
+            if free_s[core] < free_s[free]:
+                free = core
+        if start_s[row] < free_s[free]:
+            return int(station[row])
+        free_s[free] = end_s[row]
+    return -1
+
+
+TAKE_CORES = loop_of(_take_cores)

@@ -11,7 +11,15 @@ import numpy.typing as npt
 
 from chatsim.engine.compiled.feed import Feed
 from chatsim.engine.compiled.kinds import IN_FLIGHT
-from chatsim.engine.compiled.result import NOTED_OF_PAIRS, NOTED_OF_RUN, Written, cut_to_size, inbox_of, rows_of
+from chatsim.engine.compiled.result import (
+    NOTED_OF_PAIRS,
+    NOTED_OF_RUN,
+    OF_SESSIONS,
+    Written,
+    cut_to_size,
+    inbox_of,
+    rows_of,
+)
 from chatsim.engine.compiled.setup import Tables
 from chatsim.engine.compiled.state import GROWING, NONE, State, put_table, tables_of
 from chatsim.engine.compiled.ticks import Ticks
@@ -140,14 +148,15 @@ class Parts:
         return np.flatnonzero(matters | (np.arange(len(sessions)) >= count))
 
     def _tables_of_part(self, tables: Tables, rows: Any, seen: Any, end: int, is_last: bool) -> Tables:
-        """The tables of a run as if its messages from ``_first`` to ``end`` and the sessions ``seen`` were all."""
+        """The tables of a run as if its messages from ``_first`` to ``end`` and the sessions ``seen`` were all.
+        Modifies the rows, which are a copy."""
         mine = slice(self._first, end)
         place = np.full(len(tables["sessions"]), NONE, np.int32)
         place[seen] = np.arange(len(seen))
-        rows = rows.copy()
         rows["message"] -= self._first
         rows["session"] = place[rows["session"]]
-        part = {**tables, "messages": tables["messages"][mine], "sessions": tables["sessions"][seen], "rows": rows}
+        part = {**tables, "messages": tables["messages"][mine], "rows": rows}
+        part["sessions"] = {name: tables["sessions"][name][seen] for name in OF_SESSIONS}
         part["chats"] = tables["chats"][mine] if tables["asked"][0]["loads"] else tables["chats"]
         for name in ("breaks", *NOTED_OF_PAIRS):
             table = tables[name][(tables[name]["message"] >= self._first) & (tables[name]["message"] < end)].copy()

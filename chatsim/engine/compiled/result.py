@@ -41,8 +41,8 @@ class Written(Notes):
             setattr(self, name, np.ascontiguousarray(column))
         self.work = tables["work"].tolist()
         self.item_us = tables["stations"]["item_us"].tolist()
-        caused = tables["sessions"][len(world.sessions) :]
-        self.caused.extend({name: caused[name] for name in ("user", "start_s", "end_s", "origin", "attempt")})
+        caused = ("user", "start_s", "end_s", "origin", "attempt")
+        self.caused.extend({name: tables["sessions"][name][len(world.sessions) :] for name in caused})
         ready_s = tables["rooms"]["ready_s"]
         self.room_ready_s = {room: ready_s[room] for room in np.flatnonzero(~np.isnan(ready_s)).tolist()}
         for name in ("breaks", *NOTED_OF_RUN):
@@ -111,6 +111,13 @@ def rows_of(rows: Any, receipts: Any) -> Columns:
         "cause": rows["cause"].astype(np.int8),
         "receipt_s": receipt_s,
     }
+
+
+OF_SESSIONS = (
+    "user", "start_s", "end_s", "origin", "attempt", "gateway", "online_s", "left_s", "fate", "listed", "unread",
+    "silent", "cut_s",
+)  # fmt: skip
+"""Columns of sessions that are noted."""
 
 
 def _columns(table: Any) -> Columns:
