@@ -39,15 +39,14 @@ from chatsim.world.tables import SessionTable, World
 
 Pairs = tuple[Longs, npt.NDArray[np.int32]]
 LastEnds = dict[int, npt.NDArray[np.float64]]
-"""When the last tick of each core of each station ended, ascending."""
+"""When each core of each station ended its last tick."""
 
 
-WITHOUT_END, NOT_MEANT, TWO_ENDS, KEPT_TWICE, MISSING, WRITTEN_EARLY, DELIVERED_EARLY = 0, 3, 4, 5, 6, 7, 9
-"""Where breaches are counted; behind the count of some stand the message and user, or the row, of the first."""
-BREACHES = 11
-HAS_END, HAS_TWO, HAS_NO_SESSION, IS_MEANT, STEP = 1, 2, 4, 8, 16
-"""What is known of a user in a message, beside the number of that times the last of these: ends that it has, the last
-of them without a session, and whether it is for the user at all."""
+WITHOUT_END, NOT_MEANT, TWO_ENDS, KEPT_TWICE, MISSING, EARLY = range(6)
+"""Where breaches are counted."""
+HAS_END, HAS_TWO, HAS_NO_SESSION, STEP = 1, 2, 4, 8
+"""What is known of a user in a message, beside the number of that times the last of these: ends that it has, and
+whether one is without a session."""
 
 
 def waiting_in(inbox: dict[int, dict[int, None]]) -> Longs:
@@ -83,23 +82,14 @@ def audit_recorded(world: World, notes: Notes, deliveries: Columns, meant: Longs
         check_range(what, deliveries[what], count)
     check_range("session", np.maximum(deliveries["session"], 0), max(len(sessions), 1))
     found, missing = _breaches(world, notes, sessions, messages, deliveries, meant)
-    _refuse_ends(world, deliveries, meant, found)
+    if found[WITHOUT_END] or found[NOT_MEANT]:
+        _refuse_ends(world, deliveries, meant)
+    if found[TWO_ENDS]:
+        raise AuditError("a message to one recipient has two ends")
     if found[KEPT_TWICE]:
         raise AuditError("a session got a message twice and kept both")
     _refuse_missing(notes, messages, missing)
-    for what, earlier, later in (
-        ("received before it was sent", messages["time_s"], messages["received_s"]),
-        ("routed before it was received", messages["received_s"], messages["routed_s"]),
-    ):
-        backwards = np.flatnonzero(later < earlier)
-        if len(backwards):
-            raise AuditError(f"row {backwards[0]}: {what} ({len(backwards)} such)")
-    for breach, what in (
-        (WRITTEN_EARLY, "written before it was received"),
-        (DELIVERED_EARLY, "delivered before it was written"),
-    ):
-        if found[breach]:
-            raise AuditError(f"row {found[breach + 1]}: {what} ({found[breach]} such)")
+    _check_times(messages, deliveries, bool(found[EARLY]))
 
 
 def pairs_of(world: World, meant: Longs) -> Pairs:
@@ -127,13 +117,14 @@ class Written(NamedTuple):
 
 class Online(NamedTuple):
     """Sessions that came online: of one user after the other, in the order of that. ``latest_s`` is when all up to each
-    one had left."""
+    one had left, ``until_s`` when all of a user had."""
 
     first: Longs
     session: Longs
     online_s: Floats
     left_s: Floats
     latest_s: Floats
+    until_s: Floats
 
 
 class Times(NamedTuple):
@@ -168,7 +159,7 @@ def _breaches(
     received_s, done_s = (fixed(messages[name], np.float64) for name in ("received_s", "done_s"))
     asked = ~np.isnan(messages["routed_s"]) & ~np.isnan(done_s) & heard(notes, messages, meant)
     times, online = Times(received_s, done_s, asked), _online(world, notes, sessions)
-    found, missing = np.zeros(BREACHES, np.int64), np.empty((2, 0), np.int64)
+    found, missing = np.zeros(6, np.int64), np.empty((2, 0), np.int64)
     while True:
         room = Room(
             np.zeros(len(meant) + 1, np.int64), np.empty(rows, np.int32), np.full(world.users, -1, np.int64),
@@ -188,7 +179,10 @@ def _online(world: World, notes: Notes, sessions: SessionTable) -> Online:
     came = np.flatnonzero(online_s < left_s)
     order, first = by_user(world.users, sessions.user[came], online_s[came])
     came = came[order]
-    return Online(first, came, online_s[came], left_s[came], _latest(sessions.user[came], left_s[came]))
+    latest_s = _latest(sessions.user[came], left_s[came])
+    until_s, any_came = np.full(world.users, -np.inf), first[1:] > first[:-1]
+    until_s[any_came] = latest_s[first[1:][any_came] - 1]
+    return Online(first, came, online_s[came], left_s[came], latest_s, until_s)
 
 
 def _latest(user: npt.NDArray[np.generic], left_s: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -208,20 +202,20 @@ def _check(
     _order_rows(rows.message, room.end, room.row)
     at = 0
     for one in range(len(people.sender)):
-        first, sender = people.at[one], people.sender[one]
-        end = first + people.first[one + 1] - people.first[one]
-        for place in range(first, end):
-            if people.member[place] != sender:
-                room.user[people.member[place]] = STEP * one + IS_MEANT
         while at < room.end[one]:
             _check_row(rows, room.row[at], times.received_s[one], room, found)
             at += 1
-        for place in range(first, end):
+        first = people.at[one]
+        for place in range(first, first + people.first[one + 1] - people.first[one]):
             user = people.member[place]
-            if user != sender:
-                _check_end(one, user, room.user[user] - STEP * one, found)
-                if times.asked[one]:
-                    _check_sessions(one, user, times, online, room, found, missing_message, missing_session)
+            if user == people.sender[one]:
+                continue
+            ends = max(room.user[user] - STEP * one, 0)
+            found[WITHOUT_END] += 1 - (ends & HAS_END)
+            found[NOT_MEANT] -= ends & HAS_END
+            found[TWO_ENDS] += ends // HAS_TWO & ends // HAS_NO_SESSION & 1
+            if times.asked[one] and online.until_s[user] > times.done_s[one]:
+                _check_sessions(one, user, times, online, room, found, missing_message, missing_session)
     return 0
 
 
@@ -253,12 +247,11 @@ def _order_rows(message: Ints, begin: Longs, order: Ints) -> None:
 
 
 def _check_row(rows: Written, row: int, received_s: float, room: Room, found: Longs) -> None:
-    """Looks at a row of a message: its times, whether its session had another, and whether it is an end."""
+    """Looks at a row of a message: its times, whether its session had another, and whether it is an end. Those whom an
+    end is for are counted as if it were not meant for them."""
     one, user, session, fate = rows.message[row], rows.user[row], rows.session[row], rows.fate[row]
-    if rows.written_s[row] < received_s:
-        _note(found, WRITTEN_EARLY, row)
-    if rows.time_s[row] < rows.written_s[row]:
-        _note(found, DELIVERED_EARLY, row)
+    if rows.written_s[row] < received_s or rows.time_s[row] < rows.written_s[row]:
+        found[EARLY] += 1
     if session >= 0:
         is_kept = (HAVE_IT | BESIDE) >> fate & 1
         if is_kept and room.session[session] == 2 * one + 1:
@@ -267,48 +260,29 @@ def _check_row(rows: Written, row: int, received_s: float, room: Room, found: Lo
     if NO_END >> fate & 1:
         return
     if room.user[user] < STEP * one:
+        room.user[user] = STEP * one + HAS_END
         found[NOT_MEANT] += 1
-        return
-    if room.user[user] & HAS_END:
+    else:
         room.user[user] |= HAS_TWO
-    room.user[user] |= HAS_END
     if session < 0:
         room.user[user] |= HAS_NO_SESSION
 
 
-def _check_end(one: int, user: int, has: int, found: Longs) -> None:
-    """Looks at what ends a message has had for a recipient."""
-    if not has & HAS_END:
-        found[WITHOUT_END] += 1
-        if found[WITHOUT_END] == 1:
-            found[WITHOUT_END + 1], found[WITHOUT_END + 2] = one, user
-    elif has & HAS_TWO and has & HAS_NO_SESSION:
-        found[TWO_ENDS] += 1
+CHECK = loop_of(_check, _order_rows, _check_row, _check_sessions, not_after)
 
 
-def _note(found: Longs, breach: int, row: int) -> None:
-    """Counts a breach, and keeps the least row."""
-    if not found[breach] or row < found[breach + 1]:
-        found[breach + 1] = row
-    found[breach] += 1
-
-
-CHECK = loop_of(_check, _order_rows, _check_row, _check_end, _check_sessions, _note, not_after)
-
-
-def _refuse_ends(world: World, deliveries: Columns, meant: Longs, found: Longs) -> None:
-    """AuditError where a message has no end for a recipient, or two, or one for somebody else."""
-    if found[WITHOUT_END]:
-        message, user, count = found[WITHOUT_END + 1], found[WITHOUT_END + 2], found[WITHOUT_END]
-        raise AuditError(f"message {message} to user {user} has no end ({count} such)")
-    if found[NOT_MEANT]:
-        ended = ~among(deliveries["fate"], (Fate.MISSED, Fate.DUPLICATE, Fate.OVERHEARD, Fate.COPY))
-        has_end = key_of(world, deliveries["message"][ended], deliveries["recipient"][ended])
-        keys = np.setdiff1d(has_end, key_of(world, *pairs_of(world, meant)))
-        message, user = divmod(int(keys[0]), world.users)
-        raise AuditError(f"message {message} to user {user} has an end, but was not meant ({len(keys)} such)")
-    if found[TWO_ENDS]:
-        raise AuditError("a message to one recipient has two ends")
+def _refuse_ends(world: World, deliveries: Columns, meant: Longs) -> None:
+    """AuditError that names the first recipient for whom a message has no end, or else one who was not meant."""
+    ended = ~among(deliveries["fate"], (Fate.MISSED, Fate.DUPLICATE, Fate.OVERHEARD, Fate.COPY))
+    has_end = key_of(world, deliveries["message"][ended], deliveries["recipient"][ended])
+    wanted = key_of(world, *pairs_of(world, meant))
+    for what, keys in (
+        ("no end", np.setdiff1d(wanted, has_end)),
+        ("an end, but was not meant", np.setdiff1d(has_end, wanted)),
+    ):
+        if len(keys):
+            message, user = divmod(int(keys[0]), world.users)
+            raise AuditError(f"message {message} to user {user} has {what} ({len(keys)} such)")
 
 
 def _refuse_missing(notes: Notes, messages: Columns, missing: Longs) -> None:
@@ -324,6 +298,24 @@ def _refuse_missing(notes: Notes, messages: Columns, missing: Longs) -> None:
             f"message {message[one]}: session {session[one]} was online throughout, "
             f"but nothing was written to it ({len(message)} such)"
         )
+
+
+def _check_times(messages: Columns, deliveries: Columns, rows_too: bool) -> None:
+    """Checks law 4 of messages, and of rows where some are known to break it."""
+    steps = [
+        ("received before it was sent", messages["time_s"], messages["received_s"]),
+        ("routed before it was received", messages["received_s"], messages["routed_s"]),
+    ]
+    if rows_too:
+        written_from = messages["received_s"][deliveries["message"]]
+        steps += [
+            ("written before it was received", written_from, deliveries["written_s"]),
+            ("delivered before it was written", deliveries["written_s"], deliveries["time_s"]),
+        ]
+    for what, earlier, later in steps:
+        backwards = np.flatnonzero(later < earlier)
+        if len(backwards):
+            raise AuditError(f"row {backwards[0]}: {what} ({len(backwards)} such)")
 
 
 def counted(scenario: Scenario, notes: Notes, messages: Columns, deliveries: Columns) -> Counter[str]:
@@ -417,8 +409,8 @@ def check_chat(world: World, notes: Notes) -> None:
 
 
 def check_ticks(scenario: Scenario, ticks: Columns, before: LastEnds | None = None) -> LastEnds:
-    """Checks law 6, a station never has more ticks going on than cores; when each core of a station is free, as the next
-    part of the same run is given it ``before``."""
+    """Checks law 6, a station never has more ticks going on than cores; returns when each core of a station is free, as
+    the next part of the same run is given it ``before``."""
     cores = np.concatenate(
         [
             np.full(scenario.design.gateways, scenario.gateway.cores),
@@ -438,20 +430,19 @@ def check_ticks(scenario: Scenario, ticks: Columns, before: LastEnds | None = No
     found = run_loop(TAKE_CORES, len(station), *columns, fixed(first, np.int64), free_s)
     if found >= 0:
         raise AuditError(f"station {found} has more ticks at once than cores")
-    return {each: np.sort(free_s[first[each] : first[each + 1]]) for each in range(len(cores))}
+    return dict(enumerate(np.split(free_s, first[1:-1])))
 
 
 def _take_cores(station: Ints, start_s: Floats, end_s: Floats, first: Longs, free_s: Floats) -> int:
-    """Gives each tick the core of its station that is free first, until the tick ends; the first station where that is
-    still at work, or -1."""
+    """Gives each tick a core of its station that is free, until the tick ends; the first station where none is, or
+    -1."""
     for row in range(len(station)):
-        free = first[station[row]]
-        for core in range(free + 1, first[station[row] + 1]):
-            if free_s[core] < free_s[free]:
-                free = core
-        if start_s[row] < free_s[free]:
+        core, end = first[station[row]], first[station[row] + 1]
+        while core < end and start_s[row] < free_s[core]:
+            core += 1
+        if core == end:
             return int(station[row])
-        free_s[free] = end_s[row]
+        free_s[core] = end_s[row]
     return -1
 
 

@@ -22,7 +22,7 @@ Codes = npt.NDArray[np.int8]
 DELIVERED, READ_LATER, STORED, LOST, REFUSED = map(int, list(Fate)[:5])
 IN_FLIGHT, DUPLICATE, MISSED, OVERHEARD, COPY, ABANDONED = map(int, list(Fate)[5:])
 HAVE_IT, BESIDE = 1 << DELIVERED | 1 << READ_LATER, 1 << OVERHEARD | 1 << COPY
-NO_END, NEVER_TAKEN = 1 << MISSED | 1 << DUPLICATE | BESIDE, 1 << REFUSED | 1 << ABANDONED
+NO_END, TO_SAY_WHY = 1 << MISSED | 1 << DUPLICATE | BESIDE, 1 << REFUSED | 1 << LOST
 """Some fates, a bit each."""
 OFFLINE, LEFT = int(Cause.OFFLINE), int(Cause.LEFT)
 WAITS, HAS_IT, ENDED = 1, 2, 4
@@ -94,12 +94,16 @@ class Audience(NamedTuple):
 
 
 class Ends(NamedTuple):
-    """What became of messages themselves; ``comes``: what a session has lost may still come to its user."""
+    """What each message comes to for recipients without an end among the rows: ``stored`` where it waits, else
+    ``fate``; and why, if it is refused or lost, or -1: that asks whether the recipient had a session.
+
+    ``comes``: what a session has lost may still come to its user.
+    """
 
     fate: Codes
+    stored: Codes
     cause: Codes
     received_s: Floats
-    is_under_way: Flags
     comes: Flags
 
 
@@ -113,11 +117,14 @@ class Came(NamedTuple):
 
 
 class Stays(NamedTuple):
-    """When sessions began and ended: of one user after the other, each ascending."""
+    """When sessions began and ended: of one user after the other, each ascending; and from when until when each user
+    had any."""
 
     first: Longs
     begin_s: Floats
     end_s: Floats
+    from_s: Floats
+    until_s: Floats
 
 
 class Rest(NamedTuple):
@@ -143,36 +150,42 @@ def _rest_of(
 
     Of what is lost the cause is what the message was lost for, if that was, and else whether a session was there.
     """
+    people, count = audience(world, meant), len(rows["fate"])
+    pairs = int(people.first[-1])
+    ints, codes = (np.empty((2, pairs), kind) for kind in (np.int32, np.int8))
+    rest = Rest(ints[0], ints[1], codes[0], codes[1])
+    user = notes.all_sessions(world).user[rows["session"]]
+    rows["fate"] = fixed(rows["fate"], np.int8)
+    came = Came(fixed(rows["message"], np.int32), fixed(user, np.int32), rows["fate"], np.empty(count, np.int64))
+    waits = fixed(inbox[:, 0], np.int64), fixed(inbox[:, 1], np.int64)
+    ends, known = _ends(messages, scenario.design.offline != "drop"), np.zeros(pairs, np.uint8)
+    found = run_loop(SETTLE, pairs + count, people, ends, *waits, came, _stays(world, notes), known, rest)
+    return Rest(ints[0, :found], ints[1, :found], codes[0, :found], codes[1, :found])
+
+
+def _ends(messages: Columns, keeps: bool) -> Ends:
+    """What messages come to where nothing was written, in a design that ``keeps`` them for those who are away."""
+    taken, under_way = messages["fate"], np.isnan(messages["done_s"])
+    fate = np.where(under_way | (taken == Fate.IN_FLIGHT), Fate.IN_FLIGHT, Fate.LOST).astype(np.int8)
+    gone = among(taken, (Fate.REFUSED, Fate.ABANDONED)) | ((taken == Fate.LOST) & ~under_way)
+    fate[gone] = taken[gone]
+    asks = (fate == Fate.LOST) & (taken != Fate.LOST)
+    stored, cause = np.where(gone, fate, np.int8(Fate.STORED)), np.where(asks, np.int8(-1), messages["cause"])
+    received_s = fixed(messages["received_s"], np.float64)
+    return Ends(fate, fixed(stored, np.int8), fixed(cause, np.int8), received_s, under_way & keeps)
+
+
+def _stays(world: World, notes: Notes) -> Stays:
+    """Of sessions that were, or were to be, online."""
     sessions = notes.all_sessions(world)
     began = np.flatnonzero(np.array(notes.session_fate) != SessionFate.REFUSED)
     owner, start_s, end_s = sessions.user[began], sessions.start_s[began], ends_s(notes.left_s)[began]
     (begin_order, first), (end_order, _) = (by_user(world.users, owner, times_s) for times_s in (start_s, end_s))
-    people, count = audience(world, meant), len(rows["fate"])
-    pairs = int(people.first[-1])
-    rest = Rest(
-        np.empty(pairs, np.int32), np.empty(pairs, np.int32), np.empty(pairs, np.int8), np.empty(pairs, np.int8)
-    )
-    rows["fate"] = fixed(rows["fate"], np.int8)
-    is_under_way = np.isnan(messages["done_s"])
-    found = run_loop(
-        SETTLE,
-        pairs + count,
-        people,
-        Ends(
-            fixed(messages["fate"], np.int8), fixed(messages["cause"], np.int8),
-            fixed(messages["received_s"], np.float64), is_under_way, is_under_way & (scenario.design.offline != "drop"),
-        ),
-        fixed(inbox[:, 0], np.int64),
-        fixed(inbox[:, 1], np.int64),
-        Came(
-            fixed(rows["message"], np.int32), fixed(sessions.user[rows["session"]], np.int32), rows["fate"],
-            np.empty(count, np.int64),
-        ),
-        Stays(first, fixed(start_s[begin_order], np.float64), fixed(end_s[end_order], np.float64)),
-        np.zeros(pairs, np.uint8),
-        rest,
-    )  # fmt: skip
-    return Rest(rest.message[:found], rest.user[:found], rest.fate[:found], rest.cause[:found])
+    begin_s, end_s = start_s[begin_order], end_s[end_order]
+    had_any = first[1:] > first[:-1]
+    from_s, until_s = np.full(world.users, np.inf), np.full(world.users, -np.inf)
+    from_s[had_any], until_s[had_any] = begin_s[first[:-1][had_any]], end_s[first[1:][had_any] - 1]
+    return Stays(first, begin_s, end_s, from_s, until_s)
 
 
 def _settle(
@@ -243,26 +256,14 @@ def _end_row(rows: Came, row: int, comes: bool, known: npt.NDArray[np.uint8]) ->
 def _explain(ends: Ends, stays: Stays, known: int, rest: Rest, at: int) -> None:
     """Writes what became of a message for a recipient without an end among the rows."""
     message, user = rest.message[at], rest.user[at]
-    fate = _fate_of(ends.fate[message], ends.is_under_way[message], known)
-    cause = 0
-    if fate == REFUSED or (fate == LOST and ends.fate[message] == LOST):
-        cause = ends.cause[message]
-    elif fate == LOST:
-        low, high, at_s = stays.first[user], stays.first[user + 1], ends.received_s[message]
-        begun = not_after(stays.begin_s, low, high, at_s)
-        cause = LEFT if begun > not_after(stays.end_s, low, high, at_s) else OFFLINE
+    fate = ends.stored[message] if known & WAITS else ends.fate[message]
+    cause = ends.cause[message] if TO_SAY_WHY >> fate & 1 else 0
+    if cause < 0:
+        low, high, at_s, cause = stays.first[user], stays.first[user + 1], ends.received_s[message], OFFLINE
+        if stays.from_s[user] <= at_s < stays.until_s[user]:
+            begun = not_after(stays.begin_s, low, high, at_s)
+            cause = LEFT if begun > not_after(stays.end_s, low, high, at_s) else OFFLINE
     rest.fate[at], rest.cause[at] = fate, cause
-
-
-def _fate_of(taken: int, is_under_way: bool, known: int) -> int:
-    """What became of a message for a recipient without a row, by what became of the message itself."""
-    if NEVER_TAKEN >> taken & 1:
-        return taken
-    if taken == LOST and not is_under_way:
-        return LOST
-    if known & WAITS:
-        return STORED
-    return IN_FLIGHT if is_under_way or taken == IN_FLIGHT else LOST
 
 
 def not_after(times_s: Floats, low: int, high: int, at_s: float) -> int:
@@ -276,7 +277,7 @@ def not_after(times_s: Floats, low: int, high: int, at_s: float) -> int:
     return low
 
 
-SETTLE = loop_of(_settle, _pair_of, _take_row, _end_row, _explain, _fate_of, not_after)
+SETTLE = loop_of(_settle, _pair_of, _take_row, _end_row, _explain, not_after)
 
 
 def _say_why(world: World, notes: Notes, messages: Columns, meant: Longs, rest: Rest) -> None:

@@ -122,8 +122,8 @@ class Parts:
         self._boxed = [(user[later], message[later], change[later])]
         mine = (message >= self._first) & ~later
         keys = (message[mine] - self._first) * self._world.users + user[mine]
-        order = np.argsort(keys, kind="stable")
-        keys, change = keys[order], change[mine][order]
+        told_of = np.sort(2 * keys + (change[mine] > 0))
+        keys, change = told_of >> 1, 2 * (told_of & 1) - 1
         first = np.flatnonzero(np.append(True, keys[1:] != keys[:-1])) if len(keys) else np.zeros(0, np.int64)
         there = first[np.add.reduceat(change, first) > 0] if len(keys) else first
         found, user = np.divmod(keys[there], self._world.users)

@@ -19,6 +19,7 @@ from chatsim.engine.compiled.setup import clients_from, sync_luck, tables_for
 from chatsim.engine.compiled.state import State, put_table, state_of, tables_of
 from chatsim.engine.compiled.ticks import Ticks
 from chatsim.engine.finishing import outcome_of
+from chatsim.engine.loops import LOOPS
 from chatsim.engine.outcome import Outcome
 from chatsim.engine.rooms import Rooms
 from chatsim.scenario import Scenario
@@ -116,12 +117,15 @@ def _go(
 
 
 def compile_all(progress: Callable[[float], None] | None = None) -> None:
-    """Compiles the engine: each handler, and then the whole by running a world in which next to nothing happens.
+    """Compiles the engine: each handler, and then the whole, and the loops over what it leaves, by running a world in
+    which next to nothing happens.
 
     Progress is told the share that is done, by how long that takes.
     """
     tell = progress or (lambda share: None)
     compile_handlers(lambda share: tell(HANDLERS_SHARE * share))
+    for loop in LOOPS:
+        loop.load()
     scenario = Scenario.model_validate({"workload": {"users": 2, "duration_s": 1.0}})
     run_compiled(scenario, build_world(scenario))
     tell(1.0)
