@@ -19,7 +19,7 @@ LOADED_S, KEPT_S, NOT_KEPT_S = 0.1, 0.6, 1.5
 
 def loop_of(function: Any, *parts: Any) -> Loop:
     """A function that is nothing but a loop over numbers and arrays, with all ``parts`` that it calls, or those do."""
-    return Loop(function, *parts, among=LOOPS)
+    return Loop(function, *parts, among=LOOPS, forceinline=True)
 
 
 def run_loop(loop: Loop, steps: int, *arguments: Any) -> int:

@@ -61,7 +61,7 @@ class PartAuditor:
         rows = np.flatnonzero(fate == Fate.READ_LATER)
         rows = rows[np.argsort(keys[rows], kind="stable")]
         bounds = np.searchsorted(keys[rows], [part.least for part in self._waiting]).tolist()
-        for part, begin, end in zip(self._waiting, bounds, [*bounds[1:], len(rows)], strict=True):
+        for part, begin, end in zip(self._waiting, bounds, [*bounds, len(rows)][1:], strict=True):
             first[rows[begin:end]] = part.take(keys[rows[begin:end]])
         return first
 

@@ -15,19 +15,21 @@ SMALL_S = 1.0
 LARGE_S = 6.0
 """The same, where they must first be compiled, once."""
 LOOPS: list[Loop] = []
+KNOWN: set[Callable[..., Any]] = set()
+"""Parts of loops that numba knows."""
 
 
 class Loop:
     """A function that is nothing but a loop over numbers and arrays, with the ``parts`` that it calls.
 
     ``fast`` is its compiled form, once a world has been worth it, and then for all worlds of the process. It belongs to
-    those ``among`` which it is loaded.
+    those ``among`` which it is loaded; the parts are compiled with ``options``.
     """
 
     def __init__(
-        self, function: Callable[..., Any], *parts: Callable[..., Any], among: list[Loop] | None = None
+        self, function: Callable[..., Any], *parts: Callable[..., Any], among: list[Loop] | None = None, **options: Any
     ) -> None:
-        self.function, self.parts = function, parts
+        self.function, self.parts, self.options = function, parts, options
         self.fast: Callable[..., Any] | None = None
         (LOOPS if among is None else among).append(self)
 
@@ -51,7 +53,9 @@ class Loop:
         if self.fast is not None:
             return
         for part in self.parts:
-            register_jitable(_nrt=False)(part)
+            if part not in KNOWN:
+                register_jitable(_nrt=False, **self.options)(part)
+                KNOWN.add(part)
         # Nothing is allocated, so that no references need be counted: that would take most of the time.
         try:
             self.fast = njit(cache=True, _nrt=False)(self.function)
