@@ -9,8 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from chatsim.world.compiling import Loop, load_from
+from chatsim.world.draws import DRAW
 
-LOOPS: list[Loop] = []
+LOOPS: list[Loop] = [DRAW]
+"""All of them, and that of draws, which what comes to sessions needs too."""
 STEP_S = 4e-6
 """What a row, a recipient or a tick takes in a loop that is not compiled."""
 LOADED_S, KEPT_S, NOT_KEPT_S = 0.1, 0.6, 1.5
