@@ -118,13 +118,12 @@ class Came(NamedTuple):
 
 class Stays(NamedTuple):
     """When sessions began and ended: of one user after the other, each ascending; and from when until when each user
-    had any."""
+    had any, one beside the other, since what is far away in memory takes longest."""
 
     first: Longs
     begin_s: Floats
     end_s: Floats
-    from_s: Floats
-    until_s: Floats
+    span_s: Floats
 
 
 class Rest(NamedTuple):
@@ -183,9 +182,9 @@ def _stays(world: World, notes: Notes) -> Stays:
     (begin_order, first), (end_order, _) = (by_user(world.users, owner, times_s) for times_s in (start_s, end_s))
     begin_s, end_s = start_s[begin_order], end_s[end_order]
     had_any = first[1:] > first[:-1]
-    from_s, until_s = np.full(world.users, np.inf), np.full(world.users, -np.inf)
-    from_s[had_any], until_s[had_any] = begin_s[first[:-1][had_any]], end_s[first[1:][had_any] - 1]
-    return Stays(first, begin_s, end_s, from_s, until_s)
+    span_s = np.tile([np.inf, -np.inf], world.users)
+    span_s[0::2][had_any], span_s[1::2][had_any] = begin_s[first[:-1][had_any]], end_s[first[1:][had_any] - 1]
+    return Stays(first, begin_s, end_s, span_s)
 
 
 def _settle(
@@ -260,7 +259,7 @@ def _explain(ends: Ends, stays: Stays, known: int, rest: Rest, at: int) -> None:
     cause = ends.cause[message] if TO_SAY_WHY >> fate & 1 else 0
     if cause < 0:
         low, high, at_s, cause = stays.first[user], stays.first[user + 1], ends.received_s[message], OFFLINE
-        if stays.from_s[user] <= at_s < stays.until_s[user]:
+        if stays.span_s[2 * user] <= at_s < stays.span_s[2 * user + 1]:
             begun = not_after(stays.begin_s, low, high, at_s)
             cause = LEFT if begun > not_after(stays.end_s, low, high, at_s) else OFFLINE
     rest.fate[at], rest.cause[at] = fate, cause
