@@ -12,7 +12,7 @@ import pytest
 from chatsim import analysis
 from chatsim.analysis.digest import Digest
 from chatsim.analysis.ticks import thinned
-from chatsim.engine import Fate, Journey, Outcome, finish, loops, simulate, simulate_in_parts
+from chatsim.engine import Fate, Journey, Outcome, finish, loops, prepare, simulate, simulate_in_parts
 from chatsim.engine.audit import audit_recorded
 from chatsim.engine.outcome import Columns
 from chatsim.engine.parts import Waiting
@@ -117,6 +117,7 @@ def run(name: str) -> tuple[Outcome, list[Outcome], Digest]:
 
 @pytest.mark.parametrize("name", DESIGNS)
 def test_compiled_loops_give_the_same_as_they_are(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepare()
     use_loops(monkeypatch, False)
     whole, parts, digest = run(name)
     assert not any(loop.fast for loop in loops.LOOPS)
