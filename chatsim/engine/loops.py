@@ -16,7 +16,7 @@ LOOPS: list[Loop] = [DRAW]
 STEP_S = 4e-6
 """What a row, a recipient or a tick takes in a loop that is not compiled."""
 LOADED_S, KEPT_S, NOT_KEPT_S = 0.1, 0.6, 1.5
-"""What is worth the time to load all: where numba is there already; where it is not; where they must be compiled."""
+"""What is worth the time to load one: where numba is there already; where it is not; where it must be compiled."""
 
 
 def loop_of(function: Any, *parts: Any) -> Loop:
@@ -25,8 +25,8 @@ def loop_of(function: Any, *parts: Any) -> Loop:
 
 
 def run_loop(loop: Loop, steps: int, *arguments: Any) -> int:
-    """What a loop of so many steps returns, compiled if that is worth it."""
-    load_from(LOOPS, steps * STEP_S, LOADED_S if "numba" in sys.modules else KEPT_S, NOT_KEPT_S)
+    """What a loop of so many steps returns, compiled if that is worth it: draws are then too."""
+    load_from([loop, DRAW], steps * STEP_S, LOADED_S if "numba" in sys.modules else KEPT_S, NOT_KEPT_S)
     return int(loop(*arguments))
 
 
