@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import numpy.typing as npt
 
@@ -24,7 +26,15 @@ def longs(table: Columns, name: str) -> Longs:
 
 def is_delivered(outcome: Outcome) -> Bools:
     """Which deliveries arrived live."""
-    return np.equal(longs(outcome.deliveries, "fate"), Fate.DELIVERED)
+    return np.equal(outcome.deliveries["fate"], Fate.DELIVERED)
+
+
+def among(fate: npt.NDArray[np.generic], wanted: Iterable[Fate]) -> Bools:
+    """Which fates are among those wanted: by a table, since there are few of them and many rows."""
+    table = np.zeros(len(Fate), bool)
+    table[list(wanted)] = True
+    chosen: Bools = table[fate]
+    return chosen
 
 
 def divided(part: npt.NDArray[np.generic], whole: npt.NDArray[np.generic]) -> Floats:

@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from chatsim.analysis.columns import Floats, Longs, divided, floats, is_delivered, longs
+from chatsim.analysis.columns import Floats, divided, floats, is_delivered, longs
 from chatsim.analysis.compare import peak, summary_of
 from chatsim.analysis.flow import (
     connections,
@@ -31,15 +31,12 @@ from chatsim.analysis.latency import By, groups_of, latency_ms, logins
 from chatsim.analysis.offline import pushes
 from chatsim.analysis.overload import Overload, final_waits, judged, late, limit_s
 from chatsim.analysis.stations import (
-    StationBins,
-    TickSums,
-    station_bins,
     stations_of,
-    tick_sums,
     tier_timeline_of,
     tiers_of,
     timeline_of,
 )
+from chatsim.analysis.ticks import StationBins, TickSums, thinned, tick_figures
 from chatsim.engine.outcome import Columns, Fate, Outcome
 from chatsim.scenario import Scenario
 from chatsim.world.tables import World
@@ -79,10 +76,10 @@ class Digest:
         self.parts += 1
         self._take_fates(part)
         self._take_latency(part)
-        sums, bins = tick_sums(part, self.duration_s), station_bins(part, self.edges_s)
-        self._sums = sums if self._sums is None else self._sums + sums
+        sums, bins = tick_figures(part, self.duration_s, self.edges_s)
+        self._sums = sums if self._sums is None else self._sums.plus(sums)
         self._bins = bins if self._bins is None else self._bins + bins
-        self._waits.append(_thinned(part.ticks, self._until_s))
+        self._waits.append(thinned(part, self._until_s, THIN))
         missed_s = part.later["message_s"][part.later["fate"] == Fate.MISSED]
         for name, counts in throughput_counts(part, self.edges_s).items():
             also = np.histogram(missed_s, self.edges_s)[0] if name == "offered" else 0.0
@@ -218,28 +215,6 @@ class Digest:
 def _until_s(world: World) -> float:
     last_s = float(world.messages.time_s[-1]) if len(world.messages) else 0.0
     return last_s if last_s > 0 else world.duration_s
-
-
-def _thinned(ticks: Columns, until_s: float) -> Columns:
-    """The first tick, the last one, and what ends last of each station in each of :data:`THIN` bins of time. Ticks come
-    in the order in which they began."""
-    station, start_s = longs(ticks, "station"), floats(ticks, "start_s")
-    inside = np.flatnonzero(start_s < until_s)
-    order = inside[np.argsort(station[inside].astype(np.int16), kind="stable")]  # numpy sorts so few bits by radix
-    place = station[order] * THIN + np.clip((start_s[order] / until_s * THIN).astype(np.int64), 0, THIN - 1)
-    kept = _of_each(place, floats(ticks, "end_s")[order])
-    came = np.diff(np.concatenate([[0.0], np.cumsum(floats(ticks, "items")[order])[kept]]))
-    return {**{name: column[order[kept]] for name, column in ticks.items()}, "came": came}
-
-
-def _of_each(place: Longs, end_s: Floats) -> Longs:
-    """Rows, in order, of the first and the last of each place, and of those that end last."""
-    if not len(place):
-        return np.empty(0, np.int64)
-    first = np.flatnonzero(np.append(True, place[1:] != place[:-1]))
-    count = np.diff(np.append(first, len(place)))
-    ends_last = end_s == np.repeat(np.maximum.reduceat(end_s, first), count)
-    return np.unique(np.concatenate([first, first + count - 1, np.flatnonzero(ends_last)]))
 
 
 __all__ = ["BINS", "Digest"]

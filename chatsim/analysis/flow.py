@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from chatsim.analysis.columns import Bools, Floats, Longs, floats, is_delivered, longs
+from chatsim.analysis.columns import Bools, Floats, Longs, among, floats, is_delivered, longs
 from chatsim.engine.outcome import Cause, Columns, Fate, Outcome
 
 RECIPIENT_ENDS = {
@@ -30,8 +30,9 @@ def fates(outcome: Outcome) -> pd.DataFrame:
 
 def fate_counts(table: Columns) -> Counter[tuple[int, int]]:
     """How many rows ended by each fate and cause."""
-    pairs, counts = np.unique(longs(table, "fate") * len(Cause) + longs(table, "cause"), return_counts=True)
-    return Counter({divmod(int(pair), len(Cause)): int(count) for pair, count in zip(pairs, counts, strict=True)})
+    pairs = np.asarray(table["fate"], np.int16) * np.int16(len(Cause)) + np.asarray(table["cause"], np.int16)
+    counts = np.bincount(pairs).tolist()
+    return Counter({divmod(pair, len(Cause)): count for pair, count in enumerate(counts) if count})
 
 
 def fates_of(counts: Counter[tuple[int, int]]) -> pd.DataFrame:
@@ -60,17 +61,20 @@ def recipient_ends(outcome: Outcome) -> dict[str, float]:
 
 def recipient_counts(outcome: Outcome) -> Counter[str]:
     """How many messages x recipients ended in each way of :func:`recipient_ends`."""
-    table = outcome.deliveries
-    meant = ~np.isin(longs(table, "fate"), (Fate.OVERHEARD, Fate.COPY, Fate.MISSED, Fate.DUPLICATE))
-    keys = (longs(table, "message") * outcome.world.users + longs(table, "recipient"))[meant]
-    first = np.full(len(Fate), len(RECIPIENT_ENDS))
+    fate, session, ranks = outcome.deliveries["fate"], outcome.deliveries["session"], len(RECIPIENT_ENDS)
+    first = np.full(len(Fate), ranks, np.int64)
     for place, chosen in enumerate(RECIPIENT_ENDS.values()):
         first[list(chosen)] = place
-    ranked = np.sort(keys * (len(RECIPIENT_ENDS) + 1) + first[longs(table, "fate")[meant]])
-    keys, rank = np.divmod(ranked, len(RECIPIENT_ENDS) + 1)
+    alone = np.bincount(fate[session < 0], minlength=len(Fate))  # a row without a session is the only end
+    counts = np.bincount(first, alone, minlength=ranks).astype(np.int64)
+    beside = {Fate.OVERHEARD, Fate.COPY, Fate.MISSED, Fate.DUPLICATE}
+    rows = np.flatnonzero((session >= 0) & among(fate, set(Fate) - beside))
+    keys = longs(outcome.deliveries, "message")[rows] * outcome.world.users + outcome.deliveries["recipient"][rows]
+    ranked = np.sort(keys * (ranks + 1) + first[fate[rows]])
+    keys, rank = np.divmod(ranked, ranks + 1)
     is_first = np.append(True, keys[1:] != keys[:-1])[: len(keys)]
-    counts = np.bincount(rank[is_first], minlength=len(RECIPIENT_ENDS))
-    return Counter(dict(zip(RECIPIENT_ENDS, counts[: len(RECIPIENT_ENDS)].tolist(), strict=True)))
+    counts += np.bincount(rank[is_first], minlength=len(counts))
+    return Counter(dict(zip(RECIPIENT_ENDS, counts[:ranks].tolist(), strict=True)))
 
 
 def ends_of(counts: Counter[str]) -> dict[str, float]:
@@ -93,23 +97,26 @@ def throughput(outcome: Outcome, bins: int = 60) -> pd.DataFrame:
 def throughput_counts(outcome: Outcome, edges_s: Floats) -> dict[str, Floats]:
     """What falls between ``edges_s``: messages, deliveries meant for a session, live deliveries, pushes, discards."""
     written_s = floats(outcome.messages, "time_s")
-    intended_s = written_s[_message_of(outcome, _meant_for_a_session(outcome))]
+    intended = np.bincount(outcome.deliveries["message"][_meant_for_a_session(outcome)], minlength=len(written_s))
     delivered_s = floats(outcome.deliveries, "time_s")[is_delivered(outcome)]
+    written, delivered = _bins_of(written_s, edges_s), _bins_of(delivered_s, edges_s)
 
-    def between(times_s: Floats, weights: npt.NDArray[np.generic] | None = None) -> Floats:
-        inside = (times_s >= 0) & (times_s < edges_s[-1])
-        if weights is not None:
-            weights = np.asarray(weights, dtype=np.float64)[inside]
-        place = np.searchsorted(edges_s, times_s[inside], side="right") - 1
-        return np.bincount(place, weights, minlength=len(edges_s) - 1).astype(np.float64)
+    def summed(counts: npt.NDArray[np.generic]) -> Floats:
+        return np.bincount(written, np.asarray(counts, np.float64), minlength=len(edges_s))[:-1].astype(np.float64)
 
     return {
-        "messages": between(written_s),
-        "offered": between(intended_s),
-        "carried": between(delivered_s),
-        "pushes": between(written_s, outcome.messages["pushes"]),
-        "discards": between(written_s, outcome.messages["discards"]),
+        "messages": summed(np.ones(len(written_s))),
+        "offered": summed(intended),
+        "carried": np.bincount(delivered, minlength=len(edges_s))[:-1].astype(np.float64),
+        "pushes": summed(outcome.messages["pushes"]),
+        "discards": summed(outcome.messages["discards"]),
     }
+
+
+def _bins_of(times_s: Floats, edges_s: Floats) -> Longs:
+    """Between which edges each time falls; what is outside all is behind the last one."""
+    place = np.searchsorted(edges_s, times_s, side="right") - 1
+    return np.where(place < 0, len(edges_s) - 1, place)
 
 
 def throughput_of(counts: dict[str, Floats], edges_s: Floats) -> pd.DataFrame:
@@ -245,9 +252,8 @@ def _path(
 def _meant_for_a_session(outcome: Outcome) -> Bools:
     """Without duplicates, which were meant for their session once already, what a later login reads, and what others
     than the audience got."""
-    beside = (Fate.DUPLICATE, Fate.READ_LATER, Fate.OVERHEARD, Fate.COPY)
-    other = np.isin(longs(outcome.deliveries, "fate"), beside)
-    return np.greater_equal(longs(outcome.deliveries, "session"), 0) & ~other
+    intended = set(Fate) - {Fate.DUPLICATE, Fate.READ_LATER, Fate.OVERHEARD, Fate.COPY}
+    return np.greater_equal(outcome.deliveries["session"], 0) & among(outcome.deliveries["fate"], intended)
 
 
 def _message_of(outcome: Outcome, chosen: Bools) -> Longs:

@@ -149,7 +149,7 @@ def _last_wait(start_s: float, end_s: float, wait_s: float, until_s: float) -> t
 def late(outcome: Outcome, limit_s: float) -> tuple[int, int]:
     """How many live deliveries, done or under way, took longer than a limit, and how many there are."""
     table = outcome.deliveries
-    fate = longs(table, "fate")
+    fate = table["fate"]
     live = (fate == Fate.DELIVERED) | (fate == Fate.IN_FLIGHT)
     written_s = floats(outcome.messages, "time_s")[longs(table, "message")[live]]
     arrived_s = np.where(fate[live] == Fate.DELIVERED, floats(table, "time_s")[live], outcome.end_s)

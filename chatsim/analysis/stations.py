@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import fnmatch
 import math
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from chatsim.analysis.columns import Bools, Floats, Longs, divided, longs
+from chatsim.analysis.columns import Floats, divided
+from chatsim.analysis.ticks import StationBins, TickSums, station_bins, tick_sums
 from chatsim.engine.outcome import Outcome, Work
 from chatsim.scenario.models import Scenario, StationCosts
 
@@ -43,50 +43,6 @@ def stations(outcome: Outcome, until_s: float | None = None) -> pd.DataFrame:
     duration_s = until_s or outcome.world.duration_s
     sums = tick_sums(outcome, duration_s)
     return stations_of(outcome.scenario, sums, outcome.work, outcome.item_us, duration_s)
-
-
-@dataclass(frozen=True, slots=True)
-class TickSums:
-    """What the ticks of each station add up to, over [0, duration_s] or, as ``all_``, over the whole run. The sums of
-    parts of a run, added, are those of the run."""
-
-    busy_s: Floats
-    ticks: Longs
-    items: Floats
-    waited_s: Floats
-    largest: Floats
-    longest_s: Floats
-    all_busy_s: Floats
-    all_items: Floats
-
-    def __add__(self, other: TickSums) -> TickSums:
-        parts = {name: getattr(self, name) + getattr(other, name) for name in self.__slots__}
-        most = {name: np.maximum(getattr(self, name), getattr(other, name)) for name in ("largest", "longest_s")}
-        return TickSums(**{**parts, **most})
-
-
-def tick_sums(outcome: Outcome, duration_s: float) -> TickSums:
-    """What the ticks of an outcome add up to, an entry per station."""
-    ticks, n = _ticks(outcome), len(outcome.stations)
-    inside = (ticks.start_s >= 0) & (ticks.start_s < duration_s)
-    largest, longest_s = np.zeros(n), np.zeros(n)
-    np.maximum.at(largest, ticks.station[inside], (ticks.items + ticks.waiting)[inside])
-    stay_s = np.nan_to_num(divided(ticks.waited_s, ticks.items)) + ticks.end_s - ticks.start_s
-    np.maximum.at(longest_s, ticks.station[inside], stay_s[inside])
-
-    def summed(values: Floats, chosen: Bools | slice = slice(None)) -> Floats:
-        return np.bincount(ticks.station[chosen], values[chosen], minlength=n).astype(np.float64)
-
-    return TickSums(
-        busy_s=summed(_clipped_s(ticks, duration_s)),
-        ticks=np.bincount(ticks.station[inside], minlength=n),
-        items=summed(ticks.items, inside),
-        waited_s=summed(ticks.waited_s, inside),
-        largest=largest,
-        longest_s=longest_s,
-        all_busy_s=summed(ticks.end_s - ticks.start_s),
-        all_items=summed(ticks.items),
-    )
 
 
 def stations_of(
@@ -176,33 +132,6 @@ def station_timeline(outcome: Outcome, bin_s: float) -> pd.DataFrame:
     return timeline_of(outcome.scenario, station_bins(outcome, edges_s), edges_s)
 
 
-@dataclass(frozen=True, slots=True)
-class StationBins:
-    """What the ticks of each station come to in bins of time, arrays of stations x bins. Those of parts of a run,
-    added, are those of the run."""
-
-    busy_s: Floats
-    queued_s: Floats
-    largest: Floats
-
-    def __add__(self, other: StationBins) -> StationBins:
-        largest = np.maximum(self.largest, other.largest)
-        return StationBins(self.busy_s + other.busy_s, self.queued_s + other.queued_s, largest)
-
-
-def station_bins(outcome: Outcome, edges_s: Floats) -> StationBins:
-    """What the ticks of an outcome come to between ``edges_s``."""
-    ticks, n, bins = _ticks(outcome), len(outcome.stations), len(edges_s) - 1
-    busy_s = _split(ticks.station, ticks.start_s, ticks.end_s, np.ones(len(ticks.items)), edges_s, n)
-    wait_s = divided(ticks.waited_s, ticks.items)
-    queued_s = _split(ticks.station, ticks.start_s - wait_s, ticks.start_s, ticks.items, edges_s, n)
-    largest = np.zeros((n, bins))
-    inside = (ticks.start_s >= 0) & (ticks.start_s < edges_s[-1])
-    place = np.searchsorted(edges_s, ticks.start_s[inside], side="right") - 1
-    np.maximum.at(largest, (ticks.station[inside], place), (ticks.items + ticks.waiting)[inside])
-    return StationBins(busy_s, queued_s, largest)
-
-
 def timeline_of(scenario: Scenario, bins: StationBins, edges_s: Floats) -> pd.DataFrame:
     """The table of :func:`station_timeline`, out of what ticks come to between ``edges_s``."""
     names, many, width_s = list(scenario.stations), len(edges_s) - 1, np.diff(edges_s)
@@ -232,8 +161,10 @@ def tier_timeline_of(scenario: Scenario, table: pd.DataFrame) -> pd.DataFrame:
     table["busy"] = table["utilisation"] * table["cores"]
     grouped = table.groupby(["tier", "start_s", "end_s"], sort=True)
     tiers_over_time = grouped.agg(
-        busy=("busy", "sum"), cores=("cores", "sum"),
-        mean_queue_items=("mean_queue_items", "mean"), largest_queue_items=("largest_queue_items", "max"),
+        busy=("busy", "sum"),
+        cores=("cores", "sum"),
+        mean_queue_items=("mean_queue_items", "mean"),
+        largest_queue_items=("largest_queue_items", "max"),
     ).reset_index()
     tiers_over_time.insert(3, "utilisation", tiers_over_time["busy"] / tiers_over_time["cores"])
     tiers_over_time = tiers_over_time.drop(columns=["busy", "cores"])
@@ -265,32 +196,11 @@ def cores_of(scenario: Scenario, station: str) -> int:
 def costs_of(scenario: Scenario, tier: str) -> StationCosts:
     """The costs of a tier's stations."""
     tiers: dict[str, StationCosts] = {
-        "gateway": scenario.gateway, "broker": scenario.broker, "database": scenario.database
+        "gateway": scenario.gateway,
+        "broker": scenario.broker,
+        "database": scenario.database,
     }
     return tiers[tier]
-
-
-@dataclass(frozen=True, slots=True)
-class _Ticks:
-    station: Longs
-    start_s: Floats
-    end_s: Floats
-    items: Floats
-    waiting: Floats
-    waited_s: Floats
-
-
-def _ticks(outcome: Outcome) -> _Ticks:
-    table = outcome.ticks
-    names = ("start_s", "end_s", "items", "waiting", "waited_s")
-    numbers = {name: np.asarray(table[name], dtype=np.float64) for name in names}
-    return _Ticks(longs(table, "station"), **numbers)
-
-
-def _clipped_s(ticks: _Ticks, duration_s: float) -> Floats:
-    """How long each tick worked within [0, duration_s]."""
-    busy_s: Floats = np.maximum(np.minimum(ticks.end_s, duration_s) - np.maximum(ticks.start_s, 0.0), 0.0)
-    return busy_s
 
 
 def _unavoidable_share(scenario: Scenario, sums: TickSums, item_us: Floats) -> Floats:
@@ -306,22 +216,3 @@ def _unavoidable_share(scenario: Scenario, sums: TickSums, item_us: Floats) -> F
     full_us = item_us + sums.all_items * per_item_us
     share: Floats = np.minimum(np.nan_to_num(divided(full_us, 1e6 * sums.all_busy_s)), 1.0)
     return share
-
-
-def _split(
-    station: Longs, start_s: Floats, end_s: Floats, height: Floats, edges_s: Floats, n: int
-) -> Floats:
-    """Sum of height x time of intervals in each station's bins, exact: array n x bins."""
-    bins = len(edges_s) - 1
-    start_s = np.clip(start_s, edges_s[0], edges_s[-1])
-    end_s = np.clip(end_s, edges_s[0], edges_s[-1])
-    first = np.clip(np.searchsorted(edges_s, start_s, side="right") - 1, 0, bins - 1)
-    last = np.clip(np.searchsorted(edges_s, end_s, side="left") - 1, first, bins - 1)
-    one = first == last
-    total = np.zeros((n, bins))
-    np.add.at(total, (station, first), height * (np.where(one, end_s, edges_s[first + 1]) - start_s))
-    np.add.at(total, (station[~one], last[~one]), (height * (end_s - edges_s[last]))[~one])
-    whole = np.zeros((n, bins + 1))
-    np.add.at(whole, (station[~one], first[~one] + 1), height[~one])
-    np.add.at(whole, (station[~one], last[~one]), -height[~one])
-    return total + np.cumsum(whole, axis=1)[:, :-1] * np.diff(edges_s)

@@ -5,27 +5,48 @@ A run that fails raises AuditError: it is a defect of chatsim, never a result.
 
 from __future__ import annotations
 
-from array import array
 from collections import Counter
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from chatsim.engine.notes import NEVER, Notes
-from chatsim.engine.outcome import Cause, Columns, Fate, SessionFate, Work
+from chatsim.engine.loops import fixed, loop_of, run_loop
+from chatsim.engine.notes import Notes
+from chatsim.engine.outcome import Cause, Columns, Fate, Work
+from chatsim.engine.settling import (
+    BESIDE,
+    HAVE_IT,
+    NO_END,
+    Audience,
+    Codes,
+    Flags,
+    Floats,
+    Ints,
+    Longs,
+    among,
+    audience,
+    break_of,
+    by_user,
+    check_range,
+    ends_s,
+    heard,
+    key_of,
+    not_after,
+)
 from chatsim.scenario import AuditError, Scenario
 from chatsim.world.tables import SessionTable, World
 
-Flags = npt.NDArray[np.bool_]
-Longs = npt.NDArray[np.int64]
 Pairs = tuple[Longs, npt.NDArray[np.int32]]
 LastEnds = dict[int, npt.NDArray[np.float64]]
-"""The last ends of ticks of each station, ascending: one for each core."""
+"""When each core of each station ended its last tick."""
 
 
-NOT_MEANT = (Fate.OVERHEARD, Fate.COPY)
-NO_ENDS = (Fate.MISSED, Fate.DUPLICATE, *NOT_MEANT)
-KEPT = (Fate.DELIVERED, Fate.READ_LATER, *NOT_MEANT)
+WITHOUT_END, NOT_MEANT, TWO_ENDS, KEPT_TWICE, MISSING, EARLY = range(6)
+"""Where breaches are counted."""
+HAS_END, HAS_TWO, HAS_NO_SESSION, STEP = 1, 2, 4, 8
+"""What is known of a user in a message, beside the number of that times the last of these: ends that it has, and
+whether one is without a session."""
 
 
 def waiting_in(inbox: dict[int, dict[int, None]]) -> Longs:
@@ -36,60 +57,6 @@ def waiting_in(inbox: dict[int, dict[int, None]]) -> Longs:
     """
     rows = [(user, message) for user, box in inbox.items() for message in box]
     return np.array(rows, np.int64).reshape(-1, 2)
-
-
-def settle(scenario: Scenario, world: World, notes: Notes, inbox: Longs, meant: Longs) -> Columns:
-    """The table of deliveries: what was written to sessions, and a row for each recipient to whom nothing was.
-
-    A recipient without a row of an end of its own is, in this order: refused (the message was never taken), stored
-    (it waits in ``inbox``, rows of user and message), in flight (a carrier is still under way), or lost, because no
-    session was there or because it left. What came to sessions beyond the audience is overheard, or a copy for the
-    sender. ``meant`` says for the members of which room each message is.
-    """
-    messages, sessions = notes.messages(world, meant), notes.all_sessions(world)
-    pair_message, pair_user = pairs_of(world, meant)
-    rows = notes.rows()
-    row_message, row_session, row_fate = rows["message"], rows["session"], rows["fate"]
-    row_key = _key(world, row_message, sessions.user[row_session])
-    pair_key = _key(world, pair_message, pair_user)
-
-    row_place = places(pair_key, row_key)
-    beyond = row_place < 0
-    row_fate[beyond] = _beyond(row_fate, sessions.user[row_session] == messages["sender"][row_message])[beyond]
-    has_it = _among(row_fate, (Fate.DELIVERED, Fate.READ_LATER))
-    in_store = np.sort(_inbox_keys(world, inbox))
-    lost = np.flatnonzero(row_fate == Fate.LOST)
-    if len(lost):
-        elsewhere = places(np.sort(np.concatenate([row_key[has_it], in_store])), row_key[lost]) >= 0
-        row_fate[lost[elsewhere]] = Fate.MISSED
-    if scenario.design.offline != "drop":
-        still_coming = np.isnan(messages["done_s"].astype(np.float64))[row_message]
-        row_fate[(row_fate == Fate.LOST) & still_coming] = Fate.MISSED
-
-    in_flight = np.flatnonzero(row_fate == Fate.IN_FLIGHT)
-    row_fate[in_flight[places(in_store, row_key[in_flight]) >= 0]] = Fate.MISSED
-    ended = ~_among(row_fate, NO_ENDS)
-    open_pair = np.ones(len(pair_key), bool)
-    open_pair[row_place[ended & (row_place >= 0)]] = False
-    open_message, open_user = pair_message[open_pair], pair_user[open_pair]
-    fate, cause = _explain(messages, open_message, places(in_store, pair_key[open_pair]) >= 0)
-    _say_why(world, notes, messages, meant, open_message, open_user, fate == Fate.LOST, cause)
-    rest = len(open_message)
-
-    gateway = np.array(notes.session_gateway, np.int32)[row_session]
-    deliveries: Columns = {
-        "message": np.concatenate([row_message, open_message]).astype(np.int32),
-        "recipient": np.concatenate([sessions.user[row_session], open_user]).astype(np.int32),
-        "session": np.concatenate([row_session, np.full(rest, -1)]).astype(np.int32),
-        "gateway": np.concatenate([gateway, np.full(rest, -1)]).astype(np.int32),
-        "fate": np.concatenate([row_fate, fate]).astype(np.int8),
-        "cause": np.concatenate([rows["cause"], cause]).astype(np.int8),
-        "local": np.concatenate([gateway == messages["gateway"][row_message], np.zeros(rest, bool)]),
-        "written_s": np.concatenate([rows["written_s"], np.full(rest, NEVER)]),
-        "time_s": np.concatenate([rows["time_s"], np.full(rest, NEVER)]),
-        "receipt_s": np.concatenate([rows["receipt_s"], np.full(rest, NEVER)]),
-    }
-    return deliveries
 
 
 def audit(scenario: Scenario, world: World, notes: Notes, deliveries: Columns, meant: Longs) -> None:
@@ -110,11 +77,19 @@ def audit(scenario: Scenario, world: World, notes: Notes, deliveries: Columns, m
 
 def audit_recorded(world: World, notes: Notes, deliveries: Columns, meant: Longs) -> None:
     """Checks laws 1 to 4, which hold of whatever was recorded, be it of a model or of a system that runs."""
-    messages, pairs = notes.messages(world, meant), pairs_of(world, meant)
-    _check_every_pair_ends(world, deliveries, pairs)
-    rows = _rows_of_sessions(deliveries, len(notes.session_gateway))
-    _check_expected_sessions(world, notes, messages, rows, pairs, meant)
-    _check_times(messages, deliveries)
+    messages, sessions = notes.messages(world, meant), notes.all_sessions(world)
+    for what, count in (("message", len(meant)), ("recipient", world.users)):
+        check_range(what, deliveries[what], count)
+    check_range("session", np.maximum(deliveries["session"], 0), max(len(sessions), 1))
+    found, missing = _breaches(world, notes, sessions, messages, deliveries, meant)
+    if found[WITHOUT_END] or found[NOT_MEANT]:
+        _refuse_ends(world, deliveries, meant)
+    if found[TWO_ENDS]:
+        raise AuditError("a message to one recipient has two ends")
+    if found[KEPT_TWICE]:
+        raise AuditError("a session got a message twice and kept both")
+    _refuse_missing(notes, messages, missing)
+    _check_times(messages, deliveries, bool(found[EARLY]))
 
 
 def pairs_of(world: World, meant: Longs) -> Pairs:
@@ -129,284 +104,216 @@ def pairs_of(world: World, meant: Longs) -> Pairs:
     return message[others], user[others]
 
 
-def _say_why(
-    world: World,
-    notes: Notes,
-    messages: Columns,
-    meant: Longs,
-    message: Longs,
-    user: npt.NDArray[np.int32],
-    lost: Flags,
-    cause: npt.NDArray[np.int8],
-) -> None:
-    """Writes why nothing was written to recipients who have lost a message: what is noted of it, first of all."""
-    rows = np.flatnonzero(lost)
-    if not len(rows):
-        return
-    message, user = message[rows], user[rows]
-    sessions, key = notes.all_sessions(world), _key(world, message, user)
-    received_s = messages["received_s"][message]
-    left = _had_session(notes, sessions, user, received_s)
-    why = np.where(left, Cause.LEFT, Cause.OFFLINE).astype(np.int8)
-    why[left & ~_heard(notes, messages, meant)[message]] = Cause.NOT_JOINED
-    for noted, how in ((notes.trimmed, Cause.TRIMMED), (notes.wiped, Cause.BROKER_DOWN)):
-        why[np.isin(key, _noted_keys(world, noted))] = how
-    _by_breaks(notes, sessions, messages, message, user, why == Cause.LEFT, why)
-    why[(why == Cause.LEFT) & np.isin(key, _noted_keys(world, notes.unasked))] = Cause.NOT_ASKED_FOR
-    why[(why == Cause.LEFT) & _was_cut(notes, sessions, user, received_s)] = Cause.CRASHED
-    never_taken = messages["fate"][message] == Fate.LOST
-    why[never_taken] = messages["cause"][message][never_taken]
-    cause[rows] = why
+class Written(NamedTuple):
+    """Rows of deliveries."""
+
+    message: Ints
+    user: Ints
+    session: Ints
+    fate: Codes
+    written_s: Floats
+    time_s: Floats
 
 
-def _noted_keys(world: World, noted: list[tuple[int, int]]) -> Longs:
-    """The keys of messages x users that were noted."""
-    return np.array([message * world.users + user for message, user in noted], np.int64)
+class Online(NamedTuple):
+    """Sessions that came online: of one user after the other, in the order of that. ``latest_s`` is when all up to each
+    one had left, ``until_s`` when all of a user had."""
+
+    first: Longs
+    session: Longs
+    online_s: Floats
+    left_s: Floats
+    latest_s: Floats
+    until_s: Floats
 
 
-def _by_breaks(
-    notes: Notes,
-    sessions: SessionTable,
-    messages: Columns,
-    message: Longs,
-    user: npt.NDArray[np.generic],
-    wanted: Flags,
-    cause: npt.NDArray[np.int8],
-) -> None:
-    """Writes the causes of what faults have stopped on its way to the gateways of sessions that were there."""
-    breaks = notes.breaks.table()
-    if not len(breaks["message"]):
-        return
-    rows = np.flatnonzero(wanted)
-    received_s = messages["received_s"].astype(np.float64)[message[rows]]
-    gateway = np.append(np.array(notes.session_gateway, np.int64), -1)
-    for device in _devices(sessions):
-        session = _session_at(sessions, device, user[rows], received_s)
-        found = _break_of(breaks, message[rows], gateway[session])
-        stopped = (session >= 0) & (found >= 0)
-        cause[rows[stopped]] = breaks["cause"][found[stopped]]
+class Times(NamedTuple):
+    """When messages were received and done, and whether sessions that were there must have them."""
+
+    received_s: Floats
+    done_s: Floats
+    asked: Flags
 
 
-def _was_cut(
-    notes: Notes, sessions: SessionTable, user: npt.NDArray[np.generic], time_s: npt.NDArray[np.generic]
-) -> Flags:
-    """Whether the session that a user had, or thought to have, at a time had its connection broken at its gateway."""
-    cut = np.append(np.isfinite(np.array(notes.cut_s)), False)
-    found = np.zeros(len(user), bool)
-    if not cut.any():
-        return found
-    for device in _devices(sessions):
-        found |= cut[_session_at(sessions, device, user, time_s.astype(np.float64))]
-    return found
+class Room(NamedTuple):
+    """Room to work in: rows in the order of messages, and where those of each end; what is known of each user, and each
+    session, in the message that they had last."""
+
+    end: Longs
+    row: Ints
+    user: Longs
+    session: Longs
 
 
-def _break_of(breaks: Columns, message: Longs, gateway: Longs) -> Longs:
-    """The first break of each message that concerns a gateway, or -1."""
-    found = np.full(len(message), -1, np.int64)
-    width = int(max(breaks["gateway"].max(initial=0), gateway.max(initial=0))) + 2
-    keys = breaks["message"].astype(np.int64) * width + breaks["gateway"] + 1
-    order = np.argsort(keys, kind="stable")
-    for about in (gateway, np.full(len(message), -1, np.int64)):
-        wanted = message * width + about + 1
-        place = np.searchsorted(keys[order], wanted)
-        hit = order[np.minimum(place, len(order) - 1)]
-        matches = (keys[hit] == wanted) & (found < 0)
-        found[matches] = hit[matches]
-    return found
-
-
-def _explain(
-    messages: Columns, open_message: Longs, in_store: Flags
-) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.int8]]:
-    taken = messages["fate"][open_message]
-    fate = np.full(len(open_message), Fate.LOST, np.int8)
-    under_way = np.isnan(messages["done_s"].astype(np.float64))[open_message]
-    fate[under_way | (taken == Fate.IN_FLIGHT)] = Fate.IN_FLIGHT
-    fate[in_store] = Fate.STORED
-    fate[taken == Fate.REFUSED] = Fate.REFUSED
-    fate[taken == Fate.ABANDONED] = Fate.ABANDONED
-    fate[(taken == Fate.LOST) & ~under_way] = Fate.LOST
-    cause = np.where(fate == Fate.REFUSED, messages["cause"][open_message], Cause.NONE).astype(np.int8)
-    return fate, cause
-
-
-def _beyond(fate: npt.NDArray[np.int8], is_sender: Flags) -> npt.NDArray[np.int8]:
-    """What rows are that were written to sessions beyond the audience."""
-    came = np.where(is_sender, Fate.COPY, Fate.OVERHEARD)
-    return np.where(fate == Fate.DELIVERED, came, Fate.MISSED).astype(np.int8)
-
-
-def _heard(notes: Notes, messages: Columns, meant: Longs) -> Flags:
-    """Whether each message came when all gateways had subscribed to its room: all but the first ones of a new room."""
-    ready_s = np.full(int(meant.max(initial=-1)) + 1, -np.inf)
-    ready_s[list(notes.room_ready_s)] = list(notes.room_ready_s.values())
-    heard: Flags = messages["received_s"].astype(np.float64) > ready_s[meant]
-    return heard
-
-
-def _among(fate: npt.NDArray[np.int8], wanted: tuple[Fate, ...]) -> Flags:
-    """Which fates are among those wanted: by a table, since there are few of them and many rows."""
-    return np.isin(np.arange(len(Fate)), wanted)[fate]
-
-
-def _key(world: World, message: npt.NDArray[np.generic], user: npt.NDArray[np.generic]) -> Longs:
-    return message.astype(np.int64) * world.users + user.astype(np.int64)
-
-
-def places(ascending: Longs, keys: Longs) -> Longs:
-    """Where each of some keys stands among ascending ones, or -1."""
-    if not len(ascending):
-        return np.full(len(keys), -1, np.int64)
-    place = np.minimum(np.searchsorted(ascending, keys), len(ascending) - 1)
-    return np.where(ascending[place] == keys, place, -1)
-
-
-def _inbox_keys(world: World, inbox: Longs) -> Longs:
-    return _key(world, inbox[:, 1], inbox[:, 0])
-
-
-def _session_at(
-    sessions: SessionTable, device: int, user: npt.NDArray[np.generic], time_s: npt.NDArray[np.float64]
-) -> Longs:
-    """The last session of each user's device that started by then, or -1. Sessions of one device do not overlap."""
-    mine = np.flatnonzero(sessions.device == device)
-    order = mine[np.lexsort((sessions.start_s[mine], sessions.user[mine]))]
-    first, place = _place_by(sessions.user[order], sessions.start_s[order], user, time_s)
-    return np.where(place > first[user], np.append(order, -1)[place - 1], -1)
-
-
-def _devices(sessions: SessionTable) -> range:
-    return range(int(sessions.device.max(initial=-1)) + 1)
-
-
-def _had_session(
-    notes: Notes, sessions: SessionTable, user: npt.NDArray[np.generic], time_s: npt.NDArray[np.generic]
-) -> Flags:
-    """Whether a user had a session online, or on its way to be, at a time: more of them had begun than had ended."""
-    began = np.array(notes.session_fate) != SessionFate.REFUSED
-    owner, ends_s = sessions.user[began], _ends_s(notes.left_s)[began]
-    at_s = time_s.astype(np.float64)
-    begun = _count_by(owner, sessions.start_s[began], user, at_s)
-    had: Flags = (begun > _count_by(owner, ends_s, user, at_s)) & ~np.isnan(at_s)
-    return had
-
-
-def _count_by(
-    owner: npt.NDArray[np.generic],
-    times_s: npt.NDArray[np.float64],
-    user: npt.NDArray[np.generic],
-    at_s: npt.NDArray[np.float64],
-) -> Longs:
-    """How many of a user's times are not after a given one."""
-    order = np.lexsort((times_s, owner))
-    first, place = _place_by(owner[order], times_s[order], user, at_s)
-    count: Longs = place - first[user]
-    return count
-
-
-def _place_by(
-    owner: npt.NDArray[np.generic],
-    times_s: npt.NDArray[np.float64],
-    user: npt.NDArray[np.generic],
-    at_s: npt.NDArray[np.float64],
+def _breaches(
+    world: World, notes: Notes, sessions: SessionTable, messages: Columns, deliveries: Columns, meant: Longs
 ) -> tuple[Longs, Longs]:
-    """Of times by user and ascending: where those of each user begin, and where those after ``at_s`` do."""
-    users = int(max(owner.max(initial=-1), user.max(initial=-1))) + 1
-    count = np.bincount(owner.astype(np.int64), minlength=users)
-    first = np.cumsum(count) - count
-    padded_s = np.append(times_s, np.inf)
-    low, high = first[user], (first + count)[user]
-    for _ in range(int(count.max(initial=0)).bit_length()):  # halves the range in which each one is to be found
-        middle = (low + high) // 2
-        is_by = (low < high) & ~(padded_s[middle] > at_s)
-        high = np.where(is_by, high, middle)
-        low = np.where(is_by, middle + 1, low)
-    return first, low
+    """What is found of each breach, and messages and sessions, a row of both each, that were online throughout without
+    a row of what was written to them."""
+    people, rows = audience(world, meant), len(deliveries["message"])
+    written = Written(
+        fixed(deliveries["message"], np.int32), fixed(deliveries["recipient"], np.int32),
+        fixed(deliveries["session"], np.int32), fixed(deliveries["fate"], np.int8),
+        fixed(deliveries["written_s"], np.float64), fixed(deliveries["time_s"], np.float64),
+    )  # fmt: skip
+    received_s, done_s = (fixed(messages[name], np.float64) for name in ("received_s", "done_s"))
+    asked = ~np.isnan(messages["routed_s"]) & ~np.isnan(done_s) & heard(notes, messages, meant)
+    times, online = Times(received_s, done_s, asked), _online(world, notes, sessions)
+    found, missing = np.zeros(6, np.int64), np.empty((2, 0), np.int64)
+    while True:
+        room = Room(
+            np.zeros(len(meant) + 1, np.int64), np.empty(rows, np.int32), np.full(world.users, -1, np.int64),
+            np.full(len(sessions), -1, np.int64),
+        )  # fmt: skip
+        run_loop(CHECK, int(people.first[-1]) + rows, people, times, written, online, room, found, *missing)
+        if found[MISSING] <= missing.shape[1]:
+            return found, missing
+        missing = np.empty((2, found[MISSING]), np.int64)  # there is place for them the second time
+        found[:] = 0
 
 
-def _check_every_pair_ends(world: World, deliveries: Columns, pairs: Pairs) -> None:
-    pair_message, pair_user = pairs
-    ended = ~_among(deliveries["fate"], NO_ENDS)
-    has_end = _key(world, deliveries["message"][ended], deliveries["recipient"][ended])
-    wanted = _key(world, pair_message, pair_user)
-    place = places(wanted, has_end)
-    ends = np.bincount(place[place >= 0], minlength=len(wanted))
+def _online(world: World, notes: Notes, sessions: SessionTable) -> Online:
+    """The sessions that came online."""
+    online_s = np.nan_to_num(np.array(notes.online_s, np.float64), nan=np.inf)
+    left_s = np.fmin(ends_s(notes.left_s), ends_s(notes.cut_s))
+    came = np.flatnonzero(online_s < left_s)
+    order, first = by_user(world.users, sessions.user[came], online_s[came])
+    came = came[order]
+    latest_s = _latest(sessions.user[came], left_s[came])
+    until_s, any_came = np.full(world.users, -np.inf), first[1:] > first[:-1]
+    until_s[any_came] = latest_s[first[1:][any_came] - 1]
+    return Online(first, came, online_s[came], left_s[came], latest_s, until_s)
+
+
+def _latest(user: npt.NDArray[np.generic], left_s: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """When all sessions of a user up to each one had left, where those of one user follow each other."""
+    latest_s = left_s.copy()
+    for step in (1 << power for power in range(int(np.bincount(user).max(initial=0)).bit_length())):
+        same = user[step:] == user[:-step]
+        latest_s[step:] = np.where(same, np.maximum(latest_s[step:], latest_s[:-step]), latest_s[step:])
+    return latest_s
+
+
+def _check(
+    people: Audience, times: Times, rows: Written, online: Online, room: Room, found: Longs,
+    missing_message: Longs, missing_session: Longs,
+) -> int:  # fmt: skip
+    """The loop of :func:`_breaches`, over messages."""
+    _order_rows(rows.message, room.end, room.row)
+    at = 0
+    for one in range(len(people.sender)):
+        while at < room.end[one]:
+            _check_row(rows, room.row[at], times.received_s[one], room, found)
+            at += 1
+        first = people.at[one]
+        for place in range(first, first + people.first[one + 1] - people.first[one]):
+            user = people.member[place]
+            if user == people.sender[one]:
+                continue
+            ends = max(room.user[user] - STEP * one, 0)
+            found[WITHOUT_END] += 1 - (ends & HAS_END)
+            found[NOT_MEANT] -= ends & HAS_END
+            found[TWO_ENDS] += ends // HAS_TWO & ends // HAS_NO_SESSION & 1
+            if times.asked[one] and online.until_s[user] > times.done_s[one]:
+                _check_sessions(one, user, times, online, room, found, missing_message, missing_session)
+    return 0
+
+
+def _check_sessions(
+    one: int, user: int, times: Times, online: Online, room: Room, found: Longs,
+    missing_message: Longs, missing_session: Longs,
+) -> None:  # fmt: skip
+    """Looks for sessions of a user that were online throughout, and have no row of a message."""
+    received_s, done_s = times.received_s[one], times.done_s[one]
+    at = not_after(online.online_s, online.first[user], online.first[user + 1], received_s) - 1
+    while at >= online.first[user] and online.latest_s[at] > done_s:
+        is_there = online.online_s[at] < received_s <= online.left_s[at] and online.left_s[at] > done_s
+        if is_there and room.session[online.session[at]] < 2 * one:
+            if found[MISSING] < len(missing_message):
+                missing_message[found[MISSING]], missing_session[found[MISSING]] = one, online.session[at]
+            found[MISSING] += 1
+        at -= 1
+
+
+def _order_rows(message: Ints, begin: Longs, order: Ints) -> None:
+    """Writes the order of rows by message, and where those of each message end."""
+    for row in range(len(message)):
+        begin[message[row] + 1] += 1
+    for one in range(1, len(begin)):
+        begin[one] += begin[one - 1]
+    for row in range(len(message)):
+        order[begin[message[row]]] = row
+        begin[message[row]] += 1
+
+
+def _check_row(rows: Written, row: int, received_s: float, room: Room, found: Longs) -> None:
+    """Looks at a row of a message: its times, whether its session had another, and whether it is an end. Those whom an
+    end is for are counted as if it were not meant for them."""
+    one, user, session, fate = rows.message[row], rows.user[row], rows.session[row], rows.fate[row]
+    if rows.written_s[row] < received_s or rows.time_s[row] < rows.written_s[row]:
+        found[EARLY] += 1
+    if session >= 0:
+        is_kept = (HAVE_IT | BESIDE) >> fate & 1
+        if is_kept and room.session[session] == 2 * one + 1:
+            found[KEPT_TWICE] += 1
+        room.session[session] = max(room.session[session], 2 * one + is_kept)
+    if NO_END >> fate & 1:
+        return
+    if room.user[user] < STEP * one:
+        room.user[user] = STEP * one + HAS_END
+        found[NOT_MEANT] += 1
+    else:
+        room.user[user] |= HAS_TWO
+    if session < 0:
+        room.user[user] |= HAS_NO_SESSION
+
+
+CHECK = loop_of(_check, _order_rows, _check_row, _check_sessions, not_after)
+
+
+def _refuse_ends(world: World, deliveries: Columns, meant: Longs) -> None:
+    """AuditError that names the first recipient for whom a message has no end, or else one who was not meant."""
+    ended = ~among(deliveries["fate"], (Fate.MISSED, Fate.DUPLICATE, Fate.OVERHEARD, Fate.COPY))
+    has_end = key_of(world, deliveries["message"][ended], deliveries["recipient"][ended])
+    wanted = key_of(world, *pairs_of(world, meant))
     for what, keys in (
-        ("no end", wanted[ends == 0]),
-        ("an end, but was not meant", np.unique(has_end[place < 0])),
+        ("no end", np.setdiff1d(wanted, has_end)),
+        ("an end, but was not meant", np.setdiff1d(has_end, wanted)),
     ):
         if len(keys):
             message, user = divmod(int(keys[0]), world.users)
             raise AuditError(f"message {message} to user {user} has {what} ({len(keys)} such)")
-    if (ends[place[deliveries["session"][ended] < 0]] > 1).any():
-        raise AuditError("a message to one recipient has two ends")
 
 
-def _rows_of_sessions(deliveries: Columns, sessions: int) -> Longs:
-    """Keys of all messages x sessions that have a row, ascending. AuditError where a session kept a message twice."""
-    live = deliveries["session"] >= 0
-    keys = deliveries["message"][live].astype(np.int64) * sessions + deliveries["session"][live]
-    kept = _among(deliveries["fate"][live], KEPT)
-    keys = np.sort(2 * keys + kept, kind="stable")  # they come nearly in order, which this makes use of
-    if ((keys[1:] == keys[:-1]) & (keys[1:] % 2 == 1)).any():
-        raise AuditError("a session got a message twice and kept both")
-    return keys >> 1
-
-
-def _check_expected_sessions(
-    world: World, notes: Notes, messages: Columns, rows: Longs, pairs: Pairs, meant: Longs
-) -> None:
-    table = notes.all_sessions(world)
-    pair_message, pair_user = pairs
-    routed_s = messages["routed_s"].astype(np.float64)[pair_message]
-    received_s = messages["received_s"].astype(np.float64)[pair_message]
-    done_s = messages["done_s"].astype(np.float64)[pair_message]
-    online_s = np.nan_to_num(np.array(notes.online_s, np.float64), nan=np.inf)
-    left_s = np.fmin(_ends_s(notes.left_s), _ends_s(notes.cut_s))
-    came = np.flatnonzero(online_s < left_s)
-    was_there = np.zeros(world.users, bool)
-    was_there[table.user[came]] = True
-    wanted = ~np.isnan(routed_s) & ~np.isnan(done_s) & _heard(notes, messages, meant)[pair_message]
-    wanted &= was_there[pair_user]
-    pair_message, pair_user = pair_message[wanted], pair_user[wanted]
-    received_s, done_s = received_s[wanted], done_s[wanted]
-    gateway, breaks = np.array(notes.session_gateway, np.int64), notes.breaks.table()
-    by_user = np.lexsort((received_s, pair_user))
-    pair_message, pair_user = pair_message[by_user], pair_user[by_user]
-    received_s, done_s = received_s[by_user], done_s[by_user]
-    _, first = _place_by(pair_user, received_s, table.user[came], online_s[came])
-    _, end = _place_by(pair_user, received_s, table.user[came], left_s[came])
-    count = end - first
-    session = np.repeat(came, count)
-    pair = np.arange(len(session)) - np.repeat(np.cumsum(count) - count - first, count)
-    expected = left_s[session] > done_s[pair]
-    session, pair_message = session[expected], pair_message[pair[expected]]
-    missing = places(rows, pair_message * len(table) + session) < 0
-    if len(breaks["message"]) and missing.any():
-        missing &= _break_of(breaks, pair_message, gateway[session]) < 0
-    if missing.any():
-        one = int(np.flatnonzero(missing)[0])
+def _refuse_missing(notes: Notes, messages: Columns, missing: Longs) -> None:
+    """AuditError where nothing has stopped a message on its way to a session that was there throughout."""
+    message, session = missing
+    breaks = notes.breaks.table()
+    if len(breaks["message"]) and len(message):
+        stopped = break_of(breaks, message, np.array(notes.session_gateway, np.int64)[session]) >= 0
+        message, session = message[~stopped], session[~stopped]
+    if len(message):
+        one = np.lexsort((messages["received_s"][message], session))[0]
         raise AuditError(
-            f"message {pair_message[one]}: session {session[one]} was online throughout, "
-            f"but nothing was written to it ({int(missing.sum())} such)"
+            f"message {message[one]}: session {session[one]} was online throughout, "
+            f"but nothing was written to it ({len(message)} such)"
         )
 
 
-def _ends_s(noted_s: array[float]) -> npt.NDArray[np.float64]:
-    """Times at which something ended, infinite where it did not."""
-    return np.nan_to_num(np.array(noted_s, np.float64), nan=np.inf)
-
-
-def _check_times(messages: Columns, deliveries: Columns) -> None:
-    written_from = messages["received_s"][deliveries["message"]]
-    steps = (
+def _check_times(messages: Columns, deliveries: Columns, rows_too: bool) -> None:
+    """Checks law 4 of messages, and of rows where some are known to break it."""
+    steps = [
         ("received before it was sent", messages["time_s"], messages["received_s"]),
         ("routed before it was received", messages["received_s"], messages["routed_s"]),
-        ("written before it was received", written_from, deliveries["written_s"]),
-        ("delivered before it was written", deliveries["written_s"], deliveries["time_s"]),
-    )
+    ]
+    if rows_too:
+        written_from = messages["received_s"][deliveries["message"]]
+        steps += [
+            ("written before it was received", written_from, deliveries["written_s"]),
+            ("delivered before it was written", deliveries["written_s"], deliveries["time_s"]),
+        ]
     for what, earlier, later in steps:
-        backwards = np.flatnonzero(later.astype(np.float64) < earlier.astype(np.float64))
+        backwards = np.flatnonzero(later < earlier)
         if len(backwards):
             raise AuditError(f"row {backwards[0]}: {what} ({len(backwards)} such)")
 
@@ -415,7 +322,7 @@ def counted(scenario: Scenario, notes: Notes, messages: Columns, deliveries: Col
     """What messages and their rows say of a run, or of a part of one, that stations have counted too. AuditError where
     a gateway read a push that nobody sent."""
     done = ~np.isnan(messages["done_s"])
-    refused = _among(messages["fate"], (Fate.REFUSED, Fate.ABANDONED))
+    refused = among(messages["fate"], (Fate.REFUSED, Fate.ABANDONED))
     live = deliveries["session"] >= 0
     reads, lost = np.array(notes.reads, np.int64), np.array(notes.lost_pushes, np.int64)
     if (reads > messages["pushes"]).any():
@@ -502,8 +409,8 @@ def check_chat(world: World, notes: Notes) -> None:
 
 
 def check_ticks(scenario: Scenario, ticks: Columns, before: LastEnds | None = None) -> LastEnds:
-    """Checks law 6, a station never has more ticks going on than cores, of ticks in the order in which they began; the
-    last ends of each station, as the next part of the same run is given them ``before``."""
+    """Checks law 6, a station never has more ticks going on than cores; returns when each core of a station is free, as
+    the next part of the same run is given it ``before``."""
     cores = np.concatenate(
         [
             np.full(scenario.design.gateways, scenario.gateway.cores),
@@ -511,16 +418,32 @@ def check_ticks(scenario: Scenario, ticks: Columns, before: LastEnds | None = No
             [scenario.database.cores],
         ]
     )
-    last = {}
-    by_station = np.argsort(ticks["station"].astype(np.min_scalar_type(len(cores))), kind="stable")
-    bounds = np.concatenate([[0], np.cumsum(np.bincount(ticks["station"], minlength=len(cores)))])
-    for station, own_cores in enumerate(cores.tolist()):
-        own = by_station[bounds[station] : bounds[station + 1]]
-        earlier_s = np.full(own_cores, -np.inf) if before is None else before[station]
-        # They come in the order in which they began, and nearly in that in which they ended, which stable sorts use.
-        start_s = np.sort(ticks["start_s"][own], kind="stable")
-        end_s = np.sort(np.concatenate([earlier_s, ticks["end_s"][own]]), kind="stable")
-        if (start_s < end_s[: len(start_s)]).any():
-            raise AuditError(f"station {station} has more ticks at once than cores")
-        last[station] = end_s[len(end_s) - own_cores :]
-    return last
+    first = np.concatenate([[0], np.cumsum(cores)])
+    free_s = (
+        np.full(first[-1], -np.inf) if before is None else np.concatenate([before[each] for each in sorted(before)])
+    )
+    station, start_s, end_s = ticks["station"], ticks["start_s"], ticks["end_s"]
+    if (start_s[1:] < start_s[:-1]).any():
+        order = np.argsort(start_s, kind="stable")
+        station, start_s, end_s = station[order], start_s[order], end_s[order]
+    columns = fixed(station, np.int32), fixed(start_s, np.float64), fixed(end_s, np.float64)
+    found = run_loop(TAKE_CORES, len(station), *columns, fixed(first, np.int64), free_s)
+    if found >= 0:
+        raise AuditError(f"station {found} has more ticks at once than cores")
+    return dict(enumerate(np.split(free_s, first[1:-1])))
+
+
+def _take_cores(station: Ints, start_s: Floats, end_s: Floats, first: Longs, free_s: Floats) -> int:
+    """Gives each tick a core of its station that is free, until the tick ends; the first station where none is, or
+    -1."""
+    for row in range(len(station)):
+        core, end = first[station[row]], first[station[row] + 1]
+        while core < end and start_s[row] < free_s[core]:
+            core += 1
+        if core == end:
+            return int(station[row])
+        free_s[core] = end_s[row]
+    return -1
+
+
+TAKE_CORES = loop_of(_take_cores)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from chatsim.engine.audit import Longs, audit, settle, waiting_in
+from chatsim.engine.audit import audit, waiting_in
 from chatsim.engine.journey import Journey
 from chatsim.engine.notes import Notes
 from chatsim.engine.outcome import Columns, Outcome
+from chatsim.engine.settling import Longs, settle
 from chatsim.scenario import Scenario
 from chatsim.world.tables import World
 

@@ -12,19 +12,16 @@ import numpy as np
 import numpy.typing as npt
 
 from chatsim.engine.audit import (
-    Flags,
     LastEnds,
-    Longs,
     audit_recorded,
     check_chat,
     check_counts,
     check_ticks,
     counted,
-    places,
-    settle,
 )
 from chatsim.engine.notes import Notes
 from chatsim.engine.outcome import Columns, Fate
+from chatsim.engine.settling import Flags, Longs, places, settle
 from chatsim.scenario import AuditError, Scenario
 from chatsim.world.tables import World
 
@@ -39,7 +36,7 @@ class PartAuditor:
         self._scenario = scenario
         self._counts: Counter[str] = Counter()
         self._ends: LastEnds | None = None
-        self._waiting: Longs = np.zeros(0, np.int64)
+        self._waiting: list[Waiting] = []
 
     def settle(self, world: World, notes: Notes, inbox: Longs, meant: Longs, first: int) -> Columns:
         """The deliveries of a part whose messages are those from ``first`` on; AuditError where a law is broken."""
@@ -49,7 +46,7 @@ class PartAuditor:
         self._ends = check_ticks(self._scenario, notes.ticks(), self._ends)
         stored = deliveries["fate"] == Fate.STORED
         keys = (first + deliveries["message"][stored].astype(np.int64)) * world.users + deliveries["recipient"][stored]
-        self._waiting = np.concatenate([self._waiting, np.sort(keys)])
+        self._waiting.append(Waiting(first * world.users, np.sort(keys)))
         return deliveries
 
     def read(self, keys: Longs, fate: npt.NDArray[np.int8]) -> Flags:
@@ -63,10 +60,9 @@ class PartAuditor:
         first = np.zeros(len(keys), bool)
         rows = np.flatnonzero(fate == Fate.READ_LATER)
         rows = rows[np.argsort(keys[rows], kind="stable")]
-        place = places(self._waiting, keys[rows])
-        is_first = (place >= 0) & (np.diff(place, prepend=-1) != 0)
-        first[rows[is_first]] = True
-        self._waiting = np.delete(self._waiting, place[is_first])
+        bounds = np.searchsorted(keys[rows], [part.least for part in self._waiting]).tolist()
+        for part, begin, end in zip(self._waiting, bounds, [*bounds, len(rows)][1:], strict=True):
+            first[rows[begin:end]] = part.take(keys[rows[begin:end]])
         return first
 
     def end(self, world: World, notes: Notes, inbox: Longs) -> None:
@@ -74,5 +70,29 @@ class PartAuditor:
         check_counts(self._scenario, np.array(notes.work, np.int64), self._counts)
         check_chat(world, notes)
         in_store = np.sort(inbox[:, 1] * world.users + inbox[:, 0])
-        if not np.array_equal(in_store, self._waiting):
-            raise AuditError(f"{len(self._waiting)} messages were never read, but {len(in_store)} are in store")
+        waiting = np.concatenate([np.zeros(0, np.int64), *(part.left() for part in self._waiting)])
+        if not np.array_equal(in_store, waiting):
+            raise AuditError(f"{len(waiting)} messages were never read, but {len(in_store)} are in store")
+
+
+class Waiting:
+    """Keys of what waits in store of the messages of one part, ascending; none is less than ``least``."""
+
+    def __init__(self, least: int, keys: Longs) -> None:
+        self.least, self._keys = least, keys
+        self._taken: Flags = np.zeros(len(keys), bool)
+
+    def take(self, keys: Longs) -> Flags:
+        """Takes ascending keys out of the store; which of them were there, each once."""
+        if not len(keys):
+            return np.zeros(0, bool)
+        place = places(self._keys, keys)
+        is_first: Flags = (place >= 0) & (np.diff(place, prepend=-1) != 0) & ~np.append(self._taken, False)[place]
+        self._taken[place[is_first]] = True
+        if 2 * np.count_nonzero(self._taken) > len(self._taken):
+            self._keys, self._taken = self.left(), np.zeros(len(self.left()), bool)
+        return is_first
+
+    def left(self) -> Longs:
+        """What still waits."""
+        return self._keys[~self._taken]

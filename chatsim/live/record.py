@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from chatsim.engine.audit import audit_recorded, pairs_of, settle, waiting_in
+from chatsim.engine.audit import audit_recorded, pairs_of, waiting_in
 from chatsim.engine.finishing import noted
 from chatsim.engine.notes import NEVER, Notes
 from chatsim.engine.outcome import Cause, Fate, FaultKind, Outcome, PushFate, Work
+from chatsim.engine.settling import settle
 from chatsim.live.ledger import AWAYS, CAUSES, COUNTS, OVERFLOW, ROWS, Ledger
 from chatsim.live.player import LIVE, READ, Player
 from chatsim.scenario import AuditError, Scenario

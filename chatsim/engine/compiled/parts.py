@@ -11,7 +11,15 @@ import numpy.typing as npt
 
 from chatsim.engine.compiled.feed import Feed
 from chatsim.engine.compiled.kinds import IN_FLIGHT
-from chatsim.engine.compiled.result import NOTED_OF_PAIRS, NOTED_OF_RUN, Written, cut_to_size, inbox_of, rows_of
+from chatsim.engine.compiled.result import (
+    NOTED_OF_PAIRS,
+    NOTED_OF_RUN,
+    OF_SESSIONS,
+    Written,
+    cut_to_size,
+    inbox_of,
+    rows_of,
+)
 from chatsim.engine.compiled.setup import Tables
 from chatsim.engine.compiled.state import GROWING, NONE, State, put_table, tables_of
 from chatsim.engine.compiled.ticks import Ticks
@@ -114,8 +122,8 @@ class Parts:
         self._boxed = [(user[later], message[later], change[later])]
         mine = (message >= self._first) & ~later
         keys = (message[mine] - self._first) * self._world.users + user[mine]
-        order = np.argsort(keys, kind="stable")
-        keys, change = keys[order], change[mine][order]
+        told_of = np.sort(2 * keys + (change[mine] > 0))
+        keys, change = told_of >> 1, 2 * (told_of & 1) - 1
         first = np.flatnonzero(np.append(True, keys[1:] != keys[:-1])) if len(keys) else np.zeros(0, np.int64)
         there = first[np.add.reduceat(change, first) > 0] if len(keys) else first
         found, user = np.divmod(keys[there], self._world.users)
@@ -140,14 +148,15 @@ class Parts:
         return np.flatnonzero(matters | (np.arange(len(sessions)) >= count))
 
     def _tables_of_part(self, tables: Tables, rows: Any, seen: Any, end: int, is_last: bool) -> Tables:
-        """The tables of a run as if its messages from ``_first`` to ``end`` and the sessions ``seen`` were all."""
+        """The tables of a run as if its messages from ``_first`` to ``end`` and the sessions ``seen`` were all.
+        Modifies the rows, which are a copy."""
         mine = slice(self._first, end)
         place = np.full(len(tables["sessions"]), NONE, np.int32)
         place[seen] = np.arange(len(seen))
-        rows = rows.copy()
         rows["message"] -= self._first
         rows["session"] = place[rows["session"]]
-        part = {**tables, "messages": tables["messages"][mine], "sessions": tables["sessions"][seen], "rows": rows}
+        part = {**tables, "messages": tables["messages"][mine], "rows": rows}
+        part["sessions"] = {name: tables["sessions"][name][seen] for name in OF_SESSIONS}
         part["chats"] = tables["chats"][mine] if tables["asked"][0]["loads"] else tables["chats"]
         for name in ("breaks", *NOTED_OF_PAIRS):
             table = tables[name][(tables[name]["message"] >= self._first) & (tables[name]["message"] < end)].copy()

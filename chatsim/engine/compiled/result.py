@@ -12,7 +12,7 @@ from chatsim.engine.compiled.state import State, tables_of
 from chatsim.engine.notes import NEVER, Notes
 from chatsim.engine.outcome import Columns, Fate, SessionFate
 from chatsim.world.contacts import FriendLists
-from chatsim.world.tables import World
+from chatsim.world.tables import SessionTable, World
 
 NOTED_OF_RUN = ("subscriptions", "pulls", "pushed", "faults", "shown")
 """Tables of what is not of single messages."""
@@ -30,6 +30,8 @@ class Written(Notes):
     def __init__(self, world: World, tables: Tables, lists: FriendLists | None, rows: Columns, ticks: Columns) -> None:
         super().__init__(world, len(tables["stations"]))
         self._rows, self._ticks = rows, ticks
+        self._messages: Columns | None = None
+        self._sessions: SessionTable | None = None
         columns = _of_messages(tables) | _of_lists(tables, lists) | _of_sessions(tables["sessions"])
         intrusions = tables["intrusions"]
         columns |= {
@@ -40,8 +42,8 @@ class Written(Notes):
             setattr(self, name, np.ascontiguousarray(column))
         self.work = tables["work"].tolist()
         self.item_us = tables["stations"]["item_us"].tolist()
-        caused = tables["sessions"][len(world.sessions) :]
-        self.caused.extend({name: caused[name] for name in ("user", "start_s", "end_s", "origin", "attempt")})
+        caused = ("user", "start_s", "end_s", "origin", "attempt")
+        self.caused.extend({name: tables["sessions"][name][len(world.sessions) :] for name in caused})
         ready_s = tables["rooms"]["ready_s"]
         self.room_ready_s = {room: ready_s[room] for room in np.flatnonzero(~np.isnan(ready_s)).tolist()}
         for name in ("breaks", *NOTED_OF_RUN):
@@ -49,6 +51,18 @@ class Written(Notes):
         for name in NOTED_OF_PAIRS:
             rows_of = tables[name]
             setattr(self, name, list(zip(rows_of["message"].tolist(), rows_of["user"].tolist(), strict=True)))
+
+    def messages(self, world: World, meant: npt.NDArray[np.int64]) -> Columns:
+        """The table of messages, made once: nothing is noted any more."""
+        if self._messages is None:
+            self._messages = super().messages(world, meant)
+        return self._messages
+
+    def all_sessions(self, world: World) -> SessionTable:
+        """The sessions of the trace, and those that were caused, made once."""
+        if self._sessions is None:
+            self._sessions = super().all_sessions(world)
+        return self._sessions
 
     def rows(self) -> Columns:
         """What was written to sessions."""
@@ -100,16 +114,25 @@ def rows_of(rows: Any, receipts: Any) -> Columns:
     """What was written to sessions, and what of it the sender knows."""
     receipt_s = np.full(len(rows), NEVER)
     np.fmin.at(receipt_s, receipts["row"], receipts["time_s"])
-    live = np.where(np.isnan(rows["time_s"]), Fate.IN_FLIGHT, Fate.DELIVERED)
+    fate = rows["fate"].astype(np.int8)
+    is_live = fate < 0
+    fate[is_live] = np.where(np.isnan(rows["time_s"][is_live]), np.int8(Fate.IN_FLIGHT), np.int8(Fate.DELIVERED))
     return {
         "message": rows["message"].astype(np.int32),
         "session": rows["session"].astype(np.int32),
         "written_s": rows["written_s"].copy(),
         "time_s": rows["time_s"].copy(),
-        "fate": np.where(rows["fate"] < 0, live, rows["fate"]).astype(np.int8),
+        "fate": fate,
         "cause": rows["cause"].astype(np.int8),
         "receipt_s": receipt_s,
     }
+
+
+OF_SESSIONS = (
+    "user", "start_s", "end_s", "origin", "attempt", "gateway", "online_s", "left_s", "fate", "listed", "unread",
+    "silent", "cut_s",
+)  # fmt: skip
+"""Columns of sessions that are noted."""
 
 
 def _columns(table: Any) -> Columns:

@@ -49,7 +49,7 @@ class Ticks:
 
     def give(self) -> Columns:
         """Gives away the ticks that were taken out of their table."""
-        given = {name: np.concatenate([np.empty(0, kind), *self._parts[name]]) for name, kind in TYPES.items()}
+        given = {name: _joined(self._parts[name], kind) for name, kind in TYPES.items()}
         self._parts = {name: [] for name in TYPES}
         self.count = 0
         return given
@@ -58,3 +58,7 @@ class Ticks:
         self.count += len(rows)
         for name, kind in TYPES.items():
             self._parts[name].append(rows[name].astype(kind))
+
+
+def _joined(parts: list[npt.NDArray[Any]], kind: type) -> npt.NDArray[Any]:
+    return parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, kind), *parts])

@@ -1,0 +1,35 @@
+"""Loops over what a run leaves: Python as it is for small runs, compiled for large ones, with the same results."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from chatsim.world.compiling import Loop, load_from
+from chatsim.world.draws import DRAW
+
+LOOPS: list[Loop] = [DRAW]
+"""All of them, and that of draws, which what comes to sessions needs too."""
+STEP_S = 4e-6
+"""What a row, a recipient or a tick takes in a loop that is not compiled."""
+LOADED_S, KEPT_S, NOT_KEPT_S = 0.1, 0.6, 1.5
+"""What is worth the time to load one: where numba is there already; where it is not; where it must be compiled."""
+
+
+def loop_of(function: Any, *parts: Any) -> Loop:
+    """A function that is nothing but a loop over numbers and arrays, with all ``parts`` that it calls, or those do."""
+    return Loop(function, *parts, among=LOOPS, forceinline=True)
+
+
+def run_loop(loop: Loop, steps: int, *arguments: Any) -> int:
+    """What a loop of so many steps returns, compiled if that is worth it: draws are then too."""
+    load_from([loop, DRAW], steps * STEP_S, LOADED_S if "numba" in sys.modules else KEPT_S, NOT_KEPT_S)
+    return int(loop(*arguments))
+
+
+def fixed(array: Any, kind: type) -> npt.NDArray[Any]:
+    """An array as loops are compiled for: of one type, in one piece, and not kept from being written."""
+    return np.require(array, kind, ["C_CONTIGUOUS", "WRITEABLE"])

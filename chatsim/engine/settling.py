@@ -1,0 +1,415 @@
+"""Settles a run: what became of each message for each of its recipients, whatever their sessions."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from chatsim.engine.loops import fixed, loop_of, run_loop
+from chatsim.engine.notes import NEVER, Notes
+from chatsim.engine.outcome import Cause, Columns, Fate, SessionFate
+from chatsim.scenario import AuditError, Scenario
+from chatsim.world.tables import SessionTable, World
+
+Flags = npt.NDArray[np.bool_]
+Longs = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int32]
+Codes = npt.NDArray[np.int8]
+
+DELIVERED, READ_LATER, STORED, LOST, REFUSED = map(int, list(Fate)[:5])
+IN_FLIGHT, DUPLICATE, MISSED, OVERHEARD, COPY, ABANDONED = map(int, list(Fate)[5:])
+HAVE_IT, BESIDE = 1 << DELIVERED | 1 << READ_LATER, 1 << OVERHEARD | 1 << COPY
+NO_END, TO_SAY_WHY = 1 << MISSED | 1 << DUPLICATE | BESIDE, 1 << REFUSED | 1 << LOST
+"""Some fates, a bit each."""
+OFFLINE, LEFT = int(Cause.OFFLINE), int(Cause.LEFT)
+WAITS, HAS_IT, ENDED = 1, 2, 4
+"""What is known of a message for a recipient: it waits in store, a session has it, some row is its end."""
+
+
+def settle(scenario: Scenario, world: World, notes: Notes, inbox: Longs, meant: Longs) -> Columns:
+    """The table of deliveries: what was written to sessions, and a row for each recipient to whom nothing was.
+
+    A recipient without a row of an end of its own is, in this order: refused (the message was never taken), stored
+    (it waits in ``inbox``, rows of user and message), in flight (a carrier is still under way), or lost, because no
+    session was there or because it left. What came to sessions beyond the audience is overheard, or a copy for the
+    sender. ``meant`` says for the members of which room each message is.
+    """
+    messages, sessions, rows = notes.messages(world, meant), notes.all_sessions(world), notes.rows()
+    check_range("message", rows["message"], len(meant))
+    check_range("session", rows["session"], len(sessions))
+    recipient = sessions.user[rows["session"]]
+    found = _rest_of(scenario, world, notes, messages, meant, inbox, rows)
+    _say_why(world, notes, messages, meant, found)
+    gateway = np.array(notes.session_gateway, np.int32)[rows["session"]]
+    local = gateway == messages["gateway"][rows["message"]]
+    rest = len(found.fate)
+    return {
+        "message": _joined(rows["message"], found.message, rest),
+        "recipient": _joined(recipient, found.user, rest),
+        "session": _joined(rows["session"], -1, rest),
+        "gateway": _joined(gateway, -1, rest),
+        "fate": _joined(rows["fate"], found.fate, rest),
+        "cause": _joined(rows["cause"], found.cause, rest),
+        "local": _joined(local, False, rest),
+        **{name: _joined(rows[name], NEVER, rest) for name in ("written_s", "time_s", "receipt_s")},
+    }
+
+
+def check_range(what: str, numbers: npt.NDArray[Any], count: int) -> None:
+    """AuditError where one of some numbers is of nothing that there is: loops over arrays do not look."""
+    if len(numbers) and (numbers.min() < 0 or numbers.max() >= count):
+        raise AuditError(f"there is a row of {what} {numbers.min()}, or of {what} {numbers.max()}, of {count}")
+
+
+def by_user(users: int, owner: npt.NDArray[Any], times_s: Floats) -> tuple[Longs, Longs]:
+    """The order of times by user and ascending, and where those of each user begin; last, how many there are.
+
+    Sessions come in the order in which they start, so that mostly they are in order when those of each user are.
+    """
+    order = np.sort((owner.astype(np.int64) << 32) + np.arange(len(owner))) & (2**32 - 1)
+    ordered_s, of = times_s[order], owner[order]
+    if ((ordered_s[1:] < ordered_s[:-1]) & (of[1:] == of[:-1])).any():
+        order = np.lexsort((times_s, owner))
+    first = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.bincount(owner, minlength=users))])
+    return order, first
+
+
+def _joined(rows: npt.NDArray[Any], rest: Any, count: int) -> npt.NDArray[Any]:
+    column = np.empty(len(rows) + count, rows.dtype)
+    column[: len(rows)], column[len(rows) :] = rows, rest
+    return column
+
+
+class Audience(NamedTuple):
+    """Messages and the members of the rooms they are for: those of message m are ``member[at[m]:]``, as many as
+    ``first[m + 1] - first[m]``, which also numbers messages x members."""
+
+    first: Longs
+    at: Longs
+    member: Ints
+    sender: Ints
+
+
+class Ends(NamedTuple):
+    """What each message comes to for recipients without an end among the rows: ``stored`` where it waits, else
+    ``fate``; and why, if it is refused or lost, or -1: that asks whether the recipient had a session.
+
+    ``comes``: what a session has lost may still come to its user.
+    """
+
+    fate: Codes
+    stored: Codes
+    cause: Codes
+    received_s: Floats
+    comes: Flags
+
+
+class Came(NamedTuple):
+    """Rows of what was written to sessions, of which users; the number of message x member of each, or -1."""
+
+    message: Ints
+    user: Ints
+    fate: Codes
+    pair: Longs
+
+
+class Stays(NamedTuple):
+    """When sessions began and ended: of one user after the other, each ascending; and from when until when each user
+    had any, one beside the other, since what is far away in memory takes longest."""
+
+    first: Longs
+    begin_s: Floats
+    end_s: Floats
+    span_s: Floats
+
+
+class Rest(NamedTuple):
+    """Messages x recipients without an end among the rows: what became of them."""
+
+    message: Ints
+    user: Ints
+    fate: Codes
+    cause: Codes
+
+
+def audience(world: World, meant: Longs) -> Audience:
+    """For whom each message is."""
+    first = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.diff(world.rooms.start)[meant], dtype=np.int64)])
+    at, sender = fixed(world.rooms.start[meant], np.int64), fixed(world.messages.sender, np.int32)
+    return Audience(first, at, fixed(world.rooms.member, np.int32), sender)
+
+
+def _rest_of(
+    scenario: Scenario, world: World, notes: Notes, messages: Columns, meant: Longs, inbox: Longs, rows: Columns
+) -> Rest:
+    """Settles the fates of rows, in their table, and those of recipients without an end among them.
+
+    Of what is lost the cause is what the message was lost for, if that was, and else whether a session was there.
+    """
+    people, count = audience(world, meant), len(rows["fate"])
+    pairs = int(people.first[-1])
+    ints, codes = (np.empty((2, pairs), kind) for kind in (np.int32, np.int8))
+    rest = Rest(ints[0], ints[1], codes[0], codes[1])
+    user = notes.all_sessions(world).user[rows["session"]]
+    rows["fate"] = fixed(rows["fate"], np.int8)
+    came = Came(fixed(rows["message"], np.int32), fixed(user, np.int32), rows["fate"], np.empty(count, np.int64))
+    waits = fixed(inbox[:, 0], np.int64), fixed(inbox[:, 1], np.int64)
+    ends, known = _ends(messages, scenario.design.offline != "drop"), np.zeros(pairs, np.uint8)
+    found = run_loop(SETTLE, pairs + count, people, ends, *waits, came, _stays(world, notes), known, rest)
+    return Rest(ints[0, :found], ints[1, :found], codes[0, :found], codes[1, :found])
+
+
+def _ends(messages: Columns, keeps: bool) -> Ends:
+    """What messages come to where nothing was written, in a design that ``keeps`` them for those who are away."""
+    taken, under_way = messages["fate"], np.isnan(messages["done_s"])
+    fate = np.where(under_way | (taken == Fate.IN_FLIGHT), Fate.IN_FLIGHT, Fate.LOST).astype(np.int8)
+    gone = among(taken, (Fate.REFUSED, Fate.ABANDONED)) | ((taken == Fate.LOST) & ~under_way)
+    fate[gone] = taken[gone]
+    asks = (fate == Fate.LOST) & (taken != Fate.LOST)
+    stored, cause = np.where(gone, fate, np.int8(Fate.STORED)), np.where(asks, np.int8(-1), messages["cause"])
+    received_s = fixed(messages["received_s"], np.float64)
+    return Ends(fate, fixed(stored, np.int8), fixed(cause, np.int8), received_s, under_way & keeps)
+
+
+def _stays(world: World, notes: Notes) -> Stays:
+    """Of sessions that were, or were to be, online."""
+    sessions = notes.all_sessions(world)
+    began = np.flatnonzero(np.array(notes.session_fate) != SessionFate.REFUSED)
+    owner, start_s, end_s = sessions.user[began], sessions.start_s[began], ends_s(notes.left_s)[began]
+    (begin_order, first), (end_order, _) = (by_user(world.users, owner, times_s) for times_s in (start_s, end_s))
+    begin_s, end_s = start_s[begin_order], end_s[end_order]
+    had_any = first[1:] > first[:-1]
+    span_s = np.tile([np.inf, -np.inf], world.users)
+    span_s[0::2][had_any], span_s[1::2][had_any] = begin_s[first[:-1][had_any]], end_s[first[1:][had_any] - 1]
+    return Stays(first, begin_s, end_s, span_s)
+
+
+def _settle(
+    people: Audience, ends: Ends, box_user: Longs, box_message: Longs, rows: Came, stays: Stays,
+    known: npt.NDArray[np.uint8], rest: Rest,
+) -> int:  # fmt: skip
+    """The loop of :func:`_rest_of`; returns how many recipients have no end among the rows. ``known`` is of each
+    message x member."""
+    for box in range(len(box_user)):
+        pair = _pair_of(people, box_message[box], box_user[box])
+        if pair >= 0:
+            known[pair] |= WAITS | HAS_IT
+    for row in range(len(rows.fate)):
+        _take_row(people, rows, row, known)
+    for row in range(len(rows.fate)):
+        if rows.pair[row] >= 0:
+            _end_row(rows, row, ends.comes[rows.message[row]], known)
+    count = 0
+    for one in range(len(people.sender)):
+        for pair in range(people.first[one], people.first[one + 1]):
+            user = people.member[people.at[one] + pair - people.first[one]]
+            if user != people.sender[one] and not known[pair] & ENDED:
+                rest.message[count], rest.user[count] = one, user
+                _explain(ends, stays, known[pair], rest, count)
+                count += 1
+    return count
+
+
+def _pair_of(people: Audience, message: int, user: int) -> int:
+    """The number of a message x member of its room, or -1."""
+    low = people.at[message]
+    end = low + people.first[message + 1] - people.first[message]
+    high = end
+    while low < high:
+        middle = (low + high) >> 1
+        if people.member[middle] < user:
+            low = middle + 1
+        else:
+            high = middle
+    found: int = people.first[message] + low - people.at[message]
+    return found if low < end and people.member[low] == user else -1
+
+
+def _take_row(people: Audience, rows: Came, row: int, known: npt.NDArray[np.uint8]) -> None:
+    """Finds out for which member a row is, and whether that has the message now."""
+    message, user, fate = rows.message[row], rows.user[row], rows.fate[row]
+    pair = -1 if user == people.sender[message] else _pair_of(people, message, user)
+    rows.pair[row] = pair
+    if pair >= 0:
+        if HAVE_IT >> fate & 1:
+            known[pair] |= HAS_IT
+    elif fate != DELIVERED:
+        rows.fate[row] = MISSED
+    else:
+        rows.fate[row] = COPY if user == people.sender[message] else OVERHEARD
+
+
+def _end_row(rows: Came, row: int, comes: bool, known: npt.NDArray[np.uint8]) -> None:
+    """Settles the fate of a row of a message that comes to its user in other ways too, or does not."""
+    pair, fate = rows.pair[row], rows.fate[row]
+    if (fate == LOST and (comes or known[pair] & HAS_IT)) or (fate == IN_FLIGHT and known[pair] & WAITS):
+        fate = MISSED
+    if not NO_END >> fate & 1:
+        known[pair] |= ENDED
+    rows.fate[row] = fate
+
+
+def _explain(ends: Ends, stays: Stays, known: int, rest: Rest, at: int) -> None:
+    """Writes what became of a message for a recipient without an end among the rows."""
+    message, user = rest.message[at], rest.user[at]
+    fate = ends.stored[message] if known & WAITS else ends.fate[message]
+    cause = ends.cause[message] if TO_SAY_WHY >> fate & 1 else 0
+    if cause < 0:
+        low, high, at_s, cause = stays.first[user], stays.first[user + 1], ends.received_s[message], OFFLINE
+        if stays.span_s[2 * user] <= at_s < stays.span_s[2 * user + 1]:
+            begun = not_after(stays.begin_s, low, high, at_s)
+            cause = LEFT if begun > not_after(stays.end_s, low, high, at_s) else OFFLINE
+    rest.fate[at], rest.cause[at] = fate, cause
+
+
+def not_after(times_s: Floats, low: int, high: int, at_s: float) -> int:
+    """Where those of ascending times from ``low`` to ``high`` begin that are after a given one; none is after NaN."""
+    while low < high:
+        middle = (low + high) >> 1
+        if times_s[middle] > at_s:
+            high = middle
+        else:
+            low = middle + 1
+    return low
+
+
+SETTLE = loop_of(_settle, _pair_of, _take_row, _end_row, _explain, not_after)
+
+
+def _say_why(world: World, notes: Notes, messages: Columns, meant: Longs, rest: Rest) -> None:
+    """Writes what else than leaving is noted of why nothing was written to recipients who have lost a message that was
+    taken. Modifies the causes."""
+    message, user, cause, lost = rest.message, rest.user, rest.cause, rest.fate == LOST
+    never_taken = messages["fate"] == Fate.LOST
+    if never_taken.any():
+        lost = lost & ~never_taken[message]
+    rows = np.flatnonzero(lost & (cause == Cause.LEFT))
+    cause[rows[~heard(notes, messages, meant)[message[rows]]]] = Cause.NOT_JOINED
+    for noted, how in ((notes.trimmed, Cause.TRIMMED), (notes.wiped, Cause.BROKER_DOWN)):
+        if noted:
+            of_any = np.flatnonzero(lost)
+            cause[of_any[np.isin(key_of(world, message[of_any], user[of_any]), _noted_keys(world, noted))]] = how
+    rows = rows[cause[rows] == Cause.LEFT]
+    if not len(rows):
+        return
+    sessions = notes.all_sessions(world)
+    message, user, why = message[rows], user[rows], cause[rows]
+    received_s = messages["received_s"][message]
+    _by_breaks(notes, sessions, message, user, received_s, why)
+    unasked = np.isin(key_of(world, message, user), _noted_keys(world, notes.unasked))
+    why[(why == Cause.LEFT) & unasked] = Cause.NOT_ASKED_FOR
+    why[(why == Cause.LEFT) & _was_cut(notes, sessions, user, received_s)] = Cause.CRASHED
+    cause[rows] = why
+
+
+def _noted_keys(world: World, noted: list[tuple[int, int]]) -> Longs:
+    """The keys of messages x users that were noted."""
+    return np.array([message * world.users + user for message, user in noted], np.int64)
+
+
+def _by_breaks(
+    notes: Notes, sessions: SessionTable, message: Ints, user: Ints, received_s: Floats, cause: Codes
+) -> None:
+    """Writes the causes of what faults have stopped on its way to the gateways of sessions that were there."""
+    breaks = notes.breaks.table()
+    if not len(breaks["message"]):
+        return
+    gateway = np.append(np.array(notes.session_gateway, np.int64), -1)
+    for device in _devices(sessions):
+        session = _session_at(sessions, device, user, received_s)
+        found = break_of(breaks, message, gateway[session])
+        stopped = (session >= 0) & (found >= 0)
+        cause[stopped] = breaks["cause"][found[stopped]]
+
+
+def _was_cut(notes: Notes, sessions: SessionTable, user: Ints, time_s: Floats) -> Flags:
+    """Whether the session that a user had, or thought to have, at a time had its connection broken at its gateway."""
+    cut = np.append(np.isfinite(np.array(notes.cut_s)), False)
+    found = np.zeros(len(user), bool)
+    if not cut.any():
+        return found
+    for device in _devices(sessions):
+        found |= cut[_session_at(sessions, device, user, time_s)]
+    return found
+
+
+def break_of(breaks: Columns, message: npt.NDArray[Any], gateway: Longs) -> Longs:
+    """The first break of each message that concerns a gateway, or -1."""
+    found = np.full(len(message), -1, np.int64)
+    width = int(max(breaks["gateway"].max(initial=0), gateway.max(initial=0))) + 2
+    keys = breaks["message"].astype(np.int64) * width + breaks["gateway"] + 1
+    order = np.argsort(keys, kind="stable")
+    for about in (gateway, np.full(len(message), -1, np.int64)):
+        wanted = message.astype(np.int64) * width + about + 1
+        place = np.searchsorted(keys[order], wanted)
+        hit = order[np.minimum(place, len(order) - 1)]
+        matches = (keys[hit] == wanted) & (found < 0)
+        found[matches] = hit[matches]
+    return found
+
+
+def heard(notes: Notes, messages: Columns, meant: Longs) -> Flags:
+    """Whether each message came when all gateways had subscribed to its room: all but the first ones of a new room."""
+    ready_s = np.full(int(meant.max(initial=-1)) + 1, -np.inf)
+    ready_s[list(notes.room_ready_s)] = list(notes.room_ready_s.values())
+    heard: Flags = messages["received_s"].astype(np.float64) > ready_s[meant]
+    return heard
+
+
+def among(fate: npt.NDArray[np.int8], wanted: tuple[Fate, ...]) -> Flags:
+    """Which fates are among those wanted: by a table, since there are few of them and many rows."""
+    return np.isin(np.arange(len(Fate)), wanted)[fate]
+
+
+def key_of(world: World, message: npt.NDArray[np.generic], user: npt.NDArray[np.generic]) -> Longs:
+    return message.astype(np.int64) * world.users + user.astype(np.int64)
+
+
+def places(ascending: Longs, keys: Longs) -> Longs:
+    """Where each of some keys stands among ascending ones, or -1."""
+    if not len(ascending):
+        return np.full(len(keys), -1, np.int64)
+    place = np.minimum(np.searchsorted(ascending, keys), len(ascending) - 1)
+    return np.where(ascending[place] == keys, place, -1)
+
+
+def _session_at(
+    sessions: SessionTable, device: int, user: npt.NDArray[np.generic], time_s: npt.NDArray[np.float64]
+) -> Longs:
+    """The last session of each user's device that started by then, or -1. Sessions of one device do not overlap."""
+    mine = np.flatnonzero(sessions.device == device)
+    order = mine[np.lexsort((sessions.start_s[mine], sessions.user[mine]))]
+    first, place = _place_by(sessions.user[order], sessions.start_s[order], user, time_s)
+    return np.where(place > first[user], np.append(order, -1)[place - 1], -1)
+
+
+def _devices(sessions: SessionTable) -> range:
+    return range(int(sessions.device.max(initial=-1)) + 1)
+
+
+def _place_by(
+    owner: npt.NDArray[np.generic],
+    times_s: npt.NDArray[np.float64],
+    user: npt.NDArray[np.generic],
+    at_s: npt.NDArray[np.float64],
+) -> tuple[Longs, Longs]:
+    """Of times by user and ascending: where those of each user begin, and where those after ``at_s`` do."""
+    users = int(max(owner.max(initial=-1), user.max(initial=-1))) + 1
+    count = np.bincount(owner.astype(np.int64), minlength=users)
+    first = np.cumsum(count) - count
+    padded_s = np.append(times_s, np.inf)
+    low, high = first[user], (first + count)[user]
+    for _ in range(int(count.max(initial=0)).bit_length()):  # halves the range in which each one is to be found
+        middle = (low + high) // 2
+        is_by = (low < high) & ~(padded_s[middle] > at_s)
+        high = np.where(is_by, high, middle)
+        low = np.where(is_by, middle + 1, low)
+    return first, low
+
+
+def ends_s(noted_s: Any) -> npt.NDArray[np.float64]:
+    """Times at which something ended, infinite where it did not."""
+    return np.nan_to_num(np.array(noted_s, np.float64), nan=np.inf)
