@@ -13,6 +13,7 @@ from chatsim.world.draws import BLOCK, Purpose, Words, lognormal, uniform
 from chatsim.world.orders import blocks, next_places
 from chatsim.world.pairs import Keys, edge_keys, unique_sorted, users_of
 from chatsim.world.reading import read_edges
+from chatsim.world.shelf import column
 from chatsim.world.tables import Friends, Ints, Longs
 
 CLUSTERED_USERS_MAX = 5000
@@ -99,8 +100,8 @@ def friends_of_edges(edges: Keys, users: int, strength_sigma: float, seed: int, 
     lower_friends, higher_friends = _degrees(edges, users)
     start = np.zeros(users + 1, np.int64)
     np.cumsum(lower_friends + higher_friends, out=start[1:])
-    friend = np.empty(2 * len(edges), np.int32)
-    strength = np.empty(2 * len(edges), np.float32)
+    friend = column(2 * len(edges), np.int32)
+    strength = column(2 * len(edges), np.float32)
     free = start[:-1].copy()
     after_lower = start[:-1] + lower_friends - (np.cumsum(higher_friends) - higher_friends)
     for part in blocks(len(edges), BLOCK):
