@@ -359,11 +359,11 @@ def _left_of(talks: Openings, steps: Steps, heap: Ints) -> tuple[tuple[Openings,
     return (kept, Steps._make(column[rows] for column in steps)), np.searchsorted(ones, heap).astype(np.int32)
 
 
-def _interpreted(talk: Talk, *parts: Any) -> tuple[int, int]:
+def _interpreted(talk: Any, *parts: Any) -> tuple[int, int]:
     """As it is. Python reads numbers faster from a view of memory than from an array."""
     *columns, heap, going = parts
-    views: list[Any] = [type(part)._make(memoryview(column) for column in part) for part in columns]
-    return tell(talk, *views, *cast(Any, (memoryview(heap), going)))
+    views = [*(type(part)._make(memoryview(column) for column in part) for part in columns), memoryview(heap), going]
+    return tell(talk, *views)
 
 
 def recency_weights(exponent: float) -> Floats:
