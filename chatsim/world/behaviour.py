@@ -100,8 +100,10 @@ def ties_of(talk: Conversations, partners: Partners) -> Ties:
     """Whom users know at first."""
     start, friend, known = partners.queue_start, partners.queue, np.diff(partners.known_start)
     owes = np.zeros(len(friend) if talk.answer_weight != 1 else 0, np.int8)
+    bounds = np.repeat(start, 2)[:-1]
+    bounds[1::2] += known
     return Ties(
-        start, start[:-1] + known, friend, owes, np.zeros(len(known), np.int64),
+        bounds, friend, owes, np.zeros(len(known), np.int64),
         recency_weights(talk.recency_exponent), np.zeros(RANKS_MAX + 1),
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,12 +20,24 @@ from chatsim.world.telling import Openings, Steps
 LEAD_MAX_S = 1800.0
 LEAD_REPLIES = 10.0
 USERS_AT_ONCE, OPENINGS_AT_ONCE = 1 << 16, 1 << 18
-OPENING = np.dtype([
-    ("time_s", np.float64), ("user", np.int32), ("ordinal", np.int32), ("session", np.int32), ("first_step", np.int32),
-    ("steps", np.int32),
-])  # fmt: skip
-"""When a user's conversation of a number opens, in which of all sessions on device 0, and how many messages follow; the
-first of these has the number ``first_step`` among those of all that the user opens."""
+
+
+class Opened(NamedTuple):
+    """When a user's conversation of a number opens, in which of all sessions on device 0, and how many messages follow;
+    the first of these has the number ``first_step`` among those of all that the user opens."""
+
+    time_s: Floats
+    user: Ints
+    ordinal: Ints
+    session: Ints
+    first_step: Ints
+    steps: Ints
+
+
+def _room_for(rows: int) -> Opened:
+    """Columns that lie one after the other, in one file where they are large."""
+    whole = column(7 * rows, np.int32)
+    return Opened(whole[: 2 * rows].view(np.float64), *whole[2 * rows:].reshape(5, rows))
 
 
 class Scheduled:
@@ -44,14 +57,14 @@ class Scheduled:
         slices = 1 + int(expected / OPENINGS_AT_ONCE)
         self._until_s = np.linspace(-lead_s, workload.duration_s, slices + 1)[1:]
         gaps_of = Gaps(self._talk.burst_sigma, "whole" if workload.sessions.join_days else "rest")
-        self._blocks: list[tuple[npt.NDArray[np.void], Longs]] = []
+        self._blocks: list[tuple[Opened, Longs]] = []
         self.messages_most = 0
         for users in blocks(workload.users, USERS_AT_ONCE):
             points = connected.points(users, rate_per_s, Purpose.OPENING_GAP, seed, replication, gaps_of)
             self._keep(*points)
 
     def __len__(self) -> int:
-        return sum(len(rows) for rows, _ in self._blocks)
+        return sum(len(rows.time_s) for rows, _ in self._blocks)
 
     def _keep(self, time_s: Floats, user: Ints, ordinal: Ints, session: Ints) -> None:
         """Keeps what opens, by user and time, sorted by slices."""
@@ -64,14 +77,12 @@ class Scheduled:
         before -= np.repeat(before[first], np.diff(first, append=len(user)))
         part = np.searchsorted(self._until_s[:-1], time_s, side="right").astype(np.int16)
         order = np.argsort(part, kind="stable")
-        rows = column(len(user), OPENING)
-        for name, values in (
-            ("time_s", time_s), ("user", user), ("ordinal", ordinal), ("session", session), ("first_step", before),
-            ("steps", steps),
-        ):
-            rows[name] = values[order]
+        rows = _room_for(len(user))
+        columns: Any = zip(rows, (time_s, user, ordinal, session, before, steps), strict=True)
+        for kept, values in columns:
+            kept[:] = values[order]
+            put_back(kept)
         start = np.searchsorted(part[order], np.arange(len(self._until_s) + 1))
-        put_back(rows)
         self._blocks.append((rows, start))
         self.messages_most += len(user) + int(steps.sum())
 
@@ -79,32 +90,37 @@ class Scheduled:
         """What opens in each slice of time, in the order of time, with the draws of what follows; and its end."""
         number = 0
         for place, until_s in enumerate(self._until_s.tolist()):
-            parts = [rows[start[place]:start[place + 1]] for rows, start in self._blocks]
-            rows = np.concatenate(parts)
-            put_back(*parts)
-            rows = rows[order_in_time(rows["time_s"])]
+            rows = Opened._make(self._of_slice(place, part) for part in range(len(Opened._fields)))
+            order = order_in_time(rows.time_s)
+            rows = Opened._make(values[order] for values in rows)
             yield self._openings(rows, number), self._steps(rows), until_s
-            number += len(rows)
+            number += len(order)
 
-    def _openings(self, rows: npt.NDArray[np.void], number: int) -> Openings:
-        user, ordinal = rows["user"].copy(), rows["ordinal"]
-        steps = rows["steps"].copy()
+    def _of_slice(self, place: int, part: int) -> npt.NDArray[Any]:
+        """A column of what opens in a slice of time, one block of users after the other."""
+        parts = [rows[part][start[place]:start[place + 1]] for rows, start in self._blocks]
+        values = np.concatenate(parts)
+        put_back(*parts)
+        return values
+
+    def _openings(self, rows: Opened, number: int) -> Openings:
         drawn = (
-            uniform(self._seed, self._replication, purpose, user, ordinal)
+            uniform(self._seed, self._replication, purpose, rows.user, rows.ordinal)
             for purpose in (Purpose.OPENING_GROUP, Purpose.OPENING_NEW, Purpose.OPENING_TARGET)
         )
+        count = len(rows.user)
         return Openings(
-            rows["time_s"].copy(), user, np.zeros(len(rows), np.int32), rows["session"].copy(),
-            np.full(len(rows), -1, np.int32), steps, np.cumsum(steps, dtype=np.int64) - steps,
-            np.arange(number, number + len(rows), dtype=np.int32), next(drawn) < self._talk.group_share, *drawn,
+            rows.time_s, rows.user.copy(), np.zeros(count, np.int32), rows.session, np.full(count, -1, np.int32),
+            rows.steps.copy(), np.cumsum(rows.steps, dtype=np.int64) - rows.steps,
+            np.arange(number, number + count, dtype=np.int32), next(drawn) < self._talk.group_share, *drawn,
         )
 
-    def _steps(self, rows: npt.NDArray[np.void]) -> Steps:
+    def _steps(self, rows: Opened) -> Steps:
         """The draws of all later messages, keyed by who opens the conversation and their number among all of its."""
-        talk, seed, replication, steps = self._talk, self._seed, self._replication, rows["steps"]
-        user = np.repeat(rows["user"], steps)
+        talk, seed, replication, steps = self._talk, self._seed, self._replication, rows.steps
+        user = np.repeat(rows.user, steps)
         first = np.cumsum(steps, dtype=np.int64) - steps
-        number = np.arange(len(user)) + np.repeat(rows["first_step"] - first, steps)
+        number = np.arange(len(user)) + np.repeat(rows.first_step - first, steps)
         return Steps(
             uniform(seed, replication, Purpose.REPLY_SIDE, user, number) < talk.reply_share,
             lognormal(seed, replication, Purpose.REPLY_DELAY, user, number, talk.reply_s_median, talk.reply_sigma),

@@ -76,14 +76,13 @@ class People(NamedTuple):
 class Ties(NamedTuple):
     """Whom users know, which changes as conversations are told.
 
-    The friends of user u are those from ``start[u]`` on: first its partners, latest last, until ``end[u]``; then the
-    others in the order in which it comes to write to them. ``owes`` says whether it owes that partner an answer, which
-    it does to ``owing[u]`` of them; it is empty where that does not count. ``upto[k]`` is the weight of the ranks up to
-    k.
+    The friends of user u are those from ``bounds[2 * u]`` on: first its partners, latest last, until
+    ``bounds[2 * u + 1]``; then, until ``bounds[2 * u + 2]``, the others in the order in which it comes to write to
+    them. ``owes`` says whether it owes that partner an answer, which it does to ``owing[u]`` of them; it is empty where
+    that does not count. ``upto[k]`` is the weight of the ranks up to k.
     """
 
-    start: Longs
-    end: Longs
+    bounds: Longs
     friend: Ints
     owes: Any
     owing: Longs
@@ -163,16 +162,21 @@ def _write(ties: Ties, told: Told, count: int, talks: Openings, one: int) -> int
 def _target(talk: Talk, talks: Openings, people: People, ties: Ties, opening: int) -> int:
     """Whom an opening goes to: a user, or -1 - group; NOBODY where the user has nobody to write to."""
     user, target = int(talks.user[opening]), talks.target[opening]
-    first, end = people.own_group_start[user], people.own_group_start[user + 1]
-    if talks.to_group[opening] and end > first:
-        return -1 - int(people.own_group[first + int(target * (end - first))])
-    known = ties.end[user] - ties.start[user]
+    if talks.to_group[opening]:
+        group = _group(people, user, target)
+        if group != NOBODY:
+            return group
+    known = ties.bounds[2 * user + 1] - ties.bounds[2 * user]
     if not known or talks.to_new[opening] < talk.new_partner_share / (1 + known / talk.new_partner_scale):
         friend = _new_partner(people, ties, user, talks.time_s[opening])
         if friend >= 0:
             return friend
-    if known:
-        return _old_partner(talk, ties, user, target)
+    return _old_partner(talk, ties, user, target) if known else _group(people, user, target)
+
+
+def _group(people: People, user: int, target: float) -> int:
+    """A group of the user's as -1 - group, NOBODY where it has none."""
+    first, end = people.own_group_start[user], people.own_group_start[user + 1]
     return -1 - int(people.own_group[first + int(target * (end - first))]) if end > first else NOBODY
 
 
@@ -220,8 +224,8 @@ def _session_at(people: People, user: int, time_s: float) -> int:
 
 def _old_partner(talk: Talk, ties: Ties, user: int, target: float) -> int:
     """A partner by recency rank; one whose message waits for an answer is ``answer_weight`` times as likely."""
-    end = ties.end[user]
-    ranks = min(end - ties.start[user], RANKS_MAX)
+    end = ties.bounds[2 * user + 1]
+    ranks = min(end - ties.bounds[2 * user], RANKS_MAX)
     if not ties.owing[user]:
         return int(ties.friend[end - _place_of(ties.upto, target * ties.upto[ranks], 1, ranks)])
     more, extra = talk.answer_weight - 1.0, 0.0
@@ -245,7 +249,7 @@ def _place_of(upto: Floats, value: float, low: int, high: int) -> int:
 
 def _new_partner(people: People, ties: Ties, user: int, time_s: float) -> int:
     """The first friend that is no partner yet and has joined; -1 where there is none."""
-    for place in range(ties.end[user], ties.start[user + 1]):
+    for place in range(ties.bounds[2 * user + 1], ties.bounds[2 * user + 2]):
         friend = int(ties.friend[place])
         if people.joined_s[friend] <= time_s:
             return friend
@@ -254,13 +258,13 @@ def _new_partner(people: People, ties: Ties, user: int, time_s: float) -> int:
 
 def _meet(ties: Ties, user: int, other: int, owes: int) -> None:
     """Another becomes the user's latest partner, whom it now owes an answer, or no more."""
-    first, last = ties.start[user], ties.end[user] - 1
+    first, last = ties.bounds[2 * user], ties.bounds[2 * user + 1] - 1
     place = last
     while place >= first and ties.friend[place] != other:  # most are found near the end
         place -= 1
     if place < first:
         last += 1
-        ties.end[user] = last + 1
+        ties.bounds[2 * user + 1] = last + 1
         place = last
         while ties.friend[place] != other:
             place += 1
@@ -311,7 +315,7 @@ def _down(talks: Openings, heap: Ints, going: int) -> None:
 
 TELL = Loop(
     tell, _is_sooner, _up, _down, _place_of, _session_at, _session_now, _meet, _new_partner, _old_partner, _next,
-    _target, _write, _go_on,
+    _group, _target, _write, _go_on,
 )  # fmt: skip
 
 
@@ -344,9 +348,10 @@ class Teller:
 
 def _joined(talks: Openings, steps: Steps, more: Openings, more_steps: Steps) -> tuple[Openings, Steps]:
     """Some conversations and others that open later."""
-    step = np.concatenate([talks.step, len(steps.reply_s) + more.step])
-    both = Openings._make(np.concatenate(pair) for pair in zip(talks, more, strict=True))
-    return both._replace(step=step), Steps._make(np.concatenate(pair) for pair in zip(steps, more_steps, strict=True))
+    more = more._replace(step=len(steps.reply_s) + more.step)
+    both: Any = [zip(talks, more, strict=True), zip(steps, more_steps, strict=True)]
+    columns = ([np.concatenate(pair) for pair in pairs] for pairs in both)
+    return Openings._make(next(columns)), Steps._make(next(columns))
 
 
 def _left_of(talks: Openings, steps: Steps, heap: Ints) -> tuple[tuple[Openings, Steps], Ints]:
