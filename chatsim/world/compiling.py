@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy.typing as npt
+
 SMALL_S = 1.0
 """Time that a world takes to build without compiled loops from which on it is worth the time to load them."""
 LARGE_S = 6.0
@@ -37,6 +39,8 @@ class Loop:
         from numba import njit
         from numba.extending import register_jitable
 
+        from chatsim.world import hints  # noqa: F401  what prefetch is to compiled loops
+
         if self.fast is not None:
             return
         for part in self.parts:
@@ -46,6 +50,10 @@ class Loop:
             self.fast = njit(cache=True, _nrt=False)(self.function)
         except RuntimeError:  # there is no place where code can be kept
             self.fast = njit(_nrt=False)(self.function)
+
+
+def prefetch(rows: npt.NDArray[Any], row: int) -> None:
+    """A compiled loop will soon look at a row: memory that is far away takes longer than all that is done with it."""
 
 
 def load_if_worth_it(build_s: float) -> None:

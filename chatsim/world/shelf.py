@@ -14,6 +14,10 @@ LARGE_BYTES = 1 << 25
 """A column of so many bytes lies in a file."""
 
 
+class _File(mmap.mmap):
+    """The memory of a column in a file, as other memory that is mapped is not."""
+
+
 def column(rows: int, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
     """Zeros: in memory, or many of them in a file, where the machine has one to give.
 
@@ -27,7 +31,7 @@ def column(rows: int, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
     try:
         with tempfile.TemporaryFile(prefix="chatsim-") as file:
             os.posix_fallocate(file.fileno(), 0, size)
-            return np.frombuffer(mmap.mmap(file.fileno(), size), kind)
+            return np.frombuffer(_File(file.fileno(), size), kind)
     except OSError:  # no place on the disk
         return np.zeros(rows, kind)
 
@@ -52,11 +56,11 @@ def put_back(*columns: npt.NDArray[Any]) -> None:
         memory.madvise(mmap.MADV_DONTNEED, first, begin + rows.nbytes - first)
 
 
-def _file_of(rows: npt.NDArray[Any]) -> mmap.mmap | None:
+def _file_of(rows: npt.NDArray[Any]) -> _File | None:
     """The file that an array, or a slice of one, looks at."""
     base: Any = rows
     while isinstance(base, np.ndarray):
         base = base.base
     if isinstance(base, memoryview):
         base = base.obj
-    return base if isinstance(base, mmap.mmap) else None
+    return base if isinstance(base, _File) else None

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from chatsim.world.compiling import Loop
+from chatsim.world.compiling import Loop, prefetch
 from chatsim.world.tables import Bools, Floats, Ints, Longs
 
 RANKS_MAX = 5000
@@ -26,6 +26,7 @@ class Talk(NamedTuple):
     new_partner_share: float
     new_partner_scale: float
     answer_weight: float
+    looks_ahead: bool = True
 
 
 class Openings(NamedTuple):
@@ -114,6 +115,8 @@ def tell(
             count, going = _go_on(talks, steps, people, ties, told, heap, count, going)
         if is_over:
             break
+        if talk.looks_ahead:
+            _look_ahead(talks, ties, opening)
         peer = _target(talk, talks, people, ties, opening)
         if peer == NOBODY:
             continue
@@ -125,6 +128,30 @@ def tell(
             going += 1
             _up(talks, heap, going - 1)
     return count, going
+
+
+def _look_ahead(talks: Openings, ties: Ties, opening: int) -> None:
+    """Has what the next openings need come near: their users, these users' partners, who of them is likely to be the
+    peer, and that one's partners."""
+    last = len(talks.time_s) - 1
+    prefetch(ties.bounds, 2 * int(talks.user[min(opening + 16, last)]))
+    _fetch_partners(ties, int(talks.user[min(opening + 10, last)]))
+    ahead = min(opening + 5, last)
+    user = int(talks.user[ahead])
+    end = ties.bounds[2 * user + 1]
+    ranks = min(end - ties.bounds[2 * user], RANKS_MAX)
+    if ranks:
+        rank = _place_of(ties.upto, talks.target[ahead] * ties.upto[ranks], 1, ranks)
+        talks.peer[ahead] = ties.friend[end - rank]
+        prefetch(ties.bounds, 2 * int(talks.peer[ahead]))
+    _fetch_partners(ties, int(talks.peer[min(opening + 2, last)]))
+
+
+def _fetch_partners(ties: Ties, user: int) -> None:
+    """Has the latest partners of a user come near."""
+    end = int(ties.bounds[2 * user + 1])
+    prefetch(ties.friend, max(end - 1, 0))
+    prefetch(ties.friend, max(end - 17, 0))
 
 
 def _go_on(
@@ -315,7 +342,7 @@ def _down(talks: Openings, heap: Ints, going: int) -> None:
 
 TELL = Loop(
     tell, _is_sooner, _up, _down, _place_of, _session_at, _session_now, _meet, _new_partner, _old_partner, _next,
-    _group, _target, _write, _go_on,
+    _group, _target, _write, _go_on, _fetch_partners, _look_ahead,
 )  # fmt: skip
 
 
@@ -368,7 +395,7 @@ def _interpreted(talk: Any, *parts: Any) -> tuple[int, int]:
     """As it is. Python reads numbers faster from a view of memory than from an array."""
     *columns, heap, going = parts
     views = [*(type(part)._make(memoryview(column) for column in part) for part in columns), memoryview(heap), going]
-    return tell(talk, *views)
+    return tell(talk._replace(looks_ahead=False), *views)
 
 
 def recency_weights(exponent: float) -> Floats:
