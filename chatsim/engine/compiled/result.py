@@ -13,12 +13,20 @@ from chatsim.engine.compiled.state import State
 from chatsim.engine.notes import NEVER, Notes
 from chatsim.engine.outcome import Columns, Fate, SessionFate
 from chatsim.world.contacts import FriendLists
+from chatsim.world.orders import blocks
+from chatsim.world.shelf import put_back
 from chatsim.world.tables import World
 
 NOTED_OF_RUN = ("subscriptions", "pulls", "pushed", "faults", "shown")
 """Tables of what is not of single messages."""
 NOTED_OF_PAIRS = ("trimmed", "unasked", "wiped")
 """Tables of what happened to a message for one user."""
+
+CAUSED = ("user", "start_s", "end_s", "origin", "attempt")
+NOTED_OF_SESSIONS = (
+    *CAUSED, "gateway", "online_s", "left_s", "fate", "listed", "unread", "silent", "cut_s",
+)  # fmt: skip
+SESSIONS_AT_ONCE = 1 << 16
 
 
 class Written(Notes):
@@ -42,7 +50,7 @@ class Written(Notes):
         self.work = tables["work"].tolist()
         self.item_us = tables["stations"]["item_us"].tolist()
         caused = tables["sessions"][len(world.sessions) :]
-        self.caused.extend({name: caused[name] for name in ("user", "start_s", "end_s", "origin", "attempt")})
+        self.caused.extend({name: caused[name] for name in CAUSED})
         ready_s = tables["rooms"]["ready_s"]
         self.room_ready_s = {room: ready_s[room] for room in np.flatnonzero(~np.isnan(ready_s)).tolist()}
         for name in ("breaks", *NOTED_OF_RUN):
@@ -95,6 +103,16 @@ def _of_sessions(sessions: Any) -> Columns:
         "session_listed": sessions["listed"], "session_unread": sessions["unread"],
         "session_silent": (sessions["silent"] > 0) & left, "cut_s": sessions["cut_s"],
     }  # fmt: skip
+
+
+def sessions_of(sessions: Any, rows: npt.NDArray[np.int64]) -> Any:
+    """What is noted of some sessions, ascending; of nearly all that a table in a file has, too."""
+    found = np.empty(len(rows), [(name, sessions.dtype[name]) for name in NOTED_OF_SESSIONS])
+    for part in blocks(len(rows), SESSIONS_AT_ONCE):
+        for name in NOTED_OF_SESSIONS:
+            found[name][part] = sessions[name][rows[part]]
+        put_back(sessions[rows[part.start] : rows[part.stop - 1] + 1])
+    return found
 
 
 def rows_of(rows: Any, receipts: Any) -> Columns:
