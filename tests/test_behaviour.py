@@ -27,7 +27,7 @@ from chatsim.world.sessions import (
     merge_overlapping,
     poisson_process,
 )
-from chatsim.world.telling import Talk, Told, _old_partner, _write
+from chatsim.world.telling import Talk, Ties, _meet, _old_partner
 
 DAY_S = 86400.0
 
@@ -233,20 +233,24 @@ def test_bursts_leave_the_rate_and_begin_in_the_steady_state(sigma: float) -> No
     assert np.array_equal(at_once[:, 1], whole[:, 1])
 
 
+def write(ties: Ties, sender: int, peer: int) -> None:
+    _meet(ties, peer, sender, 1)
+    _meet(ties, sender, peer, 0)
+
+
 def test_an_answer_is_so_many_times_as_likely() -> None:
     """A user with two partners, the older of whom waits for an answer: ranks weigh 1 and A / 2**x."""
     made = scenario(users=3, conversations={"answer_weight": 6.0, "recency_exponent": 1.0})
     talk = Talk(0.0, 0.0, 1.0, answer_weight=6.0)
     nobody_known = Partners(np.zeros(4, np.int64), np.empty(0, np.int32), np.array([0, 2, 4, 6]), np.array([1, 2, 0, 2, 0, 1], np.int32))
     ties = ties_of(made.workload.conversations, nobody_known)
-    told = Told(*(np.empty(3, kind) for kind in (float, np.int32, np.int32, np.int32)))
-    for number, (sender, peer) in enumerate(((1, 0), (0, 2))):
-        _write(ties, told, number, 0.0, sender, peer, number, 0)
+    for sender, peer in ((1, 0), (0, 2)):
+        write(ties, sender, peer)
     draws = (np.arange(1000) + 0.5) / 1000
     chosen = [_old_partner(talk, ties, 0, float(draw)) for draw in draws]
     assert chosen.count(2) == 250
     assert chosen.count(1) == 750
-    _write(ties, told, 2, 0.0, 0, 1, 2, 0)  # answered: nobody waits, and 1 is the latest
+    write(ties, 0, 1)  # answered: nobody waits, and 1 is the latest
     chosen = [_old_partner(talk, ties, 0, float(draw)) for draw in draws]
     assert chosen.count(1) in (666, 667)
 

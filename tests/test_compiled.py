@@ -351,7 +351,7 @@ def test_a_small_run_is_not_worth_loading_the_compiled_engine_for(monkeypatch: p
 
 def test_tables_keep_what_stands_in_them_when_they_grow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("chatsim.engine.compiled.setup.ROOM_AT_FIRST", 2)
-    monkeypatch.setattr("chatsim.engine.compiled.setup._likely", lambda people: {})
+    monkeypatch.setattr("chatsim.engine.compiled.setup._likely", lambda people, rooms: {})
     chosen = load_scenario("go-chat", ["workload.users=300", "workload.duration_s=120", "push.after_min=0.1"])
     check_equal(chosen, build_world(chosen), "all tables begin with two rows")
 

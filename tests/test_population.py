@@ -168,7 +168,7 @@ def test_known_partners_have_the_wanted_mean_in_both_directions() -> None:
 
 def test_stronger_friends_come_first() -> None:
     friends = build_friends(workload(users=2000), 1, 0)
-    partners = build_partners(friends, 10.0, 1, 0)
+    partners = build_partners(friends, 0.0, 1, 0)  # who is known stands first
     strength = dict(zip(pair_keys(owners(friends.start), friends.friend).tolist(), friends.strength, strict=True))
     firsts = [int(user) << 32 | int(partners.queue[partners.queue_start[user]])
               for user in range(2000) if partners.queue_start[user] < partners.queue_start[user + 1]]

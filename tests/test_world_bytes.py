@@ -13,7 +13,7 @@ import pytest
 from scipy.special import ndtri
 
 from chatsim.scenario import load_scenario
-from chatsim.world import World, build_world, compiling
+from chatsim.world import World, build, build_world, compiling, openings, shelf
 from chatsim.world.draws import Purpose, uniform
 from chatsim.world.orders import grouped, order_in_rows, order_in_time, row_blocks
 from tests.conftest import ROOT
@@ -82,15 +82,22 @@ def built(made: Made) -> World:
     return build_world(load_scenario("go-chat", changes, workload=made.workload), replication=1)
 
 
-@pytest.fixture(params=[False, True], ids=["in numpy", "compiled"])
+@pytest.fixture(params=["in numpy", "compiled", "in slices"])
 def is_compiled(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
-    """Whether worlds are built as small ones are, or as large ones."""
-    for loop in compiling.LOOPS if not request.param else []:
+    """Whether worlds are built as small ones are, or by compiled loops; as the largest are, it takes many slices too,
+    and columns lie in files."""
+    is_compiled = request.param != "in numpy"
+    for loop in compiling.LOOPS if not is_compiled else []:
         monkeypatch.setattr(loop, "fast", None)
-    build_s = 0.0 if request.param else float("inf")
+    build_s = 0.0 if is_compiled else float("inf")
     monkeypatch.setattr(compiling, "SMALL_S", build_s)
     monkeypatch.setattr(compiling, "LARGE_S", build_s)
-    return bool(request.param)
+    if request.param == "in slices":
+        monkeypatch.setattr(shelf, "LARGE_BYTES", 1)
+        monkeypatch.setattr(openings, "USERS_AT_ONCE", 100)
+        monkeypatch.setattr(openings, "OPENINGS_AT_ONCE", 50)
+        monkeypatch.setattr(build, "MESSAGES_AT_ONCE", 500)
+    return is_compiled
 
 
 @pytest.mark.skipif(functions() != FUNCTIONS, reason="other logarithms")

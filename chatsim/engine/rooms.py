@@ -9,9 +9,13 @@ import numpy.typing as npt
 
 from chatsim.rules.rooms import GROUP_ROOMS, PAIR_ROOMS, PERSONAL_ROOMS, ROOM_NUMBERS, personal_room
 from chatsim.scenario.models import Design
+from chatsim.world.orders import blocks, grouped
+from chatsim.world.population import owners
+from chatsim.world.shelf import column
 from chatsim.world.tables import PAIR, World
 
 Longs = npt.NDArray[np.int64]
+BLOCK = 1 << 18
 NO_PLACE = -1
 """The place of a session in a room of which its user is no member."""
 
@@ -81,6 +85,12 @@ class Rooms:
     def venue(self) -> list[int]:
         """The room of each room's messages: itself, or for a pair the smallest group that both are in."""
         return self._venues()
+
+    @cached_property
+    def pairs(self) -> int:
+        """Messages x members of the rooms that they are meant for."""
+        room, sizes = self._world.messages.room, np.diff(self._world.rooms.start)
+        return sum(int(sizes[room[part]].sum()) for part in blocks(len(room), BLOCK))
 
     @cached_property
     def _own(self) -> tuple[Longs, Longs, Longs]:
@@ -206,22 +216,27 @@ class Rooms:
 
     def own(self) -> tuple[Longs, Longs, Longs]:
         """Where the rooms of each user begin, these rooms, created or not, and the user's place in each."""
-        table, users = self._world.rooms, self._world.users
-        used = np.ones(self._total, bool)
+        start, member = self.with_personal()
+        used = np.ones(len(start) - 1, bool)
         if self.kind == PERSONAL_ROOMS:
-            used = table.kind != PAIR
+            used[: self._total] = self._world.rooms.kind != PAIR
         elif self.kind == GROUP_ROOMS:
-            used = np.array(self.venue, np.int64) == np.arange(self._total)
-        room: Longs = np.repeat(np.arange(self._total), np.diff(table.start))
-        place = np.arange(len(room)) - table.start[room]
-        user = table.member.astype(np.int64)
-        kept = used[room] if self._total else np.zeros(0, bool)
-        user, room, place = user[kept], room[kept], place[kept]
-        if self.kind == PERSONAL_ROOMS:
-            everybody = np.arange(users)
-            user = np.concatenate([user, everybody])
-            room = np.concatenate([room, personal_room(0, self._total) + everybody])
-            place = np.concatenate([place, np.zeros(users, np.int64)])
-        order = np.argsort(user, kind="stable")
-        start = np.concatenate([[0], np.cumsum(np.bincount(user, minlength=users))])
-        return start, room[order], place[order]
+            used[:] = np.array(self.venue, np.int64) == np.arange(self._total)
+        of = owners(start)
+        entries = None if used.all() else np.flatnonzero(used[of])
+        own_start, order = grouped(member if entries is None else member[entries], self._world.users)
+        room, place = column(len(order), np.int64), column(len(order), np.int64)
+        for part in blocks(len(order), BLOCK):
+            entry = order[part] if entries is None else entries[order[part]]
+            room[part] = of[entry]
+            place[part] = entry - start[room[part]]
+        return own_start, room, place
+
+    def with_personal(self) -> tuple[Longs, npt.NDArray[np.int32]]:
+        """Where the members of each room begin, and they, the rooms of single users after all others where there are
+        such rooms."""
+        table, personal = self._world.rooms, self._world.users if self.kind == PERSONAL_ROOMS else 0
+        if not personal:
+            return table.start, table.member
+        own = np.arange(personal, dtype=np.int32)
+        return np.concatenate([table.start, table.start[-1] + 1 + own]), np.concatenate([table.member, own])

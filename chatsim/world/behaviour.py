@@ -6,31 +6,21 @@ What happens to one user is drawn up front, in arrays; one loop in the order of 
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from chatsim.scenario.models import Conversations, Workload
-from chatsim.world.draws import BLOCK, Purpose, lognormal, uniform
-from chatsim.world.orders import blocks, grouped, next_places, order_in_time
+from chatsim.world.draws import BLOCK, Purpose, lognormal
+from chatsim.world.openings import Scheduled
+from chatsim.world.orders import blocks, grouped, next_places
 from chatsim.world.partners import Partners
 from chatsim.world.population import owners
-from chatsim.world.sessions import (
-    DAY_S,
-    Gaps,
-    activity_levels,
-    joined_s,
-    length_s_mean,
-    points_while_connected,
-    rate_at,
-    sessions_of_users,
-)
-from chatsim.world.tables import Bools, Floats, Ints, Longs, SessionTable
-from chatsim.world.telling import RANKS_MAX, Openings, People, Talk, Ties, recency_weights, told_messages
+from chatsim.world.sessions import DAY_S, activity_levels, joined_s, length_s_mean, rate_at, sessions_of_users
+from chatsim.world.shelf import column, put_back
+from chatsim.world.tables import Floats, Ints, Longs, SessionTable
+from chatsim.world.telling import RANKS_MAX, Openings, People, Talk, Teller, Ties, Told, recency_weights
 
-LEAD_MAX_S = 1800.0
-LEAD_REPLIES = 10.0
 ACTIVITIES = 200
 
 
@@ -58,16 +48,42 @@ def converse(
     run where interest does not fade (see :func:`opening_rate_per_s`). An opening goes to a group with ``group_share``,
     else to a friend never written to, who has joined, with chance ``p / (1 + partners / scale)``, else to the partner
     of recency rank k with weight k ** -exponent, times ``answer_weight`` where its last message waits for an answer.
+    Modifies the partners, who come to be as they are at the end.
     """
-    rate_per_s = opening_rate_per_s(workload, groups)
-    talks = _conversations(workload, sessions, rate_per_s, seed, replication)
-    people = people_of(sessions, groups, joined_s(workload, seed, replication))
     talk = workload.conversations
+    rate_per_s = opening_rate_per_s(workload, groups)
+    openings = Scheduled(workload, sessions, rate_per_s, seed, replication)
+    people = people_of(sessions, groups, joined_s(workload, seed, replication))
     asked = Talk(workload.duration_s, talk.new_partner_share, talk.new_partner_scale, talk.answer_weight)
-    told = told_messages(asked, talks, people, ties_of(talk, partners))
-    _, rows = sessions_of_users(sessions, workload.users)
-    session = np.append(rows, -1).astype(np.int32)[told.session]
-    return Spoken(told.time_s, told.sender, session, told.opening, talks.user, talks.peer)
+    teller = Teller(asked, people, ties_of(talk, partners))
+    most, count = openings.messages_most, 0
+    spoken = Spoken(
+        column(most, float), column(most, np.int32), column(most, np.int32), column(most, np.int32),
+        column(len(openings), np.int32), column(len(openings), np.int32),
+    )
+    rows = sessions_of_users(sessions, workload.users)[1].astype(np.int32)
+    for talks, steps, until_s in openings.slices():
+        told = teller.tell(talks, steps, until_s)
+        told.session[:] = rows[told.session]
+        count = _append(spoken, count, told, talks)
+    return replace(
+        spoken, time_s=spoken.time_s[:count], sender=spoken.sender[:count], session=spoken.session[:count],
+        conversation=spoken.conversation[:count],
+    )
+
+
+def _append(spoken: Spoken, count: int, told: Told, talks: Openings) -> int:
+    """Writes what was told, and between whom conversations are, in their places; how many messages there are then."""
+    messages = slice(count, count + len(told.time_s))
+    opened = slice(talks.number[0], talks.number[-1] + 1) if len(talks.number) else slice(0)
+    for name, part, values in (
+        ("time_s", messages, told.time_s), ("sender", messages, told.sender), ("session", messages, told.session),
+        ("conversation", messages, told.conversation), ("user", opened, talks.user), ("peer", opened, talks.peer),
+    ):
+        written = getattr(spoken, name)[part]
+        written[:] = values
+        put_back(written)
+    return messages.stop
 
 
 def people_of(sessions: SessionTable, groups: tuple[Longs, Ints], joined: Floats) -> People:
@@ -75,22 +91,19 @@ def people_of(sessions: SessionTable, groups: tuple[Longs, Ints], joined: Floats
     first, rows = sessions_of_users(sessions, len(joined))
     start, member = groups
     own_start, entry = grouped(member, len(joined))
-    return People(
-        first, sessions.start_s[rows], sessions.end_s[rows], joined, start, member, own_start, owners(start)[entry]
-    )
+    session_s = np.empty(2 * len(rows))
+    session_s[::2], session_s[1::2] = sessions.start_s[rows], sessions.end_s[rows]
+    return People(first, session_s, joined, start, member, own_start, owners(start)[entry])
 
 
 def ties_of(talk: Conversations, partners: Partners) -> Ties:
-    """Whom users know at first, with room for all friends."""
-    start, known, queue = partners.queue_start, partners.known, partners.queue
-    count = np.diff(partners.known_start)
-    user = owners(partners.known_start)
-    partner = np.empty(len(queue), np.int32)
-    # The latest of the known stands first, and is to stand last.
-    partner[start[user] + partners.known_start[user + 1] - 1 - np.arange(len(known))] = known
-    owes = np.zeros(len(queue) if talk.answer_weight != 1 else 0, np.int8)
+    """Whom users know at first."""
+    start, friend, known = partners.queue_start, partners.queue, np.diff(partners.known_start)
+    owes = np.zeros(len(friend) if talk.answer_weight != 1 else 0, np.int8)
+    bounds = np.repeat(start, 2)[:-1]
+    bounds[1::2] += known
     return Ties(
-        start, queue, partner, owes, count, np.zeros(len(count), np.int64), start[:-1].copy(),
+        bounds, friend, owes, np.zeros(len(known), np.int64),
         recency_weights(talk.recency_exponent), np.zeros(RANKS_MAX + 1),
     )
 
@@ -99,13 +112,14 @@ def message_sizes(
     workload: Workload, sender: Ints, seed: int, replication: int, purpose: Purpose = Purpose.MESSAGE_SIZE
 ) -> Ints:
     """Sizes in bytes, log-normal, at least 1; keyed by the sender and the number of its message."""
-    sizes, number = np.empty(len(sender), np.int32), np.zeros(int(sender.max(initial=-1)) + 1, np.int64)
+    sizes, number = column(len(sender), np.int32), np.zeros(int(sender.max(initial=-1)) + 1, np.int64)
     for part in blocks(len(sender), BLOCK):
         drawn = lognormal(
             seed, replication, purpose, sender[part], next_places(sender[part], number),
             workload.message_bytes_median, workload.message_bytes_sigma,
         )
         sizes[part] = np.rint(np.clip(drawn, 1, 2**31 - 1))
+        put_back(sizes[part], sender[part])
     return sizes
 
 
@@ -172,64 +186,3 @@ def _still_connected_share(workload: Workload) -> float:
     apart = np.log(sessions.length_s_median / delay) / sigma
     left = ndtr(apart + sigma) - delay / length_s_mean(sessions) * ndtr(apart)
     return float(left.mean())
-
-
-def _conversations(
-    workload: Workload, sessions: SessionTable, rate_per_s: float, seed: int, replication: int
-) -> Openings:
-    talk = workload.conversations
-    time_s, user, ordinal = _opening_times(workload, sessions, rate_per_s, seed, replication)
-    length = _geometric(uniform(seed, replication, Purpose.CONVERSATION_LENGTH, user, ordinal), talk.length_mean)
-    steps = length - 1
-    first_step = np.cumsum(steps) - steps
-    replies, reply_s, reply_member = _replies(talk, np.repeat(user, steps), seed, replication)
-    order = order_in_time(time_s)
-    user, ordinal = user[order], ordinal[order]
-    return Openings(
-        time_s[order], user, np.empty(len(user), np.int32), steps[order], first_step[order],
-        to_group=uniform(seed, replication, Purpose.OPENING_GROUP, user, ordinal) < talk.group_share,
-        to_new=uniform(seed, replication, Purpose.OPENING_NEW, user, ordinal),
-        target=uniform(seed, replication, Purpose.OPENING_TARGET, user, ordinal),
-        replies=replies, reply_s=reply_s, reply_member=reply_member,
-    )
-
-
-def _replies(talk: Conversations, user: Ints, seed: int, replication: int) -> tuple[Bools, Floats, Floats]:
-    """The draws of all later messages of the conversations that each user opens, keyed by it and their number: whether
-    they come from the other side, after how long, and from whom of a group."""
-    replies, reply_s, reply_member = np.empty(len(user), bool), np.empty(len(user)), np.empty(len(user))
-    number = np.zeros(int(user.max(initial=-1)) + 1, np.int64)
-    for part in blocks(len(user), BLOCK):
-        step = next_places(user[part], number)
-        drawn = uniform(seed, replication, Purpose.REPLY_SIDE, user[part], step)
-        np.less(drawn, talk.reply_share, out=replies[part])
-        reply_s[part] = lognormal(
-            seed, replication, Purpose.REPLY_DELAY, user[part], step, talk.reply_s_median, talk.reply_sigma
-        )
-        reply_member[part] = uniform(seed, replication, Purpose.REPLY_MEMBER, user[part], step)
-    return replies, reply_s, reply_member
-
-
-def _opening_times(
-    workload: Workload, sessions: SessionTable, rate_per_s: float, seed: int, replication: int
-) -> tuple[Floats, Ints, Ints]:
-    """(time_s, user, ordinal) ordered by (user, time): a process over the time each user is connected, under way at
-    the start of the run, or from when the user joins."""
-    span_s = (-_lead_s(workload.conversations), workload.duration_s)
-    time_s, opener, ordinal, _ = points_while_connected(
-        sessions, workload.users, span_s, rate_per_s, Purpose.OPENING_GAP, seed, replication,
-        Gaps(workload.conversations.burst_sigma, "whole" if workload.sessions.join_days else "rest"),
-    )
-    return time_s, opener, ordinal
-
-
-def _lead_s(talk: Conversations) -> float:
-    """Time before 0 at which conversations start being told, so that replies under way at 0 are there."""
-    return min(LEAD_MAX_S, LEAD_REPLIES * talk.reply_s_median * math.exp(talk.reply_sigma**2 / 2))
-
-
-def _geometric(drawn: Floats, mean: float) -> Ints:
-    """Geometric numbers from 1 on with the given mean, by inversion."""
-    if mean == 1:
-        return np.ones(len(drawn), np.int32)
-    return np.floor(np.log(drawn) / math.log1p(-1 / mean)).astype(np.int32) + 1

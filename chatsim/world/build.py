@@ -11,10 +11,12 @@ from chatsim.scenario.models import Scenario, Workload
 from chatsim.world.behaviour import Spoken, converse, message_sizes
 from chatsim.world.compiling import load_if_worth_it
 from chatsim.world.groups import build_groups
-from chatsim.world.pairs import Keys, edge_keys, unique_sorted, users_of
+from chatsim.world.orders import blocks
+from chatsim.world.pairs import Keys, edge_keys, places_of_edges, unique_sorted, users_of
 from chatsim.world.partners import build_partners, known_pairs
 from chatsim.world.population import build_friends
 from chatsim.world.sessions import DAY_S, build_sessions, lead_s, length_s_mean
+from chatsim.world.shelf import put_back
 from chatsim.world.spam import refuse_too_much_spam
 from chatsim.world.tables import (
     GROUP,
@@ -33,6 +35,7 @@ from chatsim.world.trouble import with_trouble
 
 TIES_MAX = 1_000_000_000
 """About 20 GB while the graph is built: 190 million take 4 GB."""
+MESSAGES_AT_ONCE = 1 << 18
 COST_S = {"sessions": 4e-6, "messages": 15e-6, "entries in friend lists": 6e-7}
 """What a row takes without compiled loops."""
 
@@ -62,12 +65,13 @@ def build_world(scenario: Scenario, replication: int = 0) -> World:
 def _model_world(workload: Workload, seed: int, replication: int) -> World:
     friends = build_friends(workload, seed, replication)
     groups = build_groups(workload, friends, seed, replication)
+    put_back(friends.friend, friends.strength)
     sessions = build_sessions(workload, seed, replication, friends)
     partners = build_partners(friends, workload.conversations.known_partners_mean, seed, replication)
     contacts, known = Contacts(partners.known_start, partners.known), known_pairs(partners)
     spoken = converse(workload, sessions, partners, groups, seed, replication)
     del partners  # among them stand all friends again
-    rooms, room = rooms_of(known, spoken, groups)
+    rooms, room = rooms_of(known, spoken, groups, workload.users)
     messages = MessageTable(
         spoken.time_s, spoken.sender, spoken.session, room,
         message_sizes(workload, spoken.sender, seed, replication), np.zeros(len(room), bool),
@@ -78,24 +82,29 @@ def _model_world(workload: Workload, seed: int, replication: int) -> World:
     )
 
 
-def rooms_of(known: Keys, spoken: Spoken, groups: tuple[Longs, Ints]) -> tuple[Rooms, Ints]:
+def rooms_of(known: Keys, spoken: Spoken, groups: tuple[Longs, Ints], users: int) -> tuple[Rooms, Ints]:
     """All rooms, and the room of each message: a room per pair that has written (before the run, or in it), in the
-    order of the pairs, then the groups. Pairs of ``known``, and groups, have written before the run."""
+    order of the pairs, then the groups. Pairs of ``known``, and groups, have written before the run. The room of a
+    message comes to stand where its conversation did."""
     is_told = np.zeros(len(spoken.user), bool)
-    is_told[spoken.conversation] = True
-    private = np.flatnonzero(is_told & (spoken.peer >= 0))
+    for part in blocks(len(spoken.conversation), MESSAGES_AT_ONCE):
+        is_told[spoken.conversation[part]] = True
+    private = np.flatnonzero(is_told & (spoken.peer >= 0)).astype(np.int32)
     written = edge_keys(spoken.user[private], spoken.peer[private])
-    pairs = unique_sorted(np.concatenate([known, written]))
+    pairs = unique_sorted(np.concatenate([known, written])).copy()
     room = np.where(is_told, len(pairs) - 1 - spoken.peer, 0).astype(np.int32)
-    room[private] = np.searchsorted(pairs, written)
+    room[private] = places_of_edges(pairs, written, users)
     first, second = users_of(pairs)
     kind = np.repeat(np.array([PAIR, GROUP], np.uint8), [len(pairs), len(groups[0]) - 1])
     start = np.concatenate([2 * np.arange(len(pairs), dtype=np.int64), 2 * len(pairs) + groups[0]])
     paired = np.stack([first, second], axis=1).astype(np.int32).ravel()
     before = np.ones(len(kind), bool)
     before[: len(pairs)] = False
-    before[np.searchsorted(pairs, known)] = True
-    return Rooms(kind, start, np.concatenate([paired, groups[1]]), before), room[spoken.conversation]
+    before[places_of_edges(pairs, known, users)] = True
+    for part in blocks(len(spoken.conversation), MESSAGES_AT_ONCE):
+        spoken.conversation[part] = room[spoken.conversation[part]]
+        put_back(spoken.conversation[part])
+    return Rooms(kind, start, np.concatenate([paired, groups[1]]), before), spoken.conversation
 
 
 def _expected(workload: Workload) -> dict[str, float]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+import numpy.typing as npt
 
 SMALL_S = 1.0
 """Time that a world takes to build without compiled loops from which on it is worth the time to load them."""
@@ -50,6 +51,8 @@ class Loop:
         from numba import njit
         from numba.extending import register_jitable
 
+        from chatsim.world import hints  # noqa: F401  what prefetch is to compiled loops
+
         if self.fast is not None:
             return
         for part in self.parts:
@@ -67,6 +70,10 @@ def _views(part: Any) -> Any:
     if isinstance(part, tuple):
         return type(part)(*map(_views, part))
     return memoryview(cast(Any, part)) if isinstance(part, np.ndarray) else part
+
+
+def prefetch(rows: npt.NDArray[Any], row: int) -> None:
+    """A compiled loop will soon look at a row: memory that is far away takes longer than all that is done with it."""
 
 
 def load_if_worth_it(build_s: float) -> None:

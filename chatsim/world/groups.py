@@ -87,5 +87,6 @@ def _filled(keys: Keys, sizes: Longs, users: int, seed: int, replication: int) -
         row = np.repeat(roomy, missing[roomy])
         drawn = uniform(seed, replication, Purpose.GROUP_FILL, row, (attempt << 24) + np.arange(len(row)))
         added.append(pair_keys(row, (drawn * users).astype(np.int64)))
-        keys = np.unique(np.concatenate(added))
+        keys = np.sort(np.concatenate(added))
+        keys = keys[np.append(True, keys[1:] != keys[:-1])]
         attempt += 1

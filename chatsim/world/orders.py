@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -50,11 +51,17 @@ def order_in_rows(start: Longs, value: npt.NDArray[np.floating]) -> Longs:
     order = (words & ((np.uint64(1) << bits) - np.uint64(1))).astype(np.int64)
     if value.dtype != np.float32:
         words >>= bits
-        tied = np.flatnonzero(words[1:] == words[:-1])
-        for row in np.unique(np.searchsorted(start, tied, side="right") - 1).tolist():
-            entries = slice(start[row], start[row + 1])
-            order[entries] = start[row] + np.argsort(value[entries], kind="stable")
+        places = _ties(words)
+        entries = order[places]
+        order[places] = entries[np.lexsort((entries, value[entries], words[places]))]
     return order
+
+
+def _ties(ordered: npt.NDArray[Any]) -> Longs:
+    """Where something stands that is equal to what is before it, or after it."""
+    tied = np.zeros(len(ordered) + 1, bool)
+    tied[1:-1] = ordered[1:] == ordered[:-1]
+    return np.flatnonzero(tied[1:] | tied[:-1])
 
 
 def order_in_time(time_s: Floats, *then: npt.NDArray[np.integer]) -> Longs:
@@ -66,10 +73,7 @@ def order_in_time(time_s: Floats, *then: npt.NDArray[np.integer]) -> Longs:
     [1, 2, 0]
     """
     order = np.argsort(time_s)
-    sooner = time_s[order]
-    tied = np.zeros(len(order) + 1, bool)
-    tied[1:-1] = sooner[1:] == sooner[:-1]
-    places = np.flatnonzero(tied[1:] | tied[:-1])
+    places = _ties(time_s[order])
     if len(places):
         rows = order[places]
         order[places] = rows[np.lexsort((rows, *(key[rows] for key in reversed(then)), time_s[rows]))]

@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from chatsim.world.compiling import Loop
 from chatsim.world.orders import blocks
 from chatsim.world.tables import Longs
 
 KEYS_AT_ONCE = 1 << 18
+HALF, UNIT = np.uint64(32), np.uint64(1)
 Keys = npt.NDArray[np.uint64]
 """Pairs of users as one number, ``first << 32 | second``: sorting them sorts by first, then by second."""
 
@@ -45,3 +47,34 @@ def unique_sorted(edges: Keys) -> Keys:
         edges[kept:kept + len(found)] = found
         kept += len(found)
     return edges[:kept]
+
+
+def places_of_edges(edges: Keys, wanted: Keys, users: int) -> Longs:
+    """Where each of the ``wanted`` stands among edges, ascending, of which it is one.
+
+    >>> places_of_edges(pair_keys([0, 0, 1], [1, 2, 2]), pair_keys([1, 0], [2, 1]), 3).tolist()
+    [2, 0]
+    """
+    if not FIND.fast:
+        return np.searchsorted(edges, wanted)
+    place = np.empty(len(wanted), np.int64)
+    FIND.fast(edges, np.searchsorted(edges, pair_keys(np.arange(users + 1), 0)), wanted, place)
+    return place
+
+
+def _find(edges: Keys, start: Longs, wanted: Keys, found: Longs) -> None:
+    """Those of user u begin at ``start[u]``."""
+    for one in range(len(wanted)):
+        edge = wanted[one]
+        user = edge >> HALF
+        low, high = start[user], start[user + UNIT]
+        while low < high:
+            middle = (low + high) // 2
+            if edges[middle] < edge:
+                low = middle + 1
+            else:
+                high = middle
+        found[one] = low
+
+
+FIND = Loop(_find)

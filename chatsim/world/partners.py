@@ -7,10 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from chatsim.world.compiling import Loop
 from chatsim.world.draws import Purpose, exponential, uniform
 from chatsim.world.orders import order_in_rows, row_blocks
 from chatsim.world.pairs import Keys, edge_keys, pair_keys, unique_sorted, users_of
 from chatsim.world.population import owners
+from chatsim.world.shelf import put_back
 from chatsim.world.tables import Friends, Ints, Longs
 
 FITS = 4
@@ -20,7 +22,8 @@ FIT_TOLERANCE = 0.01
 @dataclass(frozen=True, slots=True)
 class Partners:
     """Per user u: ``known[known_start[u]:known_start[u + 1]]`` are the partners at time 0, latest first;
-    ``queue[queue_start[u]:queue_start[u + 1]]`` are all friends in the order in which u comes to write to them."""
+    ``queue[queue_start[u]:queue_start[u + 1]]`` are all friends: these partners, latest last, then the others in the
+    order in which u comes to write to them."""
 
     known_start: Longs
     known: Ints
@@ -32,15 +35,45 @@ def build_partners(friends: Friends, known_partners_mean: float, seed: int, repl
     """Each user's friends in the order of a race of exponential draws over the strengths of ties, which is weighted
     sampling without replacement; the first ones of each, a geometric number, are partners already, in both directions.
     """
-    queue = _race(friends, friends.start, friends.friend, seed, replication)
-    first, second = users_of(_known_pairs(friends.start, queue, known_partners_mean, seed, replication))
+    start = friends.start
+    queue = _race(friends, seed, replication)
+    first, second = users_of(_known_pairs(start, queue, known_partners_mean, seed, replication))
     both = np.concatenate([pair_keys(first, second), pair_keys(second, first)])
     both.sort()
     user, partner = users_of(both)
-    known_start = np.searchsorted(user, np.arange(len(friends.start))).astype(np.int64)
-    # Partners are remembered in the order of the race too.
-    known = _race(friends, known_start, partner.astype(np.int32), seed, replication)
-    return Partners(known_start, known, friends.start, queue)
+    known_start = np.searchsorted(user, np.arange(len(start))).astype(np.int64)
+    known = partner.astype(np.int32)
+    scratch = np.empty(int(np.diff(start).max(initial=0)), np.int32), np.full(len(start) - 1, -1, np.int32)
+    columns = (start, queue, known_start, known, *scratch)
+    if ARRANGE.fast:
+        ARRANGE.fast(*columns)
+    else:
+        _arrange(*map(memoryview, columns))  # type: ignore[arg-type]
+    return Partners(known_start, known, start, queue)
+
+
+def _arrange(start: Longs, queue: Ints, known_start: Longs, known: Ints, others: Ints, knows: Ints) -> None:
+    """Brings the partners of each user into the order of its queue, in which they then stand first, latest last."""
+    for user in range(len(start) - 1):
+        first, at, left = known_start[user], known_start[user], 0
+        for place in range(first, known_start[user + 1]):
+            knows[known[place]] = user
+        for place in range(start[user], start[user + 1]):
+            friend = queue[place]
+            if knows[friend] == user:
+                known[at] = friend
+                at += 1
+            else:
+                others[left] = friend
+                left += 1
+        last = start[user] + at - first - 1
+        for place in range(at - first):
+            queue[last - place] = known[first + place]
+        for place in range(left):
+            queue[last + 1 + place] = others[place]
+
+
+ARRANGE = Loop(_arrange)
 
 
 def known_pairs(partners: Partners) -> Keys:
@@ -50,16 +83,18 @@ def known_pairs(partners: Partners) -> Keys:
     return np.sort(pair_keys(user[once], partners.known[once]))
 
 
-def _race(friends: Friends, start: Longs, runner: Ints, seed: int, replication: int) -> Ints:
-    """Some friends of each user, or all, in the order in which they finish: at exponential draw / strength."""
+def _race(friends: Friends, seed: int, replication: int) -> Ints:
+    """The friends of each user in the order in which they finish: at exponential draw / strength."""
+    start, runner = friends.start, friends.friend
     finished = np.empty_like(runner)
     for rows in row_blocks(start):
         begin = start[rows.start:rows.stop + 1]
         part = slice(begin[0], begin[-1])
         user = np.repeat(np.arange(rows.start, rows.stop), np.diff(begin))
         finish = exponential(seed, replication, Purpose.TIE_ORDER, user, runner[part])
-        finish /= friends.strength[part if runner is friends.friend else _entries(friends, user, runner[part])]
+        finish /= friends.strength[part]
         finished[part] = runner[part][order_in_rows(begin - begin[0], finish.astype(np.float32))]
+        put_back(runner[part], friends.strength[part])
     return finished
 
 
@@ -91,13 +126,3 @@ def _first_pairs(start: Longs, queue: Ints, count: Longs) -> Keys:
     place = np.arange(len(user)) - np.repeat(np.cumsum(count) - count, count)
     friend = queue[start[user] + place]
     return unique_sorted(edge_keys(user, friend))
-
-
-def _entries(friends: Friends, user: Longs, friend: Ints) -> Longs:
-    """Where a friend of a user stands among all friends, which ascend by user."""
-    low, high = friends.start[user], friends.start[user + 1]
-    for _ in range(int((high - low).max(initial=0)).bit_length()):  # halves the range in which each one is to be found
-        middle = (low + high) // 2
-        is_before = (low < high) & (friends.friend[np.minimum(middle, len(friends.friend) - 1)] < friend)
-        low, high = np.where(is_before, middle + 1, low), np.where(is_before, high, middle)
-    return low

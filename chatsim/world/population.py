@@ -6,15 +6,19 @@ import math
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from chatsim.scenario.errors import InputError
 from chatsim.scenario.models import Workload
+from chatsim.world.compiling import Loop
 from chatsim.world.draws import BLOCK, Purpose, Words, lognormal, uniform
 from chatsim.world.orders import blocks, next_places
 from chatsim.world.pairs import Keys, edge_keys, unique_sorted, users_of
 from chatsim.world.reading import read_edges
+from chatsim.world.shelf import column
 from chatsim.world.tables import Friends, Ints, Longs
 
+Strengths = npt.NDArray[np.float32]
 CLUSTERED_USERS_MAX = 5000
 TRIANGLE_SHARE = 0.5
 USER_BITS = 28
@@ -99,19 +103,39 @@ def friends_of_edges(edges: Keys, users: int, strength_sigma: float, seed: int, 
     lower_friends, higher_friends = _degrees(edges, users)
     start = np.zeros(users + 1, np.int64)
     np.cumsum(lower_friends + higher_friends, out=start[1:])
-    friend = np.empty(2 * len(edges), np.int32)
-    strength = np.empty(2 * len(edges), np.float32)
+    friend = column(2 * len(edges), np.int32)
+    strength = column(2 * len(edges), np.float32)
     free = start[:-1].copy()
     after_lower = start[:-1] + lower_friends - (np.cumsum(higher_friends) - higher_friends)
     for part in blocks(len(edges), BLOCK):
         lower, higher = users_of(edges[part])
-        drawn = lognormal(seed, replication, Purpose.STRENGTH, lower, higher, 1.0, strength_sigma)
+        drawn = lognormal(seed, replication, Purpose.STRENGTH, lower, higher, 1.0, strength_sigma).astype(np.float32)
+        if SPREAD.fast:
+            SPREAD.fast(part.start, lower, higher, drawn, after_lower, free, friend, strength)
+            continue
         for place, other in (
             (after_lower[lower] + np.arange(part.start, part.stop), higher), (next_places(higher, free), lower),
         ):
             friend[place] = other
             strength[place] = drawn
     return Friends(start, friend, strength)
+
+
+def _spread(
+    first: int, lower: Longs, higher: Longs, drawn: Strengths, after_lower: Longs, free: Longs,
+    friend: Ints, strength: Strengths,
+) -> None:
+    """Writes edges, from number ``first`` on, into the lists of both sides."""
+    for edge in range(len(drawn)):
+        one, other = lower[edge], higher[edge]
+        place = after_lower[one] + first + edge
+        friend[place], strength[place] = other, drawn[edge]
+        place = free[other]
+        friend[place], strength[place] = one, drawn[edge]
+        free[other] += 1
+
+
+SPREAD = Loop(_spread)
 
 
 def owners(start: Longs) -> Ints:

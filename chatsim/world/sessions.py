@@ -159,9 +159,9 @@ def rate_at(workload: Workload, time_s: npt.ArrayLike) -> Floats:
 
 
 def poisson_process(
-    horizon: Floats, purpose: Purpose, seed: int, replication: int, gaps_of: Gaps = STEADY
+    horizon: Floats, purpose: Purpose, seed: int, replication: int, gaps_of: Gaps = STEADY, first_user: int = 0
 ) -> tuple[Ints, Ints, Floats]:
-    """Points of one unit-rate Poisson process per user, from 0 to the user's ``horizon``.
+    """Points of one unit-rate Poisson process per user from ``first_user`` on, from 0 to the user's ``horizon``.
 
     Returns (user, ordinal, point), ordered by user, then by point. Gap k of user u is keyed (purpose, u, k): a longer
     horizon adds points and moves none. Other gaps than exponential ones make it another process of that rate.
@@ -174,7 +174,7 @@ def poisson_process(
         waiting, active = np.split(waiting, [-max(1, GAPS_AT_ONCE // width)])
         at, ordinal = np.zeros(len(active)), 0
         while len(active):
-            gaps = gaps_of.draw(active, ordinal + np.arange(width), purpose, seed, replication)
+            gaps = gaps_of.draw(first_user + active, ordinal + np.arange(width), purpose, seed, replication)
             gaps[:, 0] += at
             np.cumsum(gaps, axis=1, out=gaps)
             row, column = np.nonzero(gaps < horizon[active][:, None])
@@ -185,6 +185,7 @@ def poisson_process(
             active, at, ordinal = active[going], gaps[going, -1], ordinal + width
     user = np.concatenate(users)
     _, order = grouped(user, len(horizon))
+    user += first_user
     return user[order], np.concatenate(numbers)[order], np.concatenate(points)[order]
 
 
@@ -193,34 +194,53 @@ def _points_at_most(horizon: float) -> int:
     return int(min(horizon + 3 * math.sqrt(horizon) + 4, 4096))
 
 
+class Connected:
+    """The time within ``span_s`` (from, until) for which users are connected on device 0, one user after the other."""
+
+    def __init__(self, sessions: SessionTable, users: int, span_s: tuple[float, float]) -> None:
+        self.first, self.row = sessions_of_users(sessions, users)
+        self._end_s = sessions.end_s[self.row]
+        self._begin_s = np.clip(sessions.start_s[self.row], *span_s)
+        self._length_s = np.clip(self._end_s, *span_s) - self._begin_s
+        self._passed_s = np.concatenate([[0.0], np.cumsum(self._length_s)])
+        self.whole_s = float(self._passed_s[-1])
+
+    def points(
+        self, users: slice, rate_per_s: npt.ArrayLike, purpose: Purpose, seed: int, replication: int,
+        gaps_of: Gaps = STEADY,
+    ) -> tuple[Floats, Ints, Ints, Ints]:
+        """A Poisson process for each of some users, with a rate for all or one for each of them.
+
+        Returns (time_s, user, ordinal, place of the session among all of device 0), ordered by user, then by time.
+        """
+        first, passed = self.first[users.start:users.stop + 1], self._passed_s
+        rate = np.broadcast_to(np.asarray(rate_per_s, float), len(first) - 1)
+        horizon = (passed[first[1:]] - passed[first[:-1]]) * rate
+        user, ordinal, point = poisson_process(horizon, purpose, seed, replication, gaps_of, users.start)
+        at = np.empty(len(user), np.int32)
+        for part in blocks(len(user), BLOCK):
+            of = user[part] - users.start
+            position = passed[first[of]] + point[part] / rate[of]
+            place = np.searchsorted(passed, position, side="right") - 1
+            place = np.clip(place, first[of], first[of + 1] - 1)
+            into = np.clip(position - passed[place], 0.0, self._length_s[place])
+            point[part] = np.minimum(self._begin_s[place] + into, self._end_s[place])
+            at[part] = place
+        return point, user, ordinal, at
+
+
 def points_while_connected(
     sessions: SessionTable, users: int, span_s: tuple[float, float], rate_per_s: npt.ArrayLike,
-    purpose: Purpose, seed: int, replication: int, gaps_of: Gaps = STEADY,
+    purpose: Purpose, seed: int, replication: int,
 ) -> tuple[Floats, Ints, Ints, Ints]:
     """A Poisson process per user over the time it is connected on device 0 within ``span_s`` (from, until).
 
     ``rate_per_s`` is one for all, or one for each of the ``users``; 0 gives no points. Returns (time_s, user, ordinal,
-    row of the session), ordered by user, then by time. Gap k of user u is keyed (purpose, u, k), and is exponential
-    unless ``gaps_of`` says otherwise.
+    row of the session), ordered by user, then by time. Gap k of user u is keyed (purpose, u, k), and is exponential.
     """
-    rate = np.broadcast_to(np.asarray(rate_per_s, float), users)
-    first_row, rows = sessions_of_users(sessions, users)
-    start, end = sessions.start_s[rows], sessions.end_s[rows]
-    begin = np.clip(start, *span_s)
-    length = np.clip(end, *span_s) - begin
-    passed = np.concatenate([[0.0], np.cumsum(length)])
-    connected = passed[first_row[1:]] - passed[first_row[:-1]]
-    user, ordinal, point = poisson_process(connected * rate, purpose, seed, replication, gaps_of)
-    row = np.empty(len(user), np.int32)
-    for part in blocks(len(user), BLOCK):
-        of = user[part]
-        position = passed[first_row[of]] + point[part] / rate[of]
-        place = np.searchsorted(passed, position, side="right") - 1
-        place = np.clip(place, first_row[of], first_row[of + 1] - 1)
-        into = np.clip(position - passed[place], 0.0, length[place])
-        point[part] = np.minimum(begin[place] + into, end[place])
-        row[part] = rows[place]
-    return point, user, ordinal, row
+    connected = Connected(sessions, users, span_s)
+    time_s, user, ordinal, place = connected.points(slice(0, users), rate_per_s, purpose, seed, replication)
+    return time_s, user, ordinal, connected.row[place].astype(np.int32)
 
 
 def sessions_of_users(sessions: SessionTable, users: int) -> tuple[Longs, Longs]:

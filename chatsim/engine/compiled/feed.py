@@ -17,6 +17,7 @@ from chatsim.scenario import Scenario
 from chatsim.scenario.models import StationCosts
 from chatsim.world.contacts import FriendLists
 from chatsim.world.draws import Purpose, exponential
+from chatsim.world.shelf import column, put_back
 from chatsim.world.tables import World
 
 SLICE = 1 << 18
@@ -41,19 +42,18 @@ class Feed:
         self._begun = [0, 0, 0, 0]
         self._pairs = 0
         self.row = 0
-        pairs = int(np.diff(world.rooms.start)[world.messages.room].sum())
         rows = {
             "messages": len(world.messages),
             "trace": sum(map(len, self._times_s)),
-            "factors": pairs if scenario.network.jitter_sigma > 0 else 0,
+            "factors": rooms.pairs if scenario.network.jitter_sigma > 0 else 0,
+            "early": rooms.pairs if scenario.design.offline != "drop" else 0,
         }
         self._windows = {name: Window(count, FIXED[name]) for name, count in rows.items() if ahead and count}
         self.tables: dict[str, npt.NDArray[Any]] = {
             name: self._windows[name].table if name in self._windows else np.zeros(count, FIXED[name])
             for name, count in rows.items()
         }
-        self.tables["early"] = np.zeros(pairs or 1, FIXED["early"])
-        self.tables["letters"] = np.zeros(len(world.messages), FIXED["letters"])
+        self.tables["letters"] = column(len(world.messages), FIXED["letters"])
 
     def write(self, time_s: float) -> None:
         """Writes what a run that has come to ``time_s`` may come to next. Modifies the tables."""
@@ -71,9 +71,11 @@ class Feed:
             return
         pairs = int(self.tables["messages"]["offset"][message]) if message < len(self.tables["messages"]) else 0
         # The row of the trace that is to begin next stands in an event already, and the one before may be beginning.
-        ends = {"messages": message, "factors": pairs, "trace": self._until(time_s) - self._slice}
+        ends = {"messages": message, "factors": pairs, "early": pairs, "trace": self._until(time_s) - self._slice}
         for name, window in self._windows.items():
             window.give_back(ends[name])
+        trace = self._world.messages
+        put_back(trace.time_s, trace.sender, trace.session, trace.room, trace.size_bytes)
 
     def _write_slice(self) -> None:
         """The next messages, and all that begins until the last of them."""

@@ -14,11 +14,11 @@ from chatsim.engine.compiled.kinds import IN_FLIGHT
 from chatsim.engine.compiled.result import (
     NOTED_OF_PAIRS,
     NOTED_OF_RUN,
-    OF_SESSIONS,
     Written,
     cut_to_size,
     inbox_of,
     rows_of,
+    sessions_of,
 )
 from chatsim.engine.compiled.setup import Tables
 from chatsim.engine.compiled.state import GROWING, NONE, State, put_table, tables_of
@@ -30,6 +30,7 @@ from chatsim.engine.outcome import Columns, Fate, Outcome
 from chatsim.engine.parts import PartAuditor
 from chatsim.scenario import Scenario
 from chatsim.world.contacts import FriendLists
+from chatsim.world.shelf import put_back
 from chatsim.world.tables import MessageTable, SessionTable, World
 
 Flags = npt.NDArray[np.bool_]
@@ -48,6 +49,7 @@ class Parts:
         world: World,
         lists: FriendLists | None,
         feed: Feed,
+        pairs: int,
         take: Callable[[Outcome], None],
     ) -> None:
         self.ticks = Ticks()
@@ -56,7 +58,8 @@ class Parts:
         self._auditor = PartAuditor(scenario)
         self._first = self._row = 0
         self._boxed: list[tuple[npt.NDArray[Any], ...]] = []
-        pairs = int(np.diff(world.rooms.start)[world.messages.room].sum())
+        self._place, self._placed = np.full(0, NONE, np.int32), np.zeros(0, np.int64)
+        self._there, self._begun = np.zeros(0, np.int64), 0
         self._rows = Window(ROWS_PER_PAIR * pairs + ROWS_OF_PART, GROWING["rows"])
 
     def begin(self, st: State) -> None:
@@ -75,6 +78,7 @@ class Parts:
         if end > self._first:
             self._part(st, end, is_last=False)
             self._feed.give_back(end, now_s)
+            put_back(*tables_of(st).values())
 
     def last(self, st: State) -> None:
         """Takes what is left when the run is over, and checks the whole."""
@@ -142,21 +146,31 @@ class Parts:
         sessions, count = tables["sessions"], len(self._world.sessions)
         if is_last:
             return np.arange(len(sessions))
-        since_s = self._world.messages.time_s[self._first]
-        matters = ~(sessions["left_s"] < since_s) & (sessions["start_s"] <= tables["now"][0]["time_s"])
-        matters[session] = True
-        return np.flatnonzero(matters | (np.arange(len(sessions)) >= count))
+        begun, since_s = self._begun, self._world.messages.time_s[self._first]
+        self._begun = int(np.searchsorted(self._world.sessions.start_s, tables["now"][0]["time_s"], side="right"))
+        there = np.concatenate([self._there, np.arange(begun, self._begun)])
+        self._there = there[~(sessions["left_s"][there] < since_s)]
+        return np.unique(np.concatenate([self._there, session, np.arange(count, len(sessions))]))
+
+    def _places(self, seen: npt.NDArray[np.int64], sessions: int) -> npt.NDArray[np.int32]:
+        """Where each session stands among those seen, NONE for the others."""
+        if len(self._place) < sessions:
+            self._place = np.full(sessions, NONE, np.int32)
+        else:
+            self._place[self._placed] = NONE
+        self._place[seen] = np.arange(len(seen))
+        self._placed = seen
+        return self._place
 
     def _tables_of_part(self, tables: Tables, rows: Any, seen: Any, end: int, is_last: bool) -> Tables:
         """The tables of a run as if its messages from ``_first`` to ``end`` and the sessions ``seen`` were all.
         Modifies the rows, which are a copy."""
         mine = slice(self._first, end)
-        place = np.full(len(tables["sessions"]), NONE, np.int32)
-        place[seen] = np.arange(len(seen))
+        place = self._places(seen, len(tables["sessions"]))
         rows["message"] -= self._first
         rows["session"] = place[rows["session"]]
         part = {**tables, "messages": tables["messages"][mine], "rows": rows}
-        part["sessions"] = {name: tables["sessions"][name][seen] for name in OF_SESSIONS}
+        part["sessions"] = sessions_of(tables["sessions"], seen)
         part["chats"] = tables["chats"][mine] if tables["asked"][0]["loads"] else tables["chats"]
         for name in ("breaks", *NOTED_OF_PAIRS):
             table = tables[name][(tables[name]["message"] >= self._first) & (tables[name]["message"] < end)].copy()
@@ -170,8 +184,7 @@ class Parts:
         """The world of a part, and what is noted of it."""
         trace, sessions = self._world.messages, self._world.sessions
         mine, own = slice(self._first, end), seen[seen < len(sessions)]
-        place = np.full(len(tables["sessions"]), NONE, np.int32)
-        place[seen] = np.arange(len(seen))
+        place = self._places(seen, len(tables["sessions"]))
         messages = MessageTable(
             trace.time_s[mine], trace.sender[mine], place[trace.session[mine]], trace.room[mine],
             trace.size_bytes[mine], trace.spam[mine],

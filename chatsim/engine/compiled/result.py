@@ -12,12 +12,20 @@ from chatsim.engine.compiled.state import State, tables_of
 from chatsim.engine.notes import NEVER, Notes
 from chatsim.engine.outcome import Columns, Fate, SessionFate
 from chatsim.world.contacts import FriendLists
+from chatsim.world.orders import blocks
+from chatsim.world.shelf import put_back
 from chatsim.world.tables import SessionTable, World
 
 NOTED_OF_RUN = ("subscriptions", "pulls", "pushed", "faults", "shown")
 """Tables of what is not of single messages."""
 NOTED_OF_PAIRS = ("trimmed", "unasked", "wiped")
 """Tables of what happened to a message for one user."""
+
+CAUSED = ("user", "start_s", "end_s", "origin", "attempt")
+NOTED_OF_SESSIONS = (
+    *CAUSED, "gateway", "online_s", "left_s", "fate", "listed", "unread", "silent", "cut_s",
+)  # fmt: skip
+SESSIONS_AT_ONCE = 1 << 16
 
 
 class Written(Notes):
@@ -42,8 +50,8 @@ class Written(Notes):
             setattr(self, name, np.ascontiguousarray(column))
         self.work = tables["work"].tolist()
         self.item_us = tables["stations"]["item_us"].tolist()
-        caused = ("user", "start_s", "end_s", "origin", "attempt")
-        self.caused.extend({name: tables["sessions"][name][len(world.sessions) :] for name in caused})
+        caused = tables["sessions"][len(world.sessions) :]
+        self.caused.extend({name: caused[name] for name in CAUSED})
         ready_s = tables["rooms"]["ready_s"]
         self.room_ready_s = {room: ready_s[room] for room in np.flatnonzero(~np.isnan(ready_s)).tolist()}
         for name in ("breaks", *NOTED_OF_RUN):
@@ -110,6 +118,16 @@ def _of_sessions(sessions: Any) -> Columns:
     }  # fmt: skip
 
 
+def sessions_of(sessions: Any, rows: npt.NDArray[np.int64]) -> Any:
+    """What is noted of some sessions, ascending; of nearly all that a table in a file has, too."""
+    found = np.empty(len(rows), [(name, sessions.dtype[name]) for name in NOTED_OF_SESSIONS])
+    for part in blocks(len(rows), SESSIONS_AT_ONCE):
+        for name in NOTED_OF_SESSIONS:
+            found[name][part] = sessions[name][rows[part]]
+        put_back(sessions[rows[part.start] : rows[part.stop - 1] + 1])
+    return found
+
+
 def rows_of(rows: Any, receipts: Any) -> Columns:
     """What was written to sessions, and what of it the sender knows."""
     receipt_s = np.full(len(rows), NEVER)
@@ -126,13 +144,6 @@ def rows_of(rows: Any, receipts: Any) -> Columns:
         "cause": rows["cause"].astype(np.int8),
         "receipt_s": receipt_s,
     }
-
-
-OF_SESSIONS = (
-    "user", "start_s", "end_s", "origin", "attempt", "gateway", "online_s", "left_s", "fate", "listed", "unread",
-    "silent", "cut_s",
-)  # fmt: skip
-"""Columns of sessions that are noted."""
 
 
 def _columns(table: Any) -> Columns:

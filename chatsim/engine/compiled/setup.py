@@ -32,13 +32,14 @@ from chatsim.rules.presence import ALL as SHOWN_TO_ALL
 from chatsim.rules.presence import NOBODY, SHOWN_TO_NUMBERS, is_watched
 from chatsim.rules.ranking import POLICY_NUMBERS as RANKING_NUMBERS
 from chatsim.rules.reconnect import RECONNECT_NUMBERS
-from chatsim.rules.rooms import PERSONAL_ROOMS
 from chatsim.rules.routing import ROUTING_NUMBERS, TOPOLOGY_NUMBERS
 from chatsim.rules.waking import NEVER_S
 from chatsim.scenario import Scenario
 from chatsim.scenario.models import StationCosts
 from chatsim.world.contacts import FriendLists, listed_friends
 from chatsim.world.draws import Purpose, uniform
+from chatsim.world.orders import blocks
+from chatsim.world.shelf import column, put_back
 from chatsim.world.tables import PAIR, World
 
 Tables = dict[str, npt.NDArray[Any]]
@@ -48,6 +49,7 @@ BROKER_COSTS = (
     "update_us", "presence_us", "history_max",
 )  # fmt: skip
 EVENTS_PER_SLOT = 8.0
+SESSIONS_AT_ONCE = 1 << 16
 ROOM_AT_FIRST = 1024
 """Rows that growing tables have at first."""
 
@@ -79,10 +81,10 @@ def tables_for(
     _people(tables, scenario, world, rooms, luck)
     _service_of_pushes(tables, scenario, world)
     tables |= tables_of_faults(scenario, world, luck)
-    for name, rows in _likely(world).items():
+    for name, rows in _likely(world, rooms).items():
         tables[name] = np.zeros(max(rows, ROOM_AT_FIRST), GROWING[name])
     tables["slots"] = np.full(SLOTS, NONE, LONG)
-    tables["asked"][0]["slots_per_s"] = (_events(world) + 1) / (EVENTS_PER_SLOT * max(world.duration_s, 1.0))
+    tables["asked"][0]["slots_per_s"] = (_events(world, rooms) + 1) / (EVENTS_PER_SLOT * max(world.duration_s, 1.0))
     _ties(tables, scenario, world, rooms)
     _lists(tables, scenario, world, rooms, lists)
     feed = feed or Feed(scenario, world, rooms, lists)
@@ -92,19 +94,14 @@ def tables_for(
     return tables
 
 
-def _likely(world: World) -> dict[str, int]:
+def _likely(world: World, rooms: Rooms) -> dict[str, int]:
     """About how many rows of the largest tables there will be: what is not used is never touched, and costs nothing."""
-    return {"rows": _pairs(world), "ticks": min(_events(world), 2 * MANY)}
+    return {"rows": rooms.pairs, "ticks": min(_events(world, rooms), 2 * MANY)}
 
 
-def _events(world: World) -> int:
+def _events(world: World, rooms: Rooms) -> int:
     """About how many events there will be: it decides on speed alone."""
-    return 2 * _pairs(world) + 10 * len(world.messages) + 10 * len(world.sessions)
-
-
-def _pairs(world: World) -> int:
-    """Messages x members."""
-    return int(np.diff(world.rooms.start)[world.messages.room].sum())
+    return 2 * rooms.pairs + 10 * len(world.messages) + 10 * len(world.sessions)
 
 
 def _ask(asked: Any, scenario: Scenario, world: World, troubled: bool) -> None:
@@ -285,27 +282,38 @@ def _people(tables: Tables, scenario: Scenario, world: World, rooms: Rooms, luck
     for name in ("last_gateway", "first", "last", "registered", "box_first", "box_last", "holding"):
         users[name] = NONE
     users["came_s"] = users["waits_since_s"] = -math.inf
-    room = count + max(64, count // 8)
-    sessions = tables["sessions"] = np.repeat(tables["blank_session"], room)
-    for name in ("user", "start_s", "end_s"):
-        sessions[name][:count] = getattr(trace, name)
-    sessions["client"] = np.arange(room)
-    sessions["link_s"][:count] = sessions["base_s"][:count] = luck.links_s(0, count)
-    sessions["rate"][:count] = sessions["base_rate"][:count] = luck.rates(0, count)
-    sessions["silent"][:count] = luck.silent(0, count)
-    sessions["sync_luck"] = sync_luck(scenario, world, room)
-    tables["clients"] = clients_from(0, room)
-    tables["clients"]["end_s"][:count] = trace.end_s
+    _sessions(tables, scenario, world, luck, count + max(64, count // 8))
     tables["now"][0]["sessions"] = count
     tables["own_start"], tables["own_room"], tables["own_place"] = rooms.own()
-    personal = world.users if rooms.kind == PERSONAL_ROOMS else 0
-    tables["member"] = np.concatenate([world.rooms.member, np.arange(personal)]).astype(np.int64)
-    start = np.concatenate([world.rooms.start, world.rooms.start[-1] + np.arange(1, personal + 1)])
-    table = tables["rooms"] = np.zeros(max(1, len(start) - 1), FIXED["rooms"])
+    start, member = rooms.with_personal()
+    tables["member"] = column(len(member), LONG)
+    tables["member"][:] = member
+    table = tables["rooms"] = column(max(1, len(start) - 1), FIXED["rooms"])
     table["founding"] = table["entered"] = NONE
     table["ready_s"] = NEVER
     if len(start) > 1:
         table["start"], table["end"], table["exists"] = start[:-1], start[1:], rooms.exist_at_first()[: len(start) - 1]
+
+
+def _sessions(tables: Tables, scenario: Scenario, world: World, luck: Luck, room: int) -> None:
+    """The sessions of the trace, places for others, and their clients: all block by block, they are large."""
+    trace = world.sessions
+    sessions, clients = column(room, GROWING["sessions"]), column(room, GROWING["clients"])
+    for part in blocks(room, SESSIONS_AT_ONCE):
+        rows, known = sessions[part], slice(part.start, max(part.start, min(part.stop, len(trace))))
+        own = rows[: known.stop - known.start]
+        rows[:] = tables["blank_session"]
+        for name in ("user", "start_s", "end_s"):
+            own[name] = getattr(trace, name)[known]
+        rows["client"] = np.arange(part.start, part.stop)
+        own["link_s"] = own["base_s"] = luck.links_s(known.start, known.stop)
+        own["rate"] = own["base_rate"] = luck.rates(known.start, known.stop)
+        own["silent"] = luck.silent(known.start, known.stop)
+        rows["sync_luck"] = sync_luck(scenario, world, part.start, part.stop)
+        clients[part] = clients_from(part.start, len(rows))
+        clients["end_s"][known] = own["end_s"]
+        put_back(rows, clients[part])
+    tables["sessions"], tables["clients"] = sessions, clients
 
 
 def _ties(tables: Tables, scenario: Scenario, world: World, rooms: Rooms) -> None:
@@ -379,7 +387,7 @@ def _service_of_pushes(tables: Tables, scenario: Scenario, world: World) -> None
         tables["push_luck"] = np.ones((1, 1))
 
 
-def sync_luck(scenario: Scenario, world: World, sessions: int) -> npt.NDArray[np.float64]:
-    """The luck of the syncs of so many sessions."""
+def sync_luck(scenario: Scenario, world: World, first: int, end: int) -> npt.NDArray[np.float64]:
+    """The luck of the syncs of the sessions from ``first`` to ``end``."""
     in_database = scenario.design.store_in == "database"
-    return service_luck(world, scenario.database if in_database else scenario.broker, SYNC, 0, sessions)
+    return service_luck(world, scenario.database if in_database else scenario.broker, SYNC, first, end)

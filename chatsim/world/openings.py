@@ -1,0 +1,140 @@
+"""When conversations open, and what is drawn for each of them: by blocks of users first, then by slices of time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from chatsim.scenario.models import Conversations, Workload
+from chatsim.world.draws import Purpose, lognormal, uniform
+from chatsim.world.orders import blocks, order_in_time
+from chatsim.world.sessions import Connected, Gaps
+from chatsim.world.shelf import column, put_back
+from chatsim.world.tables import Floats, Ints, Longs, SessionTable
+from chatsim.world.telling import Openings, Steps
+
+LEAD_MAX_S = 1800.0
+LEAD_REPLIES = 10.0
+USERS_AT_ONCE, OPENINGS_AT_ONCE = 1 << 16, 1 << 18
+
+
+class Opened(NamedTuple):
+    """When a user's conversation of a number opens, in which of all sessions on device 0, and how many messages follow;
+    the first of these has the number ``first_step`` among those of all that the user opens."""
+
+    time_s: Floats
+    user: Ints
+    ordinal: Ints
+    session: Ints
+    first_step: Ints
+    steps: Ints
+
+
+def _room_for(rows: int) -> Opened:
+    """Columns that lie one after the other, in one file where they are large."""
+    whole = column(7 * rows, np.int32)
+    return Opened(whole[: 2 * rows].view(np.float64), *whole[2 * rows:].reshape(5, rows))
+
+
+class Scheduled:
+    """All conversations of a run.
+
+    They are drawn for a block of users after the other, and told in the order of time: each block lies sorted by the
+    slices of time.
+    """
+
+    def __init__(
+        self, workload: Workload, sessions: SessionTable, rate_per_s: float, seed: int, replication: int
+    ) -> None:
+        self._talk, self._seed, self._replication = workload.conversations, seed, replication
+        lead_s = _lead_s(self._talk)
+        connected = Connected(sessions, workload.users, (-lead_s, workload.duration_s))
+        expected = rate_per_s * connected.whole_s
+        slices = 1 + int(expected / OPENINGS_AT_ONCE)
+        self._until_s = np.linspace(-lead_s, workload.duration_s, slices + 1)[1:]
+        gaps_of = Gaps(self._talk.burst_sigma, "whole" if workload.sessions.join_days else "rest")
+        self._blocks: list[tuple[Opened, Longs]] = []
+        self.messages_most = 0
+        for users in blocks(workload.users, USERS_AT_ONCE):
+            points = connected.points(users, rate_per_s, Purpose.OPENING_GAP, seed, replication, gaps_of)
+            self._keep(*points)
+
+    def __len__(self) -> int:
+        return sum(len(rows.time_s) for rows, _ in self._blocks)
+
+    def _keep(self, time_s: Floats, user: Ints, ordinal: Ints, session: Ints) -> None:
+        """Keeps what opens, by user and time, sorted by slices."""
+        length = _geometric(
+            uniform(self._seed, self._replication, Purpose.CONVERSATION_LENGTH, user, ordinal), self._talk.length_mean
+        )
+        steps = length - 1
+        before = np.cumsum(steps, dtype=np.int64) - steps
+        first = np.flatnonzero(np.diff(user, prepend=-1))
+        before -= np.repeat(before[first], np.diff(first, append=len(user)))
+        part = np.searchsorted(self._until_s[:-1], time_s, side="right").astype(np.int16)
+        order = np.argsort(part, kind="stable")
+        rows = _room_for(len(user))
+        columns: Any = zip(rows, (time_s, user, ordinal, session, before, steps), strict=True)
+        for kept, values in columns:
+            kept[:] = values[order]
+            put_back(kept)
+        start = np.searchsorted(part[order], np.arange(len(self._until_s) + 1))
+        self._blocks.append((rows, start))
+        self.messages_most += len(user) + int(steps.sum())
+
+    def slices(self) -> Iterator[tuple[Openings, Steps, float]]:
+        """What opens in each slice of time, in the order of time, with the draws of what follows; and its end."""
+        number = 0
+        for place, until_s in enumerate(self._until_s.tolist()):
+            rows = Opened._make(self._of_slice(place, part) for part in range(len(Opened._fields)))
+            order = order_in_time(rows.time_s)
+            rows = Opened._make(values[order] for values in rows)
+            yield self._openings(rows, number), self._steps(rows), until_s
+            number += len(order)
+
+    def _of_slice(self, place: int, part: int) -> npt.NDArray[Any]:
+        """A column of what opens in a slice of time, one block of users after the other."""
+        parts = [rows[part][start[place]:start[place + 1]] for rows, start in self._blocks]
+        values = np.concatenate(parts)
+        put_back(*parts)
+        return values
+
+    def _openings(self, rows: Opened, number: int) -> Openings:
+        drawn = (
+            uniform(self._seed, self._replication, purpose, rows.user, rows.ordinal)
+            for purpose in (Purpose.OPENING_GROUP, Purpose.OPENING_NEW, Purpose.OPENING_TARGET)
+        )
+        count = len(rows.user)
+        return Openings(
+            rows.time_s, rows.user.copy(), np.zeros(count, np.int32), rows.session, np.full(count, -1, np.int32),
+            rows.steps.copy(), np.cumsum(rows.steps, dtype=np.int64) - rows.steps,
+            np.arange(number, number + count, dtype=np.int32), next(drawn) < self._talk.group_share, *drawn,
+        )
+
+    def _steps(self, rows: Opened) -> Steps:
+        """The draws of all later messages, keyed by who opens the conversation and their number among all of its."""
+        talk, seed, replication, steps = self._talk, self._seed, self._replication, rows.steps
+        user = np.repeat(rows.user, steps)
+        first = np.cumsum(steps, dtype=np.int64) - steps
+        number = np.arange(len(user)) + np.repeat(rows.first_step - first, steps)
+        return Steps(
+            uniform(seed, replication, Purpose.REPLY_SIDE, user, number) < talk.reply_share,
+            lognormal(seed, replication, Purpose.REPLY_DELAY, user, number, talk.reply_s_median, talk.reply_sigma),
+            uniform(seed, replication, Purpose.REPLY_MEMBER, user, number),
+        )
+
+
+def _lead_s(talk: Conversations) -> float:
+    """Time before 0 at which conversations start being told, so that replies under way at 0 are there."""
+    return min(LEAD_MAX_S, LEAD_REPLIES * talk.reply_s_median * math.exp(talk.reply_sigma**2 / 2))
+
+
+def _geometric(drawn: Floats, mean: float) -> Ints:
+    """Geometric numbers from 1 on with the given mean, by inversion."""
+    if mean == 1:
+        return np.ones(len(drawn), np.int32)
+    return np.floor(np.log(drawn) / math.log1p(-1 / mean)).astype(np.int32) + 1

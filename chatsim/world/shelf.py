@@ -1,0 +1,66 @@
+"""Columns that memory need not hold: large ones lie in files without names, and what is not looked at is put back."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import tempfile
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+LARGE_BYTES = 1 << 25
+"""A column of so many bytes lies in a file."""
+
+
+class _File(mmap.mmap):
+    """The memory of a column in a file, as other memory that is mapped is not."""
+
+
+def column(rows: int, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+    """Zeros: in memory, or many of them in a file, where the machine has one to give.
+
+    >>> column(2, np.int32).tolist()
+    [0, 0]
+    """
+    kind = np.dtype(dtype)
+    size = rows * kind.itemsize
+    if size < LARGE_BYTES or not rows or not hasattr(os, "posix_fallocate") or not hasattr(mmap, "MADV_DONTNEED"):
+        return np.zeros(rows, kind)
+    try:
+        with tempfile.TemporaryFile(prefix="chatsim-") as file:
+            os.posix_fallocate(file.fileno(), 0, size)
+            return np.frombuffer(_File(file.fileno(), size), kind)
+    except OSError:  # no place on the disk
+        return np.zeros(rows, kind)
+
+
+def put_back(*columns: npt.NDArray[Any]) -> None:
+    """What stands in a file of these columns, or of these slices of columns, leaves memory until it is looked at again.
+
+    Nothing is lost, and nothing happens to what is in memory alone.
+
+    >>> rows = column(LARGE_BYTES, np.uint8)
+    >>> rows[-1] = 1
+    >>> put_back(rows)
+    >>> int(rows.sum())
+    1
+    """
+    for rows in columns:
+        memory = _file_of(rows)
+        if memory is None or not len(rows):
+            continue
+        begin = rows.ctypes.data - np.frombuffer(memory, np.uint8).ctypes.data
+        first = begin // mmap.PAGESIZE * mmap.PAGESIZE
+        memory.madvise(mmap.MADV_DONTNEED, first, begin + rows.nbytes - first)
+
+
+def _file_of(rows: npt.NDArray[Any]) -> _File | None:
+    """The file that an array, or a slice of one, looks at."""
+    base: Any = rows
+    while isinstance(base, np.ndarray):
+        base = base.base
+    if isinstance(base, memoryview):
+        base = base.obj
+    return base if isinstance(base, _File) else None
