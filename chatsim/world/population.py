@@ -15,7 +15,7 @@ from chatsim.world.draws import BLOCK, Purpose, Words, lognormal, uniform
 from chatsim.world.orders import blocks, next_places
 from chatsim.world.pairs import Keys, edge_keys, unique_sorted, users_of
 from chatsim.world.reading import read_edges
-from chatsim.world.shelf import column
+from chatsim.world.shelf import shelved
 from chatsim.world.tables import Friends, Ints, Longs
 
 Strengths = npt.NDArray[np.float32]
@@ -38,7 +38,9 @@ def build_friends(workload: Workload, seed: int, replication: int) -> Friends:
         edges = clustered_edges(workload, seed, replication)
     else:
         edges = configuration_edges(workload, seed, replication)
-    return friends_of_edges(edges, workload.users, workload.friends.strength_sigma, seed, replication)
+    friends = friends_of_edges(edges, workload.users, workload.friends.strength_sigma, seed, replication)
+    del edges
+    return Friends(friends.start, shelved(friends.friend), shelved(friends.strength))
 
 
 def configuration_edges(workload: Workload, seed: int, replication: int) -> Keys:
@@ -103,8 +105,8 @@ def friends_of_edges(edges: Keys, users: int, strength_sigma: float, seed: int, 
     lower_friends, higher_friends = _degrees(edges, users)
     start = np.zeros(users + 1, np.int64)
     np.cumsum(lower_friends + higher_friends, out=start[1:])
-    friend = column(2 * len(edges), np.int32)
-    strength = column(2 * len(edges), np.float32)
+    friend = np.empty(2 * len(edges), np.int32)
+    strength = np.empty(2 * len(edges), np.float32)
     free = start[:-1].copy()
     after_lower = start[:-1] + lower_friends - (np.cumsum(higher_friends) - higher_friends)
     for part in blocks(len(edges), BLOCK):

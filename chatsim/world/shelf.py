@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 LARGE_BYTES = 1 << 25
 """A column of so many bytes lies in a file."""
+ROWS_AT_ONCE = 1 << 20
 
 
 class _File(mmap.mmap):
@@ -34,6 +35,22 @@ def column(rows: int, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
             return np.frombuffer(_File(file.fileno(), size), kind)
     except OSError:  # no place on the disk
         return np.zeros(rows, kind)
+
+
+def shelved(rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """An array as a column. What is written here and there is better written in memory first: a file is slow at that.
+
+    >>> shelved(np.arange(3)).tolist()
+    [0, 1, 2]
+    """
+    if rows.nbytes < LARGE_BYTES:
+        return rows
+    kept = column(len(rows), rows.dtype)
+    for first in range(0, len(rows), ROWS_AT_ONCE):
+        part = kept[first:first + ROWS_AT_ONCE]
+        part[:] = rows[first:first + ROWS_AT_ONCE]
+        put_back(part)
+    return kept
 
 
 def put_back(*columns: npt.NDArray[Any]) -> None:
