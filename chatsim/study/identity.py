@@ -17,7 +17,7 @@ FLOORS = ("scenario", "rules", "world", "engine", "theory")
 MODULES = (
     "analysis/chat.py", "analysis/columns.py", "analysis/compare.py", "analysis/cost.py", "analysis/flow.py",
     "analysis/latency.py", "analysis/lists.py", "analysis/offline.py", "analysis/overload.py", "analysis/presence.py",
-    "analysis/recovery.py", "analysis/rooms.py", "analysis/stations.py", "study/figures.py",
+    "analysis/recovery.py", "analysis/rooms.py", "analysis/stations.py", "analysis/ticks.py", "study/figures.py",
 )  # fmt: skip
 NO_PART = ("name", "about", "prices")
 """What a scenario says of which no figure of a run depends."""
