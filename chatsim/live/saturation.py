@@ -141,13 +141,21 @@ def measured_edge(
         return carried
 
     search(first_per_s(members), carries)
-    runs = [kept for _, kept in found]
-    pace_us = mean_pace_us(runs)
-    edge = parted(
-        [(per_s * stretch(pace_of(kept), pace_us), kept.figures["carried_share"]) for per_s, kept in found]
-    )
+    lower = min((per_s for per_s, _ in found), default=0.0)
+    for _ in range(STEPS_MOST if lower else 0):
+        if _edge_of(found).carried_per_s:
+            break
+        lower = rounded(lower / STEP)  # runs that contradict each other may leave the edge below them all
+        carries(lower)
+    runs, edge = [kept for _, kept in found], _edge_of(found)
     seen = max((kept.figures for kept in runs), key=lambda one: one["gateway_cores"], default={})
     return edge, seen, bound_by(seen, gateways) if math.isfinite(edge.saturated_per_s) else "disturbed", runs
+
+
+def _edge_of(found: Sequence[tuple[float, Kept]]) -> Edge:
+    """The edge of runs at their loads, all brought to their mean pace."""
+    pace_us = mean_pace_us([kept for _, kept in found])
+    return parted([(per_s * stretch(pace_of(kept), pace_us), kept.figures["carried_share"]) for per_s, kept in found])
 
 
 def first_per_s(members: int) -> float:
