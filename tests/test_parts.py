@@ -20,6 +20,7 @@ from chatsim.engine import Fate, Outcome, simulate, simulate_in_parts
 from chatsim.engine.audit import check_ticks
 from chatsim.engine.compiled import feed, parts, run, ticks
 from chatsim.engine.compiled.coverage import kept_whole
+from chatsim.engine.compiled.window import NO_RESERVE, Window
 from chatsim.engine.notes import Notes
 from chatsim.engine.outcome import Work
 from chatsim.engine.parts import PartAuditor
@@ -239,3 +240,10 @@ def test_what_cannot_be_kept_so_is_refused_in_one_line(chatsim: Callable[..., Sa
     assert (said.status, said.err) == (2, "chatsim: --keep figurs: 'all', 'figures' or 'auto' is needed; did you mean 'figures'?\n")
     said = chatsim(*small, "--keep", "figures", "--engine", "simpy")
     assert (said.status, said.err) == (2, "chatsim: --keep figures with --engine simpy: 'compiled' or 'auto' is needed\n")
+
+
+@pytest.mark.skipif(not NO_RESERVE, reason="this system does not say that memory need not be there")
+def test_a_table_may_have_places_for_more_than_memory_holds() -> None:
+    window = Window(1 << 37, np.dtype(np.float64))  # a million million bytes
+    window.table[:3], window.table[-1] = 1.0, 2.0
+    assert (window.table[:4].sum(), window.table[-1], len(window.table)) == (3.0, 2.0, 1 << 37)

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import mmap
+import platform
+import sys
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+KNOWN = sys.platform == "linux" and platform.machine() in ("x86_64", "aarch64")
+NO_RESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000 if KNOWN else 0)
+"""That a table may be larger than memory: of what is never written there is nothing. Python 3.11 has no name for it."""
 
 
 class Window:
@@ -25,7 +31,7 @@ class Window:
     def __init__(self, rows: int, dtype: np.dtype[Any]) -> None:
         size = max(1, rows) * dtype.itemsize
         if hasattr(mmap, "MAP_PRIVATE"):
-            flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_NORESERVE", 0)
+            flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | NO_RESERVE
             self._memory = mmap.mmap(-1, size, flags=flags)
         else:
             self._memory = mmap.mmap(-1, size)
