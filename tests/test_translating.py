@@ -192,5 +192,17 @@ def test_with_checks_a_row_that_is_not_there_ends_the_process_and_is_named() -> 
     assert "chatsim: row 7 of a table of 1, in line " in process.stderr
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is limited so on Linux alone")
+def test_a_table_for_which_there_is_no_memory_ends_the_process_in_one_line() -> None:
+    lines = (
+        "from tests.test_translating import *; import resource; handler, st = fast(reads, checks=True), empty_state(); "
+        "size = 4096 * int(open('/proc/self/statm').read().split()[0]); "
+        "resource.setrlimit(resource.RLIMIT_AS, (size + 200_000_000,) * 2); [handler(st.address, 0) for _ in range(40)]"
+    )
+    process = subprocess.run([sys.executable, "-c", lines], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (process.returncode, process.stderr.count("\n")) == (2, 1)
+    assert process.stderr.startswith("chatsim: out of memory for a table of ")
+
+
 WHOLE = {handler: fast(handler) for handler in (divided, looped)}
 MIXED, POWERS, HASHED = fast(mixed), fast(powers), fast(hashed)

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chatsim.world.compiling import Loop
-from chatsim.world.orders import blocks
+from chatsim.world.orders import blocks, place_of
 from chatsim.world.tables import Longs
 
 KEYS_AT_ONCE = 1 << 18
@@ -65,16 +65,8 @@ def places_of_edges(edges: Keys, wanted: Keys, users: int) -> Longs:
 def _find(edges: Keys, start: Longs, wanted: Keys, found: Longs) -> None:
     """Those of user u begin at ``start[u]``."""
     for one in range(len(wanted)):
-        edge = wanted[one]
-        user = edge >> HALF
-        low, high = start[user], start[user + UNIT]
-        while low < high:
-            middle = (low + high) // 2
-            if edges[middle] < edge:
-                low = middle + 1
-            else:
-                high = middle
-        found[one] = low
+        user = wanted[one] >> HALF
+        found[one] = place_of(edges, wanted[one], start[user], start[user + UNIT])
 
 
-FIND = Loop(_find)
+FIND = Loop(_find, place_of)

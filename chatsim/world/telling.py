@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from chatsim.world.compiling import Loop, prefetch
+from chatsim.world.orders import place_of
 from chatsim.world.tables import Bools, Floats, Ints, Longs
 
 RANKS_MAX = 5000
@@ -141,7 +142,7 @@ def _look_ahead(talks: Openings, ties: Ties, opening: int) -> None:
     end = ties.bounds[2 * user + 1]
     ranks = min(end - ties.bounds[2 * user], RANKS_MAX)
     if ranks:
-        rank = _place_of(ties.upto, talks.target[ahead] * ties.upto[ranks], 1, ranks)
+        rank = place_of(ties.upto, talks.target[ahead] * ties.upto[ranks], 1, ranks)
         talks.peer[ahead] = ties.friend[end - rank]
         prefetch(ties.bounds, 2 * int(talks.peer[ahead]))
     _fetch_partners(ties, int(talks.peer[min(opening + 2, last)]))
@@ -254,24 +255,13 @@ def _old_partner(talk: Talk, ties: Ties, user: int, target: float) -> int:
     end = ties.bounds[2 * user + 1]
     ranks = min(end - ties.bounds[2 * user], RANKS_MAX)
     if not ties.owing[user]:
-        return int(ties.friend[end - _place_of(ties.upto, target * ties.upto[ranks], 1, ranks)])
+        return int(ties.friend[end - place_of(ties.upto, target * ties.upto[ranks], 1, ranks)])
     more, extra = talk.answer_weight - 1.0, 0.0
     for rank in range(1, ranks + 1):
         if ties.owes[end - rank]:
             extra += more * (ties.upto[rank] - ties.upto[rank - 1])
         ties.weights[rank] = ties.upto[rank] + extra
-    return int(ties.friend[end - _place_of(ties.weights, target * ties.weights[ranks], 1, ranks)])
-
-
-def _place_of(upto: Floats, value: float, low: int, high: int) -> int:
-    """The first place from ``low`` on whose value is not below the given one; ``high`` where there is none before."""
-    while low < high:
-        middle = (low + high) // 2
-        if upto[middle] < value:
-            low = middle + 1
-        else:
-            high = middle
-    return low
+    return int(ties.friend[end - place_of(ties.weights, target * ties.weights[ranks], 1, ranks)])
 
 
 def _new_partner(people: People, ties: Ties, user: int, time_s: float) -> int:
@@ -341,7 +331,7 @@ def _down(talks: Openings, heap: Ints, going: int) -> None:
 
 
 TELL = Loop(
-    tell, _is_sooner, _up, _down, _place_of, _session_at, _session_now, _meet, _new_partner, _old_partner, _next,
+    tell, _is_sooner, _up, _down, place_of, _session_at, _session_now, _meet, _new_partner, _old_partner, _next,
     _group, _target, _write, _go_on, _fetch_partners, _look_ahead,
 )  # fmt: skip
 

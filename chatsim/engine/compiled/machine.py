@@ -123,14 +123,16 @@ def _make_known() -> list[Any]:
 
 
 def _no_memory(size_bytes: int) -> None:
-    _end(f"no memory for a table of {size_bytes:,} bytes")
+    """Handlers cannot raise: nothing is left to do but to say why, and to end as other wrong input does."""
+    _say(f"out of memory for a table of {size_bytes:,} bytes: fewer users or a shorter run is needed")
+    os._exit(2)
 
 
 def _no_row(row: int, rows: int, line: int) -> None:
-    _end(f"row {row} of a table of {rows}, in line {line}")
-
-
-def _end(reason: str) -> None:
-    """Handlers cannot raise: nothing is left to do but to say why, and to end."""
-    os.write(2, f"chatsim: {reason}\n".encode())
+    """A defect of a handler, which only a run that is checked comes upon."""
+    _say(f"row {row} of a table of {rows}, in line {line}")
     os.abort()
+
+
+def _say(reason: str) -> None:
+    os.write(2, f"chatsim: {reason}\n".encode())
