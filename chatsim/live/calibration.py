@@ -19,7 +19,7 @@ import numpy as np
 
 from chatsim.analysis.latency import latency_ms
 from chatsim.engine import Outcome, prepare, simulate
-from chatsim.live import saturation
+from chatsim.engine.outcome import Fate
 from chatsim.live.fitting import LEVEL, RESAMPLES, Fitted, Floats, fit, spread
 from chatsim.live.grids import Point, scenario_of, world_of
 from chatsim.live.lab import LATE_MS, RETRIES, figures_of, is_disturbed
@@ -84,6 +84,8 @@ SATURATING = (
 """About as much as is carried, and more: ticks and reads are then of very many messages, and what is left is what each
 message costs by itself. Latency says nothing there."""
 GRID = (*BELOW, *SATURATING)
+CARRIED, LATE_FULL_MS = 0.95, 20.0
+"""A run that carries less of its second half wants all of its cores; so late may its load client be."""
 """Configurations that validation never uses: its rooms have 2, 10 or 50 members, its gateways are 1, 2 or 4."""
 
 KINDS = (
@@ -165,7 +167,7 @@ def measure(
 
 def undisturbed(point: Point, people: World) -> LiveRun:
     """A live run of a point, made again as others are that count (:mod:`chatsim.live.lab`)."""
-    late_ms = saturation.LATE_MS if point in SATURATING else LATE_MS
+    late_ms = LATE_FULL_MS if point in SATURATING else LATE_MS
     run = live(scenario_of(point), people)
     for _ in range(RETRIES):
         if not is_disturbed(figures_of(run), late_ms):
@@ -203,9 +205,18 @@ def granted(measured: list[Measured]) -> float:
     shares = [
         sum(one.run.cpu_s.values()) / one.world.duration_s / scenario_of(one.point).hosts[0].cores
         for one in measured
-        if one.point in SATURATING and saturation.carried_share(one.run.outcome) < saturation.CARRIED
+        if one.point in SATURATING and _carried_share(one.run.outcome) < CARRIED
     ]
     return min(1.0, float(np.median(shares))) if shares else 1.0
+
+
+def _carried_share(outcome: Outcome) -> float:
+    """Deliveries carried in the second half of the duration, of those due in it: of messages written in it."""
+    end_s, table = outcome.world.duration_s, outcome.deliveries
+    written_s = outcome.messages["time_s"][table["message"]]
+    due = int(((written_s >= end_s / 2) & (table["fate"] != Fate.MISSED)).sum())
+    there_s = table["time_s"][table["fate"] == Fate.DELIVERED]
+    return int(((there_s >= end_s / 2) & (there_s < end_s)).sum()) / due if due else 1.0
 
 
 def stretched(costs: dict[str, Fitted], factor: float) -> dict[str, Fitted]:

@@ -1,14 +1,13 @@
-"""The load at which a design saturates, measured and predicted by the same search and the same rule.
+"""The load at which a design saturates, measured and predicted by one search and one rule.
 
-A run is *saturated* where its backlog grows: of the deliveries that are due in its second half, less than CARRIED are
-carried in it. The load rises by STEP until a run is saturated (or falls until one is not), and the last two loads close
-in on the edge in HALVINGS. The saturation load is the middle of the two that remain; half of what lies between them is
-the spread of the measurement. A disturbed run that is not carried says nothing: it may be the load client that falls
-behind, or others who take what the system needs. Where there is no other, there is only a load that was carried.
+More comes than can be carried, and is followed until the last of it is there: the messages over the time that took are
+what the design carries at most. Where the backlog *begins* to grow is a worse mark: on a machine whose pace changes,
+the second half of a run carries what the first has left, or leaves what the first would have carried, and edges found
+that way an hour apart differed by up to half. A whole run is a mean over all its spells.
 
-A machine that is now so many times as slow carries a load as one so many times as high. A measured edge is therefore
-that of loads at one pace, the mean of the runs; and where runs contradict each other, what they carried is taken
-together, so that it nowhere rises with the load.
+The load rises by STEP until it is too much, and then stands at BEYOND times what was carried until RUNS runs have said
+what they carry. A machine that is now so many times as slow carries so much less, so all are brought to their mean
+pace; the saturation load is their median. A disturbed run, and one of which not all came, says nothing of it.
 """
 
 from __future__ import annotations
@@ -18,25 +17,29 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
-from scipy.optimize import isotonic_regression
 
 from chatsim.engine import simulate
 from chatsim.engine.outcome import Fate, Outcome
 from chatsim.live.comparing import cpu_share
 from chatsim.live.diary import Figures
 from chatsim.live.grids import Point, scenario_of, world_of
-from chatsim.live.lab import Kept, Lab, figures_of, mean_pace_us, pace_of, slower_than
+from chatsim.live.lab import Kept, Lab, figures_of, mean_pace_us, middle, pace_of, slower_than
 from chatsim.live.pace import stretch
 from chatsim.live.run import live
 from chatsim.live.twin import at_pace, machine_of
 from chatsim.live.validation import SEED, USERS, share, tiers_of, with_costs
+from chatsim.scenario import Scenario
 
-CARRIED = 0.95
-LATE_MS = 20.0
-"""So late may the load client be: one hundredth of the half of a run. Latency is not looked at here."""
-STEP, HALVINGS, STEPS_MOST = 1.5, 3, 16
-SECONDS = 6.0
+SECONDS, DRAIN_S = 6.0, 6.0
+"""How long messages come, and how long is waited for the rest: up to twice what can be carried is all there then."""
+SPILLS = 1.05
+"""A load is too much where the last delivery comes after so many times the duration."""
+WHOLE = 0.99
+STEP, BEYOND, RUNS, RUNS_MOST = 2.0, 1.35, 5, 16
+LATE_MS = 60.0
+"""So late may the load client be, one hundredth of a run: latency is not looked at here."""
 FULL_SHARE = 0.9
 """A tier is what binds where its processes use so much of a core each."""
 RUNS_EACH = 8
@@ -47,74 +50,80 @@ DESIGNS = (
     ("user", 4, 2), ("directory", 4, 10), ("room", 4, 50),
 )  # fmt: skip
 """Routing, gateways, members of a room: each number of gateways with each size of rooms."""
+Design = tuple[str, int, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Edge:
-    """The largest load that was ``carried`` and the smallest that was not, in messages per second; infinite: none."""
+class Run:
+    """A load that was offered, in messages per second; what came of it: messages over the time until the last was
+    there; whether that was ``late``, as the load was too much; and whether the run ``counts``."""
 
+    per_s: float
     carried_per_s: float
-    saturated_per_s: float
-
-    @property
-    def per_s(self) -> float:
-        """The saturation load; NaN where no load was too much."""
-        return math.sqrt(self.carried_per_s * self.saturated_per_s) if math.isfinite(self.saturated_per_s) else math.nan
-
-    @property
-    def spread(self) -> float:
-        """Half of what lies between the two, of their middle."""
-        return (self.saturated_per_s - self.carried_per_s) / 2 / self.per_s
+    late: bool
+    counts: bool = True
 
 
-def carried_share(outcome: Outcome) -> float:
-    """Deliveries carried in the second half of the duration, of those due in it: of messages written in it."""
-    end_s = outcome.world.duration_s
-    table = outcome.deliveries
-    written_s = outcome.messages["time_s"][table["message"]]
-    due = (written_s >= end_s / 2) & (written_s < end_s) & (table["fate"] != Fate.MISSED)
+def carried(outcome: Outcome) -> Figures:
+    """``carried_per_s``, messages over the time until the last delivery; ``spill``, that time over the duration; and
+    ``came``, the share of deliveries due that are there in the end."""
+    table, duration_s = outcome.deliveries, outcome.world.duration_s
     there_s = table["time_s"][table["fate"] == Fate.DELIVERED]
-    carried = int(((there_s >= end_s / 2) & (there_s < end_s)).sum())
-    return carried / int(due.sum()) if due.any() else 1.0
+    due = int((table["fate"] != Fate.MISSED).sum())
+    last_s = max(duration_s, float(there_s.max())) if len(there_s) else math.inf
+    came = len(there_s) / due if due else 1.0
+    per_s = came * len(outcome.messages["time_s"]) / last_s
+    return {"carried_per_s": per_s, "spill": last_s / duration_s, "came": came}
 
 
-def search(first_per_s: float, carries: Callable[[float], bool]) -> Edge:
-    """The edge between loads that are carried and loads that are not, sought from a first one.
+def run_of(per_s: float, figures: Figures, disturbed: bool = False) -> Run:
+    """What a run says.
 
-    >>> edge = search(100.0, lambda per_s: per_s < 1000.0)
-    >>> edge.carried_per_s < 1000.0 <= edge.saturated_per_s < 1.06 * edge.carried_per_s
-    True
+    >>> run_of(100.0, {"carried_per_s": 80.0, "spill": 1.25, "came": 1.0})
+    Run(per_s=100.0, carried_per_s=80.0, late=True, counts=True)
     """
-    per_s = rounded(first_per_s)
-    low, high = 0.0, math.inf
-    for _ in range(STEPS_MOST):
-        if carries(per_s):
-            low = per_s
-        else:
-            high = per_s
-        if low and math.isfinite(high):
-            break
-        per_s = rounded(per_s * STEP if low else per_s / STEP)
-    for _ in range(HALVINGS if low and math.isfinite(high) else 0):
-        per_s = rounded(math.sqrt(low * high))
-        if carries(per_s):
-            low = per_s
-        else:
-            high = per_s
-    return Edge(low, high)
+    late = figures["spill"] > SPILLS or figures["came"] < WHOLE
+    return Run(per_s, figures["carried_per_s"], late, not late or (figures["came"] >= WHOLE and not disturbed))
 
 
-def parted(runs: Sequence[tuple[float, float]]) -> Edge:
-    """The edge of some runs: the load of each, and the share that it carried, which must not rise with the load.
+def full(runs: Sequence[Run]) -> list[Run]:
+    """The runs that say what is carried at most."""
+    return [run for run in runs if run.late and run.counts]
 
-    >>> parted([(100.0, 1.0), (150.0, 1.0), (130.0, 0.92), (170.0, 0.97), (200.0, 0.7)])
-    Edge(carried_per_s=170.0, saturated_per_s=200.0)
+
+def next_per_s(first_per_s: float, runs: Sequence[Run]) -> float:
+    """The load of the next run, after some.
+
+    >>> next_per_s(100.0, [])
+    100.0
+    >>> next_per_s(100.0, [Run(100.0, 100.0, False)])
+    200.0
+    >>> next_per_s(100.0, [Run(100.0, 100.0, False), Run(200.0, 120.0, True)])
+    162.0
     """
-    ordered = sorted(runs)
-    shares = isotonic_regression([min(1.0, share) for _, share in ordered], increasing=False).x if ordered else ()
-    loads = [(per_s, share >= CARRIED) for (per_s, _), share in zip(ordered, shares, strict=True)]
-    low = max((per_s for per_s, carried in loads if carried), default=0.0)
-    return Edge(low, min((per_s for per_s, carried in loads if not carried), default=math.inf))
+    if not runs:
+        return rounded(first_per_s)
+    if not runs[-1].late:
+        return rounded((BEYOND if full(runs) else STEP) * runs[-1].per_s)
+    return rounded(BEYOND * float(np.median([run.carried_per_s for run in full(runs) or runs[-1:]])))
+
+
+def is_over(runs: Sequence[Run], wanted: int) -> bool:
+    """Whether no more runs are needed, or are of use."""
+    return len(full(runs)) >= wanted or len(runs) >= RUNS_MOST
+
+
+def search(first_per_s: float, carry: Callable[[float], Run], wanted: int) -> list[Run]:
+    """Runs until so many as ``wanted`` say what is carried at most; RUNS_MOST at most.
+
+    >>> runs = search(100.0, lambda per_s: Run(per_s, min(per_s, 1000.0), per_s > 1050.0), wanted=2)
+    >>> [(run.per_s, run.carried_per_s) for run in runs[-2:]]
+    [(1600.0, 1000.0), (1350.0, 1000.0)]
+    """
+    runs: list[Run] = []
+    while not is_over(runs, wanted):
+        runs.append(carry(next_per_s(first_per_s, runs)))
+    return runs
 
 
 def rounded(per_s: float) -> float:
@@ -126,58 +135,78 @@ def rounded(per_s: float) -> float:
     return float(f"{per_s:.3g}")
 
 
-def measured_edge(
-    routing: str, gateways: int, members: int, costs: str, lab: Lab
-) -> tuple[Edge, Figures, str, list[Kept]]:
-    """The edge of a design, the figures of the hardest run that says anything, what bound it, and all runs that do."""
-    found: list[tuple[float, Kept]] = []
-
-    def carries(per_s: float) -> bool:
-        point = point_of(routing, gateways, members, per_s)
-        kept = lab.kept(f"saturation: {point}, {SECONDS:g} s", lambda: lived(point, costs), LATE_MS)
-        carried = kept.figures["carried_share"] >= CARRIED
-        if carried or not kept.disturbed:
-            found.append((per_s, kept))
-        return carried
-
-    search(first_per_s(members), carries)
-    lower = min((per_s for per_s, _ in found), default=0.0)
-    for _ in range(STEPS_MOST if lower else 0):
-        if _edge_of(found).carried_per_s:
-            break
-        lower = rounded(lower / STEP)  # runs that contradict each other may leave the edge below them all
-        carries(lower)
-    runs, edge = [kept for _, kept in found], _edge_of(found)
-    seen = max((kept.figures for kept in runs), key=lambda one: one["gateway_cores"], default={})
-    return edge, seen, bound_by(seen, gateways) if math.isfinite(edge.saturated_per_s) else "disturbed", runs
-
-
-def _edge_of(found: Sequence[tuple[float, Kept]]) -> Edge:
-    """The edge of runs at their loads, all brought to their mean pace."""
-    pace_us = mean_pace_us([kept for _, kept in found])
-    return parted([(per_s * stretch(pace_of(kept), pace_us), kept.figures["carried_share"]) for per_s, kept in found])
-
-
-def first_per_s(members: int) -> float:
-    """Where a search on real processes begins: no profile is asked, so that none changes which runs are made."""
-    return 30_000.0 / (members + 8)
-
-
-def point_of(routing: str, gateways: int, members: int, per_s: float) -> Point:
+def point_of(design: Design, per_s: float) -> Point:
     """The point of a design at a load."""
+    routing, gateways, members = design
     return Point(routing, gateways, members, USERS // members, per_s, SECONDS)
+
+
+def scenario_at(point: Point, costs: str) -> Scenario:
+    """Its scenario, which waits for what has not come yet."""
+    scenario = with_costs(scenario_of(point), costs)
+    return scenario.model_copy(update={"workload": scenario.workload.model_copy(update={"drain_s": DRAIN_S})})
 
 
 def lived(point: Point, costs: str) -> Figures:
     """The figures of a live run, and what it carried."""
-    run = live(with_costs(scenario_of(point), costs), world_of(point, SEED))
-    return {**figures_of(run), "carried_share": carried_share(run.outcome)}
+    run = live(scenario_at(point, costs), world_of(point, SEED))
+    return {**figures_of(run), **carried(run.outcome)}
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """The runs of a design, each with what it says."""
+
+    design: Design
+    kept: list[Kept]
+    runs: list[Run]
+
+    @property
+    def fullest(self) -> list[Kept]:
+        """The runs that say what is carried at most."""
+        return [kept for kept, run in zip(self.kept, self.runs, strict=True) if run.late and run.counts]
+
+    @property
+    def at_least_per_s(self) -> float:
+        """The largest load that was carried as it came."""
+        return max((run.per_s for run in self.runs if not run.late), default=0.0)
+
+    def load(self) -> tuple[float, float]:
+        """The saturation load and its spread, half the range over it, at the mean pace of the runs that tell it; NaN
+        where none does."""
+        full, pace_us = self.fullest, mean_pace_us(self.fullest)
+        if not full:
+            return math.nan, math.nan
+        value, half = middle([kept.figures["carried_per_s"] * stretch(pace_of(kept), pace_us) for kept in full])
+        return value, half / value
+
+    def more(self, costs: str, lab: Lab) -> None:
+        """Makes the next run."""
+        per_s = next_per_s(first_per_s(self.design), self.runs)
+        point = point_of(self.design, per_s)
+        key = f"saturation: {point}, {SECONDS:g} + {DRAIN_S:g} s, run {len(self.runs) + 1}"
+        kept = lab.kept(key, lambda: lived(point, costs), LATE_MS)
+        self.kept.append(kept)
+        self.runs.append(run_of(per_s, kept.figures, kept.disturbed))
+
+
+def measured(designs: Sequence[Design], costs: str, lab: Lab) -> list[Measured]:
+    """The saturation loads of designs: a run of each by turns, so that what disturbs the machine for a while disturbs
+    all alike."""
+    found = [Measured(design, [], []) for design in designs]
+    while left := [one for one in found if not is_over(one.runs, RUNS)]:
+        for one in left:
+            one.more(costs, lab)
+    return found
+
+
+def first_per_s(design: Design) -> float:
+    """Where a search on real processes begins: no profile is asked, so that none changes which runs are made."""
+    return 20_000.0 / (design[2] + 8)
 
 
 def bound_by(figures: Figures, gateways: int) -> str:
-    """What has no more to give at the edge."""
-    if not figures:
-        return "unknown"
+    """What has no more to give at saturation."""
     if figures["broker_cores"] >= FULL_SHARE:
         return "broker"
     if figures["gateway_cores"] >= FULL_SHARE * gateways:
@@ -185,46 +214,45 @@ def bound_by(figures: Figures, gateways: int) -> str:
     return "machine" if gateways + 2 > (os.cpu_count() or 1) else "unknown"
 
 
-def predicted_edge(routing: str, gateways: int, members: int, costs: str, slower: float = 1.0) -> tuple[Edge, str]:
-    """The edge in simulations, on as much of the cores as a system gets that wants all; and the tier that is busiest
-    there."""
-    busy: dict[float, dict[str, float]] = {}
+def predicted(design: Design, costs: str, slower: float = 1.0) -> tuple[float, str]:
+    """The saturation load in simulations, on as much of the cores as a system gets that wants all; and the tier that is
+    busiest there."""
+    busy: dict[str, float] = {"gateway": math.nan, "broker": math.nan}
     stretched = slower / machine_of(costs).granted
 
-    def carries(per_s: float) -> bool:
-        point = point_of(routing, gateways, members, per_s)
-        outcome = simulate(at_pace(with_costs(scenario_of(point), costs), stretched), world_of(point, SEED))
-        busy[per_s] = cpu_share(outcome)
-        return carried_share(outcome) >= CARRIED
+    def carry(per_s: float) -> Run:
+        point = point_of(design, per_s)
+        outcome = simulate(at_pace(scenario_at(point, costs), stretched), world_of(point, SEED))
+        busy.update(cpu_share(outcome))
+        return run_of(per_s, carried(outcome))
 
-    tiers = tiers_of(point_of(routing, gateways, members, 100.0), costs)
+    tiers = tiers_of(point_of(design, 100.0), costs)
     start = min(100.0 / math.sqrt(one.utilisation_idle * one.utilisation_batched) for one in tiers
                 if one.utilisation_batched)  # fmt: skip
-    edge = search(start, carries)
-    there = busy.get(edge.carried_per_s, {"gateway": math.nan, "broker": math.nan})
-    return edge, "broker" if there["broker"] > there["gateway"] / gateways else "gateways"
+    runs = full(search(start, carry, wanted=2))  # the first may stand at twice what is carried, the second does not
+    per_s = runs[-1].carried_per_s if runs else math.nan
+    return per_s, "broker" if busy["broker"] > busy["gateway"] / design[1] else "gateways"
 
 
-def table_of(costs: str, lab: Lab, designs: tuple[tuple[str, int, int], ...] = DESIGNS) -> pd.DataFrame:
+def table_of(costs: str, lab: Lab, designs: tuple[Design, ...] = DESIGNS) -> pd.DataFrame:
     """A row per design: saturation load predicted by the engine and measured, in messages per second, ``error`` and
-    ``spread`` as shares of it, what binds, cores busy there; and the two bounds of ``estimate``. Where no load that
-    the client could offer was too much, ``measured`` is NaN, and ``at_least`` what was carried."""
-    rows = []
-    for routing, gateways, members in designs:
-        edge, seen, bound, runs = measured_edge(routing, gateways, members, costs, lab)
-        said, binds = predicted_edge(routing, gateways, members, costs, slower_than(costs, runs))
-        tiers = tiers_of(point_of(routing, gateways, members, 100.0), costs)
-        bounds = [
-            100.0 / max(getattr(tier, name) for tier in tiers) for name in ("utilisation_idle", "utilisation_batched")
-        ]
-        rows.append(
-            {
-                "design": f"{routing}, {gateways} gateway{'s' * (gateways > 1)}, rooms of {members}",
-                "predicted": said.per_s, "measured": edge.per_s, "at_least": edge.carried_per_s,
-                "error": share(said.per_s, edge.per_s) - 1, "spread": edge.spread, "predicted_binds": binds,
-                "binds": bound, "gateway_cores": seen.get("gateway_cores", math.nan),
-                "broker_cores": seen.get("broker_cores", math.nan), "estimate_no_batches": bounds[0],
-                "estimate_full_batches": bounds[1],
-            }
-        )  # fmt: skip
-    return pd.DataFrame(rows)
+    ``spread`` as shares of it, by how many ``runs``, what binds, cores busy there; and the two bounds of ``estimate``.
+    Where no load that the client could offer was too much, ``measured`` is NaN, and ``at_least`` what was carried."""
+    return pd.DataFrame([_row(one, costs) for one in measured(designs, costs, lab)])
+
+
+def _row(found: Measured, costs: str) -> dict[str, object]:
+    routing, gateways, members = found.design
+    seen = max((kept.figures for kept in found.fullest or found.kept), key=lambda one: one["gateway_cores"])
+    value, spread = found.load()
+    said, binds = predicted(found.design, costs, slower_than(costs, found.fullest or found.kept))
+    tiers = tiers_of(point_of(found.design, 100.0), costs)
+    bounds = {name: 100.0 / max(getattr(tier, f"utilisation_{name}") for tier in tiers) for name in ("idle", "batched")}
+    return {
+        "design": f"{routing}, {gateways} gateway{'s' * (gateways > 1)}, rooms of {members}",
+        "predicted": said, "measured": value, "at_least": found.at_least_per_s, "error": share(said, value) - 1,
+        "spread": spread, "runs": len(found.fullest), "predicted_binds": binds,
+        "binds": bound_by(seen, gateways) if found.fullest else "disturbed", "gateway_cores": seen["gateway_cores"],
+        "broker_cores": seen["broker_cores"], "estimate_no_batches": bounds["idle"],
+        "estimate_full_batches": bounds["batched"],
+    }  # fmt: skip

@@ -109,9 +109,10 @@ def _show_saturation(saturation: pd.DataFrame, out: Console) -> None:
     error = saturation["error"].abs().dropna()
     words = "no design was saturated" if error.empty else f"median error {100 * error.median():.0f} % of {len(error)}"
     out.print(
-        f"Saturated: less than 95 % of what is due in the second half is carried in it; {words}. The estimate has a "
-        "bound without batches (idle) and one with full ones. In brackets what binds in the prediction; where all that "
-        "was not carried was disturbed, by a late load client or by others, there is only a load that was carried.",
+        "Saturation: of a load that is too much, messages over the time until the last of them was there; "
+        f"{words}. The estimate has a bound without batches (idle) and one with full ones. In brackets what binds in "
+        "the prediction; where every load that was too much was disturbed, by a late load client or by others, there "
+        "is only a load that was carried.",
         highlight=False,
     )
 
