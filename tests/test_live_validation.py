@@ -159,18 +159,18 @@ def test_saturation_is_what_a_full_system_carries() -> None:
         return saturation.run_of(per_s, saturation.carried(outcome))
 
     runs = saturation.search(700.0, carry, wanted=2)
-    assert [run.late for run in runs] == [False, True, True]
+    assert [run.too_much for run in runs] == [False, True, True]
     assert runs[0].carried_per_s == pytest.approx(700.0, rel=0.1)  # of a Poisson trace of 4,200
     assert [run.carried_per_s for run in runs[1:]] == [pytest.approx(1000.0, rel=0.003)] * 2
 
 
 def test_what_has_not_come_in_the_end_says_nothing_of_saturation() -> None:
     lost = saturation.run_of(3000.0, {"carried_per_s": 900.0, "spill": 2.0, "came": 0.7})
-    assert (lost.late, lost.counts) == (True, False)
+    assert (lost.too_much, lost.tells) == (True, False)
     assert saturation.next_per_s(1.0, [lost]) == 1220.0  # lower, where all may come
-    runs = saturation.search(100.0, lambda per_s: saturation.Run(per_s, per_s, late=False), wanted=2)
+    runs = saturation.search(100.0, lambda per_s: saturation.Run(per_s, per_s, too_much=False, tells=False), wanted=2)
     assert len(runs) == saturation.RUNS_MOST
-    assert saturation.full(runs) == []
+    assert not any(run.tells for run in runs)
 
 
 def gateway_of(most_per_s: float, paces: Iterator[float], late_ms: float = 0.1) -> Callable[[Point, str], Figures]:
@@ -205,7 +205,7 @@ def test_a_saturation_load_is_told_at_one_pace(monkeypatch: pytest.MonkeyPatch) 
     """A machine that carries 3,000 a second at a pace of 60, and is a third slower or faster from run to run."""
     monkeypatch.setattr(saturation, "lived", gateway_of(3000.0, cycle([40.0, 80.0, 50.0])))
     (found,) = saturation.measured([("room", 1, 2)], "live", lab.Lab())
-    pace_us = np.mean([kept.figures["probe_us"] for kept in found.fullest])
+    pace_us = np.mean([kept.figures["probe_us"] for kept in found.telling])
     assert found.load() == (pytest.approx(3000.0 * 60.0 / pace_us), pytest.approx(0.0, abs=1e-12))
 
 

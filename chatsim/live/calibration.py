@@ -84,9 +84,9 @@ SATURATING = (
 """About as much as is carried, and more: ticks and reads are then of very many messages, and what is left is what each
 message costs by itself. Latency says nothing there."""
 GRID = (*BELOW, *SATURATING)
+"""Configurations that validation never uses: its rooms have 2, 10 or 50 members, its gateways are 1, 2 or 4."""
 CARRIED, LATE_FULL_MS = 0.95, 20.0
 """A run that carries less of its second half wants all of its cores; so late may its load client be."""
-"""Configurations that validation never uses: its rooms have 2, 10 or 50 members, its gateways are 1, 2 or 4."""
 
 KINDS = (
     "tick_us", "wake_us", "fetch_us", "receive_us", "command_us", "parse_us", "write_us", "handshake_us", "idle",

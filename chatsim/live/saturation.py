@@ -56,12 +56,12 @@ Design = tuple[str, int, int]
 @dataclass(frozen=True, slots=True)
 class Run:
     """A load that was offered, in messages per second; what came of it: messages over the time until the last was
-    there; whether that was ``late``, as the load was too much; and whether the run ``counts``."""
+    there; whether the load was ``too_much``; and whether the run ``tells`` what is carried at most."""
 
     per_s: float
     carried_per_s: float
-    late: bool
-    counts: bool = True
+    too_much: bool
+    tells: bool
 
 
 def carried(outcome: Outcome) -> Figures:
@@ -80,15 +80,10 @@ def run_of(per_s: float, figures: Figures, disturbed: bool = False) -> Run:
     """What a run says.
 
     >>> run_of(100.0, {"carried_per_s": 80.0, "spill": 1.25, "came": 1.0})
-    Run(per_s=100.0, carried_per_s=80.0, late=True, counts=True)
+    Run(per_s=100.0, carried_per_s=80.0, too_much=True, tells=True)
     """
-    late = figures["spill"] > SPILLS or figures["came"] < WHOLE
-    return Run(per_s, figures["carried_per_s"], late, not late or (figures["came"] >= WHOLE and not disturbed))
-
-
-def full(runs: Sequence[Run]) -> list[Run]:
-    """The runs that say what is carried at most."""
-    return [run for run in runs if run.late and run.counts]
+    spills, whole = figures["spill"] > SPILLS, figures["came"] >= WHOLE
+    return Run(per_s, figures["carried_per_s"], spills or not whole, spills and whole and not disturbed)
 
 
 def next_per_s(first_per_s: float, runs: Sequence[Run]) -> float:
@@ -96,27 +91,28 @@ def next_per_s(first_per_s: float, runs: Sequence[Run]) -> float:
 
     >>> next_per_s(100.0, [])
     100.0
-    >>> next_per_s(100.0, [Run(100.0, 100.0, False)])
+    >>> next_per_s(100.0, [Run(100.0, 100.0, False, False)])
     200.0
-    >>> next_per_s(100.0, [Run(100.0, 100.0, False), Run(200.0, 120.0, True)])
+    >>> next_per_s(100.0, [Run(100.0, 100.0, False, False), Run(200.0, 120.0, True, True)])
     162.0
     """
     if not runs:
         return rounded(first_per_s)
-    if not runs[-1].late:
-        return rounded((BEYOND if full(runs) else STEP) * runs[-1].per_s)
-    return rounded(BEYOND * float(np.median([run.carried_per_s for run in full(runs) or runs[-1:]])))
+    told = [run.carried_per_s for run in runs if run.tells]
+    if not runs[-1].too_much:
+        return rounded((BEYOND if told else STEP) * runs[-1].per_s)
+    return rounded(BEYOND * float(np.median(told or [runs[-1].carried_per_s])))
 
 
 def is_over(runs: Sequence[Run], wanted: int) -> bool:
     """Whether no more runs are needed, or are of use."""
-    return len(full(runs)) >= wanted or len(runs) >= RUNS_MOST
+    return sum(run.tells for run in runs) >= wanted or len(runs) >= RUNS_MOST
 
 
 def search(first_per_s: float, carry: Callable[[float], Run], wanted: int) -> list[Run]:
     """Runs until so many as ``wanted`` say what is carried at most; RUNS_MOST at most.
 
-    >>> runs = search(100.0, lambda per_s: Run(per_s, min(per_s, 1000.0), per_s > 1050.0), wanted=2)
+    >>> runs = search(100.0, lambda per_s: Run(per_s, min(per_s, 1000.0), per_s > 1050.0, per_s > 1050.0), 2)
     >>> [(run.per_s, run.carried_per_s) for run in runs[-2:]]
     [(1600.0, 1000.0), (1350.0, 1000.0)]
     """
@@ -162,22 +158,23 @@ class Measured:
     runs: list[Run]
 
     @property
-    def fullest(self) -> list[Kept]:
-        """The runs that say what is carried at most."""
-        return [kept for kept, run in zip(self.kept, self.runs, strict=True) if run.late and run.counts]
+    def telling(self) -> list[Kept]:
+        """The runs that tell what is carried at most."""
+        return [kept for kept, run in zip(self.kept, self.runs, strict=True) if run.tells]
 
     @property
     def at_least_per_s(self) -> float:
         """The largest load that was carried as it came."""
-        return max((run.per_s for run in self.runs if not run.late), default=0.0)
+        return max((run.per_s for run in self.runs if not run.too_much), default=0.0)
 
     def load(self) -> tuple[float, float]:
         """The saturation load and its spread, half the range over it, at the mean pace of the runs that tell it; NaN
         where none does."""
-        full, pace_us = self.fullest, mean_pace_us(self.fullest)
-        if not full:
+        pace_us = mean_pace_us(self.telling)
+        if not self.telling:
             return math.nan, math.nan
-        value, half = middle([kept.figures["carried_per_s"] * stretch(pace_of(kept), pace_us) for kept in full])
+        told = [kept.figures["carried_per_s"] * stretch(pace_of(kept), pace_us) for kept in self.telling]
+        value, half = middle(told)
         return value, half / value
 
     def more(self, costs: str, lab: Lab) -> None:
@@ -229,8 +226,8 @@ def predicted(design: Design, costs: str, slower: float = 1.0) -> tuple[float, s
     tiers = tiers_of(point_of(design, 100.0), costs)
     start = min(100.0 / math.sqrt(one.utilisation_idle * one.utilisation_batched) for one in tiers
                 if one.utilisation_batched)  # fmt: skip
-    runs = full(search(start, carry, wanted=2))  # the first may stand at twice what is carried, the second does not
-    per_s = runs[-1].carried_per_s if runs else math.nan
+    runs = search(start, carry, wanted=2)  # the first may stand at twice what is carried, the second does not
+    per_s = runs[-1].carried_per_s if runs[-1].tells else math.nan
     return per_s, "broker" if busy["broker"] > busy["gateway"] / design[1] else "gateways"
 
 
@@ -243,16 +240,16 @@ def table_of(costs: str, lab: Lab, designs: tuple[Design, ...] = DESIGNS) -> pd.
 
 def _row(found: Measured, costs: str) -> dict[str, object]:
     routing, gateways, members = found.design
-    seen = max((kept.figures for kept in found.fullest or found.kept), key=lambda one: one["gateway_cores"])
+    seen = max((kept.figures for kept in found.telling or found.kept), key=lambda one: one["gateway_cores"])
     value, spread = found.load()
-    said, binds = predicted(found.design, costs, slower_than(costs, found.fullest or found.kept))
+    said, binds = predicted(found.design, costs, slower_than(costs, found.telling or found.kept))
     tiers = tiers_of(point_of(found.design, 100.0), costs)
     bounds = {name: 100.0 / max(getattr(tier, f"utilisation_{name}") for tier in tiers) for name in ("idle", "batched")}
     return {
         "design": f"{routing}, {gateways} gateway{'s' * (gateways > 1)}, rooms of {members}",
         "predicted": said, "measured": value, "at_least": found.at_least_per_s, "error": share(said, value) - 1,
-        "spread": spread, "runs": len(found.fullest), "predicted_binds": binds,
-        "binds": bound_by(seen, gateways) if found.fullest else "disturbed", "gateway_cores": seen["gateway_cores"],
+        "spread": spread, "runs": len(found.telling), "predicted_binds": binds,
+        "binds": bound_by(seen, gateways) if found.telling else "disturbed", "gateway_cores": seen["gateway_cores"],
         "broker_cores": seen["broker_cores"], "estimate_no_batches": bounds["idle"],
         "estimate_full_batches": bounds["batched"],
     }  # fmt: skip
