@@ -156,6 +156,16 @@ def test_where_a_message_is_when_its_gateway_dies(
     assert breaks(outcome) == ([] if stored is None else [(0, -1, "CRASHED", done)])
 
 
+@pytest.mark.parametrize("faults", [[], [crash(2.0)]])
+def test_what_was_lost_before_a_crash_was_not_lost_by_it(faults: list[dict[str, Any]]) -> None:
+    # Ben is connecting from 1000 to 1033 or later; nothing carries the message after 1011, and his connection breaks at 2000
+    people = world([(0, *ALWAYS), (1, 1.0, 1000.0)], [[0, 1]], [(1.0, 0, 0)])
+    outcome = simulate(scenario(design=ONE, faults=faults), people)
+    assert messages(outcome, "received_s", "done_s") == [("DELIVERED", 1011.0, 1011.0)]
+    assert sessions(outcome)[1] == ((1, 0, "CUT", 2010.0, 2000.0) if faults else (1, 0, "ONLINE", None, None))
+    assert log(outcome) == [(0, "LOST LEFT", 1, -1, None)]
+
+
 def test_what_waits_in_a_gateway_dies_with_it() -> None:
     people = world(PAIR, [[0, 1]], [(1.0, 0, 0), (1.002, 0, 0)])
     outcome = simulate(scenario(design={**ONE, "store": "before"}, faults=[crash(1.013)]), people)

@@ -297,11 +297,11 @@ def _say_why(world: World, notes: Notes, messages: Columns, meant: Longs, rest: 
         return
     sessions = notes.all_sessions(world)
     message, user, why = message[rows], user[rows], cause[rows]
-    received_s = messages["received_s"][message]
+    received_s, done_s = messages["received_s"][message], ends_s(messages["done_s"][message])
     _by_breaks(notes, sessions, message, user, received_s, why)
     unasked = np.isin(key_of(world, message, user), _noted_keys(world, notes.unasked))
     why[(why == Cause.LEFT) & unasked] = Cause.NOT_ASKED_FOR
-    why[(why == Cause.LEFT) & _was_cut(notes, sessions, user, received_s)] = Cause.CRASHED
+    why[(why == Cause.LEFT) & _was_cut(notes, sessions, user, received_s, done_s)] = Cause.CRASHED
     cause[rows] = why
 
 
@@ -325,14 +325,15 @@ def _by_breaks(
         cause[stopped] = breaks["cause"][found[stopped]]
 
 
-def _was_cut(notes: Notes, sessions: SessionTable, user: Ints, time_s: Floats) -> Flags:
-    """Whether the session that a user had, or thought to have, at a time had its connection broken at its gateway."""
-    cut = np.append(np.isfinite(np.array(notes.cut_s)), False)
+def _was_cut(notes: Notes, sessions: SessionTable, user: Ints, time_s: Floats, done_s: Floats) -> Flags:
+    """Whether the session that a user had, or thought to have, at a time had its connection broken at its gateway
+    before the message was done: what breaks later has lost nothing."""
+    cut_s = np.append(ends_s(notes.cut_s), np.inf)
     found = np.zeros(len(user), bool)
-    if not cut.any():
+    if not np.isfinite(cut_s).any():
         return found
     for device in _devices(sessions):
-        found |= cut[_session_at(sessions, device, user, time_s)]
+        found |= cut_s[_session_at(sessions, device, user, time_s)] < done_s
     return found
 
 
