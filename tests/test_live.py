@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from chatsim.engine.outcome import Cause, Fate, IntrusionFate, Outcome, SessionF
 from chatsim.live.comparing import agreement, compare, had
 from chatsim.live.frames import MalformedError, parsed, written
 from chatsim.live.grids import Point, scenario_of, world_of
-from chatsim.live.run import Live, LiveRun, live
+from chatsim.live.run import Live, LiveRun, carried_out, live
 from chatsim.live.tokens import Rights, TokenError, check, issue
 from chatsim.live.twin import refuse_remote, twin
 from chatsim.scenario import InputError, Scenario, load_scenario
@@ -465,6 +466,18 @@ def test_whatever_ends_it_ends_all(number: signal.Signals, tmp_path: Path, root:
     else:
         assert (child.returncode, said) == (130, "chatsim: interrupted\n")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_that_what_ends_in_order_takes_for_its_own_still_interrupts(number: signal.Signals) -> None:
+    async def ends_in_order() -> str:
+        os.kill(os.getpid(), number)
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(10)
+        return "as if nothing had happened"
+
+    with pytest.raises(KeyboardInterrupt):
+        carried_out(ends_in_order())
 
 
 @needs_redis

@@ -378,7 +378,10 @@ def carried_out(coroutine: Coroutine[Any, Any, T]) -> T:
         stopped = _stops_on_signals(loop, task)
         try:
             with on_cores(cores()[1]):
-                return loop.run_until_complete(task)
+                result = loop.run_until_complete(task)
+            if stopped():  # what ends in order may take the cancelling for its own
+                raise KeyboardInterrupt
+            return result
         except asyncio.CancelledError:
             if stopped():
                 raise KeyboardInterrupt from None
