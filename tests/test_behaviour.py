@@ -241,7 +241,7 @@ def write(ties: Ties, sender: int, peer: int) -> None:
 def test_an_answer_is_so_many_times_as_likely() -> None:
     """A user with two partners, the older of whom waits for an answer: ranks weigh 1 and A / 2**x."""
     made = scenario(users=3, conversations={"answer_weight": 6.0, "recency_exponent": 1.0})
-    talk = Talk(0.0, 0.0, 1.0, answer_weight=6.0)
+    talk = Talk(0.0, 1.0, answer_weight=6.0)
     nobody_known = Partners(np.zeros(4, np.int64), np.empty(0, np.int32), np.array([0, 2, 4, 6]), np.array([1, 2, 0, 2, 0, 1], np.int32))
     ties = ties_of(made.workload.conversations, nobody_known)
     for sender, peer in ((1, 0), (0, 2)):

@@ -54,7 +54,7 @@ def converse(
     rate_per_s = opening_rate_per_s(workload, groups)
     openings = Scheduled(workload, sessions, rate_per_s, seed, replication)
     people = people_of(sessions, groups, joined_s(workload, seed, replication))
-    asked = Talk(workload.duration_s, talk.new_partner_share, talk.new_partner_scale, talk.answer_weight)
+    asked = Talk(talk.new_partner_share, talk.new_partner_scale, talk.answer_weight)
     teller = Teller(asked, people, ties_of(talk, partners))
     most, count = openings.messages_most, 0
     spoken = Spoken(
@@ -93,7 +93,8 @@ def people_of(sessions: SessionTable, groups: tuple[Longs, Ints], joined: Floats
     own_start, entry = grouped(member, len(joined))
     session_s = np.empty(2 * len(rows))
     session_s[::2], session_s[1::2] = sessions.start_s[rows], sessions.end_s[rows]
-    return People(first, session_s, joined, start, member, own_start, owners(start)[entry])
+    away_s = np.full(len(joined), -np.inf)
+    return People(first, session_s, first[:-1].copy(), away_s, joined, start, member, own_start, owners(start)[entry])
 
 
 def ties_of(talk: Conversations, partners: Partners) -> Ties:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chatsim.scenario.models import Conversations, Workload
+from chatsim.world.compiling import Loop
 from chatsim.world.draws import Purpose, lognormal, uniform
 from chatsim.world.orders import blocks, order_in_time
 from chatsim.world.sessions import Connected, Gaps
@@ -111,21 +112,44 @@ class Scheduled:
         count = len(rows.user)
         return Openings(
             rows.time_s, rows.user.copy(), np.zeros(count, np.int32), rows.session, np.full(count, -1, np.int32),
-            rows.steps.copy(), np.cumsum(rows.steps, dtype=np.int64) - rows.steps,
             np.arange(number, number + count, dtype=np.int32), next(drawn) < self._talk.group_share, *drawn,
         )
 
     def _steps(self, rows: Opened) -> Steps:
         """The draws of all later messages, keyed by who opens the conversation and their number among all of its."""
         talk, seed, replication, steps = self._talk, self._seed, self._replication, rows.steps
-        user = np.repeat(rows.user, steps)
-        first = np.cumsum(steps, dtype=np.int64) - steps
-        number = np.arange(len(user)) + np.repeat(rows.first_step - first, steps)
+        one, user, number = (np.empty(int(steps.sum()), np.int32) for _ in range(3))
+        LIST_STEPS(rows.user, steps, rows.first_step, one, user, number)
+        due_s = lognormal(seed, replication, Purpose.REPLY_DELAY, user, number, talk.reply_s_median, talk.reply_sigma)
+        ADD_UP(rows.time_s, one, due_s)
         return Steps(
-            uniform(seed, replication, Purpose.REPLY_SIDE, user, number) < talk.reply_share,
-            lognormal(seed, replication, Purpose.REPLY_DELAY, user, number, talk.reply_s_median, talk.reply_sigma),
+            one, due_s, uniform(seed, replication, Purpose.REPLY_SIDE, user, number) < talk.reply_share,
             uniform(seed, replication, Purpose.REPLY_MEMBER, user, number),
         )
+
+
+def _list_steps(user: Ints, steps: Ints, first: Ints, one: Ints, by: Ints, number: Ints) -> None:
+    """Which conversation each step is of, who opened that, and the number of the step among all of that user's."""
+    at = 0
+    for place in range(len(user)):
+        for step in range(steps[place]):
+            one[at], by[at], number[at] = place, user[place], first[place] + step
+            at += 1
+
+
+def _add_up(opened_s: Floats, one: Ints, delay_s: Floats) -> None:
+    """When each step is due, in the place of how long that is after what is before it."""
+    latest = -1
+    time_s = 0.0
+    for step in range(len(one)):
+        if one[step] != latest:
+            latest = one[step]
+            time_s = opened_s[latest]
+        time_s += delay_s[step]
+        delay_s[step] = time_s
+
+
+LIST_STEPS, ADD_UP = Loop(_list_steps), Loop(_add_up)
 
 
 def _lead_s(talk: Conversations) -> float:
