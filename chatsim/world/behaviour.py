@@ -19,7 +19,7 @@ from chatsim.world.population import owners
 from chatsim.world.sessions import DAY_S, activity_levels, joined_s, length_s_mean, rate_at, sessions_of_users
 from chatsim.world.shelf import column, put_back
 from chatsim.world.tables import Floats, Ints, Longs, SessionTable
-from chatsim.world.telling import RANKS_MAX, Openings, People, Talk, Teller, Ties, Told, recency_weights
+from chatsim.world.telling import RANKS_MAX, Openings, People, Talk, Teller, Ties, Told, guide_of, recency_weights
 
 ACTIVITIES = 200
 
@@ -103,9 +103,9 @@ def ties_of(talk: Conversations, partners: Partners) -> Ties:
     owes = np.zeros(len(friend) if talk.answer_weight != 1 else 0, np.int8)
     bounds = np.repeat(start, 2)[:-1]
     bounds[1::2] += known
+    upto = recency_weights(talk.recency_exponent)
     return Ties(
-        bounds, friend, owes, np.zeros(len(known), np.int64),
-        recency_weights(talk.recency_exponent), np.zeros(RANKS_MAX + 1),
+        bounds, friend, owes, np.zeros(len(known), np.int64), upto, guide_of(upto), np.zeros(RANKS_MAX + 1)
     )
 
 

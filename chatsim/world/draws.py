@@ -173,38 +173,49 @@ def lognormal(
 
 
 def _block(key: tuple[int, int], replication: int, purpose: int, entities: Words, indices: Words) -> Floats:
-    counter = np.empty((4, len(entities)), np.uint64)
-    counter[0], counter[1] = indices, entities
     if DRAW.fast:
         drawn = np.empty(len(entities))
-        DRAW.fast(*(np.uint64(word) for word in (*key, purpose, replication)), counter[0], counter[1], drawn)
+        words_of_key = (np.uint64(word) for word in (*key, purpose, replication))
+        DRAW.fast(*words_of_key, np.ascontiguousarray(indices), np.ascontiguousarray(entities), drawn)
         return drawn
-    counter[2], counter[3] = purpose, replication
+    counter = np.empty((4, len(entities)), np.uint64)
+    counter[0], counter[1], counter[2], counter[3] = indices, entities, purpose, replication
     words = philox4x32(counter, key)
     bits = (words[0] << HIGH_20) | (words[1] >> LOW_12)
     values: Floats = (bits.astype(np.float64) + 0.5) * 2.0**-52
     return values
 
 
+def bits_of(
+    low: np.uint64, high: np.uint64, purpose: np.uint64, replication: np.uint64, index: np.uint64, entity: np.uint64
+) -> np.uint64:
+    """The 52 bits of one draw, for compiled loops: the same, word by word. The seed is two words, low and high."""
+    first, second, third, fourth = index, entity, purpose, replication
+    key_low, key_high = low, high
+    for _ in range(ROUNDS):
+        left, right = first * MULTIPLIERS[0], third * MULTIPLIERS[1]
+        first = ((right >> HALF) ^ second ^ key_low) & LOW
+        third = ((left >> HALF) ^ fourth ^ key_high) & LOW
+        second, fourth = right & LOW, left & LOW
+        key_low, key_high = (key_low + WEYL_WORDS[0]) & LOW, (key_high + WEYL_WORDS[1]) & LOW
+    return (first << HIGH_20) | (second >> LOW_12)
+
+
+def words_of(seed: int, purpose: int, replication: int) -> tuple[np.uint64, np.uint64, np.uint64, np.uint64]:
+    """What :func:`bits_of` asks for first."""
+    return np.uint64(seed & 0xFFFFFFFF), np.uint64(seed >> 32), np.uint64(purpose), np.uint64(replication)
+
+
 def _draw(
     low: np.uint64, high: np.uint64, purpose: np.uint64, replication: np.uint64,
     indices: Words, entities: Words, drawn: Floats,
 ) -> None:
-    """The same, word by word."""
     for place in range(len(drawn)):
-        first, second, third, fourth = indices[place], entities[place], purpose, replication
-        key_low, key_high = low, high
-        for _ in range(ROUNDS):
-            left, right = first * MULTIPLIERS[0], third * MULTIPLIERS[1]
-            first = ((right >> HALF) ^ second ^ key_low) & LOW
-            third = ((left >> HALF) ^ fourth ^ key_high) & LOW
-            second, fourth = right & LOW, left & LOW
-            key_low, key_high = (key_low + WEYL_WORDS[0]) & LOW, (key_high + WEYL_WORDS[1]) & LOW
-        bits = (first << HIGH_20) | (second >> LOW_12)
+        bits = bits_of(low, high, purpose, replication, indices[place], entities[place])
         drawn[place] = (np.float64(bits) + 0.5) * 2.0**-52
 
 
-DRAW = Loop(_draw)
+DRAW = Loop(_draw, bits_of, inline="always")
 
 
 def _fits_32_bits(name: str, value: npt.ArrayLike) -> None:

@@ -12,8 +12,9 @@ import numpy.typing as npt
 from chatsim.scenario.models import Conversations, Workload
 from chatsim.world.compiling import Loop
 from chatsim.world.draws import Purpose, lognormal, uniform
-from chatsim.world.orders import blocks, order_in_time
-from chatsim.world.sessions import Connected, Gaps
+from chatsim.world.orders import blocks, next_places, order_in_time
+from chatsim.world.processes import Gaps
+from chatsim.world.sessions import Connected
 from chatsim.world.shelf import column, put_back
 from chatsim.world.tables import Floats, Ints, Longs, SessionTable
 from chatsim.world.telling import Openings, Steps
@@ -73,17 +74,16 @@ class Scheduled:
             uniform(self._seed, self._replication, Purpose.CONVERSATION_LENGTH, user, ordinal), self._talk.length_mean
         )
         steps = length - 1
-        before = np.cumsum(steps, dtype=np.int64) - steps
-        first = np.flatnonzero(np.diff(user, prepend=-1))
-        before -= np.repeat(before[first], np.diff(first, append=len(user)))
-        part = np.searchsorted(self._until_s[:-1], time_s, side="right").astype(np.int16)
-        order = np.argsort(part, kind="stable")
+        before, part = np.empty(len(user), np.int32), np.empty(len(user), np.int32)
+        start = np.zeros(len(self._until_s) + 1, np.int64)
+        SLICE(user, time_s, steps, self._until_s, before, part, start[1:])
+        np.cumsum(start, out=start)
+        place = next_places(part, start[:-1].copy())
         rows = _room_for(len(user))
         columns: Any = zip(rows, (time_s, user, ordinal, session, before, steps), strict=True)
         for kept, values in columns:
-            kept[:] = values[order]
+            kept[place] = values
             put_back(kept)
-        start = np.searchsorted(part[order], np.arange(len(self._until_s) + 1))
         self._blocks.append((rows, start))
         self.messages_most += len(user) + int(steps.sum())
 
@@ -128,6 +128,22 @@ class Scheduled:
         )
 
 
+def _slice(
+    user: Ints, time_s: Floats, steps: Ints, until_s: Floats, before: Ints, part: Ints, count: Longs
+) -> None:
+    """Of what opens, by user and time: how many steps of the same user come before, and the slice of time that it falls
+    into. Counts what falls into each."""
+    latest, sofar, here = -1, 0, 0
+    for one in range(len(user)):
+        if user[one] != latest:
+            latest, sofar, here = user[one], 0, 0
+        while here + 1 < len(until_s) and until_s[here] <= time_s[one]:
+            here += 1
+        before[one], part[one] = sofar, here
+        count[here] += 1
+        sofar += steps[one]
+
+
 def _list_steps(user: Ints, steps: Ints, first: Ints, one: Ints, by: Ints, number: Ints) -> None:
     """Which conversation each step is of, who opened that, and the number of the step among all of that user's."""
     at = 0
@@ -149,7 +165,7 @@ def _add_up(opened_s: Floats, one: Ints, delay_s: Floats) -> None:
         delay_s[step] = time_s
 
 
-LIST_STEPS, ADD_UP = Loop(_list_steps), Loop(_add_up)
+SLICE, LIST_STEPS, ADD_UP = Loop(_slice), Loop(_list_steps), Loop(_add_up)
 
 
 def _lead_s(talk: Conversations) -> float:

@@ -10,7 +10,7 @@ from chatsim.world.orders import blocks, place_of
 from chatsim.world.tables import Longs
 
 KEYS_AT_ONCE = 1 << 18
-HALF, UNIT = np.uint64(32), np.uint64(1)
+HALF, UNIT, LOW = np.uint64(32), np.uint64(1), np.uint64(0xFFFFFFFF)
 Keys = npt.NDArray[np.uint64]
 """Pairs of users as one number, ``first << 32 | second``: sorting them sorts by first, then by second."""
 
@@ -36,6 +36,8 @@ def edge_keys(first: npt.NDArray[np.integer], second: npt.NDArray[np.integer]) -
 def unique_sorted(edges: Keys) -> Keys:
     """The edges in order, without loops and repeats. Modifies ``edges``."""
     edges.sort()
+    if DROP_REPEATS.fast:
+        return edges[: DROP_REPEATS.fast(edges)]
     kept = 0
     for part in blocks(len(edges), KEYS_AT_ONCE):
         keys = edges[part]
@@ -47,6 +49,50 @@ def unique_sorted(edges: Keys) -> Keys:
         edges[kept:kept + len(found)] = found
         kept += len(found)
     return edges[:kept]
+
+
+def _drop_repeats(edges: Keys) -> int:
+    """Moves what is no loop and no repeat to the front; how many that are."""
+    kept = 0
+    for place in range(len(edges)):
+        edge = edges[place]
+        if edge >> HALF != edge & LOW and (kept == 0 or edges[kept - 1] != edge):
+            edges[kept] = edge
+            kept += 1
+    return kept
+
+
+DROP_REPEATS = Loop(_drop_repeats)
+
+
+def united(edges: Keys, others: Keys) -> Keys:
+    """The edges of both, each ascending without repeats, in order and without repeats.
+
+    >>> united(pair_keys([0, 0], [2, 3]), pair_keys([0, 0], [1, 2])).tolist()
+    [1, 2, 3]
+    """
+    if not UNITE.fast:
+        return unique_sorted(np.concatenate([edges, others]))
+    both = np.empty(len(edges) + len(others), np.uint64)
+    return both[: UNITE.fast(edges, others, both)]
+
+
+def _unite(edges: Keys, others: Keys, both: Keys) -> int:
+    here, there, count = 0, 0, 0
+    while here < len(edges) or there < len(others):
+        if there == len(others) or (here < len(edges) and edges[here] <= others[there]):
+            if there < len(others) and edges[here] == others[there]:
+                there += 1
+            both[count] = edges[here]
+            here += 1
+        else:
+            both[count] = others[there]
+            there += 1
+        count += 1
+    return count
+
+
+UNITE = Loop(_unite)
 
 
 def places_of_edges(edges: Keys, wanted: Keys, users: int) -> Longs:

@@ -6,22 +6,22 @@ import math
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from chatsim.scenario.errors import InputError
 from chatsim.scenario.models import Workload
-from chatsim.world.compiling import Loop
-from chatsim.world.draws import BLOCK, Purpose, Words, lognormal, uniform
+from chatsim.world.compiling import Loop, prefetch
+from chatsim.world.draws import BLOCK, Purpose, Words, bits_of, lognormal, uniform, words_of
 from chatsim.world.orders import blocks, next_places
-from chatsim.world.pairs import Keys, edge_keys, unique_sorted, users_of
+from chatsim.world.pairs import HALF, LOW, Keys, edge_keys, unique_sorted, united, users_of
 from chatsim.world.reading import read_edges
 from chatsim.world.shelf import shelved
 from chatsim.world.tables import Friends, Ints, Longs
 
-Strengths = npt.NDArray[np.float32]
 CLUSTERED_USERS_MAX = 5000
 TRIANGLE_SHARE = 0.5
 USER_BITS = 28
+USER, USERS = np.uint64(USER_BITS), np.uint64((1 << USER_BITS) - 1)
+BITS_16, BITS_31, LOW_31 = np.uint64(16), np.uint64(31), np.uint64(0x7FFFFFFF)
 MATCH_ROUNDS_MAX = 12
 LOST_SHARE_MAX = 0.01
 
@@ -38,9 +38,7 @@ def build_friends(workload: Workload, seed: int, replication: int) -> Friends:
         edges = clustered_edges(workload, seed, replication)
     else:
         edges = configuration_edges(workload, seed, replication)
-    friends = friends_of_edges(edges, workload.users, workload.friends.strength_sigma, seed, replication)
-    del edges
-    return Friends(friends.start, shelved(friends.friend), shelved(friends.strength))
+    return friends_of_edges(edges, workload.users, workload.friends.strength_sigma, seed, replication)
 
 
 def configuration_edges(workload: Workload, seed: int, replication: int) -> Keys:
@@ -61,13 +59,12 @@ def configuration_edges(workload: Workload, seed: int, replication: int) -> Keys
     wanted, missing = int(degree.sum()), degree
     edges = np.empty(0, np.uint64)
     for match_round in range(MATCH_ROUNDS_MAX):
-        matched = _matched(_shuffled_stubs(missing, match_round, seed, replication))
-        edges = unique_sorted(np.concatenate([edges, matched]) if len(edges) else matched)
+        matched = unique_sorted(_matched(_shuffled_stubs(missing, match_round, seed, replication)))
+        edges = united(edges, matched) if len(edges) else matched
         del matched
         if wanted - 2 * len(edges) <= LOST_SHARE_MAX * wanted:
             break
-        first, second = users_of(edges)
-        missing = degree - np.bincount(first, minlength=users) - np.bincount(second, minlength=users)
+        missing = degree - sum(_degrees(edges, users))
     return edges
 
 
@@ -105,35 +102,37 @@ def friends_of_edges(edges: Keys, users: int, strength_sigma: float, seed: int, 
     lower_friends, higher_friends = _degrees(edges, users)
     start = np.zeros(users + 1, np.int64)
     np.cumsum(lower_friends + higher_friends, out=start[1:])
-    friend = np.empty(2 * len(edges), np.int32)
-    strength = np.empty(2 * len(edges), np.float32)
+    entries = np.empty((2 * len(edges), 2), np.int32)
     free = start[:-1].copy()
     after_lower = start[:-1] + lower_friends - (np.cumsum(higher_friends) - higher_friends)
     for part in blocks(len(edges), BLOCK):
         lower, higher = users_of(edges[part])
         drawn = lognormal(seed, replication, Purpose.STRENGTH, lower, higher, 1.0, strength_sigma).astype(np.float32)
         if SPREAD.fast:
-            SPREAD.fast(part.start, lower, higher, drawn, after_lower, free, friend, strength)
+            SPREAD.fast(part.start, lower, higher, drawn.view(np.int32), after_lower, free, entries)
             continue
         for place, other in (
             (after_lower[lower] + np.arange(part.start, part.stop), higher), (next_places(higher, free), lower),
         ):
-            friend[place] = other
-            strength[place] = drawn
-    return Friends(start, friend, strength)
+            entries[place, 0] = other
+            entries[place, 1] = drawn.view(np.int32)
+    return Friends(start, shelved(entries[:, 0]), shelved(entries.view(np.float32)[:, 1]))
 
 
 def _spread(
-    first: int, lower: Longs, higher: Longs, drawn: Strengths, after_lower: Longs, free: Longs,
-    friend: Ints, strength: Strengths,
+    first: int, lower: Longs, higher: Longs, drawn: Ints, after_lower: Longs, free: Longs, entries: Ints
 ) -> None:
-    """Writes edges, from number ``first`` on, into the lists of both sides."""
+    """Writes edges, from number ``first`` on, into the lists of both sides: a friend, and beside it the strength, so
+    that both are one way to memory."""
+    last = len(drawn) - 1
     for edge in range(len(drawn)):
+        prefetch(free, higher[min(edge + 48, last)])
+        prefetch(entries, free[higher[min(edge + 24, last)]])
         one, other = lower[edge], higher[edge]
         place = after_lower[one] + first + edge
-        friend[place], strength[place] = other, drawn[edge]
+        entries[place, 0], entries[place, 1] = other, drawn[edge]
         place = free[other]
-        friend[place], strength[place] = one, drawn[edge]
+        entries[place, 0], entries[place, 1] = one, drawn[edge]
         free[other] += 1
 
 
@@ -151,6 +150,10 @@ def owners(start: Longs) -> Ints:
 
 def _degrees(edges: Keys, users: int) -> tuple[Longs, Longs]:
     """How many lower, and how many higher users each one is friends with."""
+    if COUNT_FRIENDS.fast:
+        lower, higher = np.zeros(users, np.int64), np.zeros(users, np.int64)
+        COUNT_FRIENDS.fast(edges, lower, higher)
+        return lower, higher
     higher_friends = np.diff(np.searchsorted(edges, np.arange(users + 1, dtype=np.uint64) << np.uint64(32)))
     lower_friends = np.zeros(users, np.int64)
     for part in blocks(len(edges), max(users, BLOCK)):
@@ -158,25 +161,63 @@ def _degrees(edges: Keys, users: int) -> tuple[Longs, Longs]:
     return lower_friends, higher_friends
 
 
+def _count_friends(edges: Keys, lower: Longs, higher: Longs) -> None:
+    for edge in range(len(edges)):
+        lower[edges[edge] & LOW] += 1
+        higher[edges[edge] >> HALF] += 1
+
+
+COUNT_FRIENDS = Loop(_count_friends)
+
+
 def _shuffled_stubs(degree: Ints, match_round: int, seed: int, replication: int) -> Words:
     """Each user as often as its degree, in random order.
 
     One sort of (random bits, user) packed into a word needs half the memory of an argsort; equal random bits are so
-    rare (36 bits) that their order by user does not matter.
+    rare (36 bits) that their order by user does not matter. The user is in the lowest bits.
     """
     packed = np.repeat(np.arange(len(degree), dtype=np.uint64), degree)
+    if DEAL.fast:
+        DEAL.fast(*words_of(seed, Purpose.STUB, replication), np.uint64(match_round << 16), packed)
+        packed.sort()
+        return packed
     for part in blocks(len(packed), BLOCK):
         place = np.arange(part.start, part.stop)
         drawn = uniform(seed, replication, Purpose.STUB, (match_round << 16) + (place >> 31), place & 0x7FFFFFFF)
         packed[part] |= (drawn * 2.0 ** (64 - USER_BITS)).astype(np.uint64) << np.uint64(USER_BITS)
     packed.sort()
-    packed &= np.uint64((1 << USER_BITS) - 1)
     return packed
 
 
+def _deal(
+    low: np.uint64, high: np.uint64, purpose: np.uint64, replication: np.uint64, entity: np.uint64, packed: Words
+) -> None:
+    """Puts random bits before each user."""
+    for place in range(len(packed)):
+        at = np.uint64(place)
+        bits = bits_of(low, high, purpose, replication, at & LOW_31, entity + (at >> BITS_31))
+        packed[place] |= (bits >> BITS_16) << USER
+
+
+DEAL = Loop(_deal, bits_of, inline="always")
+
+
 def _matched(stubs: Words) -> Keys:
-    """The edges between neighbours among stubs; one that is left over has none."""
+    """The edges between neighbours among stubs, of which the bits of users count; one that is left over has none."""
     edges = np.empty(len(stubs) // 2, np.uint64)
+    if MATCH.fast:
+        MATCH.fast(stubs, edges)
+        return edges
     for part in blocks(len(edges), BLOCK):
-        edges[part] = edge_keys(stubs[2 * part.start:2 * part.stop:2], stubs[2 * part.start + 1:2 * part.stop:2])
+        users = stubs[2 * part.start:2 * part.stop] & USERS
+        edges[part] = edge_keys(users[::2], users[1::2])
     return edges
+
+
+def _match(stubs: Words, edges: Keys) -> None:
+    for edge in range(len(edges)):
+        one, other = stubs[2 * edge] & USERS, stubs[2 * edge + 1] & USERS
+        edges[edge] = (min(one, other) << HALF) | max(one, other)
+
+
+MATCH = Loop(_match)

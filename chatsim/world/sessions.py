@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from chatsim.scenario.models import Sessions, Workload
-from chatsim.world.draws import BLOCK, Purpose, exponential, lognormal, uniform
+from chatsim.world.compiling import Loop
+from chatsim.world.draws import BLOCK, Purpose, lognormal, uniform
 from chatsim.world.orders import blocks, grouped, order_in_time, ordinals
+from chatsim.world.processes import STEADY, Gaps, poisson_process
 from chatsim.world.tables import Floats, Friends, Ints, Longs, SessionTable
 
 DAY_S = 86400.0
@@ -20,36 +20,6 @@ LEAD_QUANTILE = 3.0902
 """Normal quantile of 0.999: no more than a thousandth of the sessions under way at the start began before the lead."""
 DEVICE_JITTER_SHARE = 0.1
 GRID_S = 10.0
-GAPS_AT_ONCE = 1 << 17
-
-
-@dataclass(frozen=True, slots=True)
-class Gaps:
-    """Gaps of mean 1 between the points of a process: exponential, or with ``sigma`` > 0 log-normal, in bursts.
-
-    The first is the "rest" of one that is under way (the process is in its steady state at 0, and has rate 1 from there
-    on), a "whole" one, or "none": a point at 0.
-    """
-
-    sigma: float = 0.0
-    first: Literal["rest", "whole", "none"] = "rest"
-
-    def draw(self, user: Longs, ordinal: Longs, purpose: Purpose, seed: int, replication: int) -> Floats:
-        """The gaps of each user (rows) with these numbers (columns), keyed (purpose, user, number)."""
-        if self.sigma == 0:
-            gaps = exponential(seed, replication, purpose, user[:, None], ordinal)
-        else:
-            median = math.exp(-self.sigma**2 / 2)
-            gaps = lognormal(seed, replication, purpose, user[:, None], ordinal, median, self.sigma)
-        if ordinal[0] == 0 and self.first == "none":
-            gaps[:, 0] = 0.0
-        elif ordinal[0] == 0 and self.first == "rest" and self.sigma > 0:
-            # A uniform part of a length-biased gap, which is log-normal with a median of exp(sigma**2) times as much.
-            gaps[:, 0] *= math.exp(self.sigma**2) * uniform(seed, replication, Purpose.FIRST_OPENING, user, 0)
-        return gaps
-
-
-STEADY = Gaps()
 
 
 class DayClock:
@@ -158,42 +128,6 @@ def rate_at(workload: Workload, time_s: npt.ArrayLike) -> Floats:
     return rate
 
 
-def poisson_process(
-    horizon: Floats, purpose: Purpose, seed: int, replication: int, gaps_of: Gaps = STEADY, first_user: int = 0
-) -> tuple[Ints, Ints, Floats]:
-    """Points of one unit-rate Poisson process per user from ``first_user`` on, from 0 to the user's ``horizon``.
-
-    Returns (user, ordinal, point), ordered by user, then by point. Gap k of user u is keyed (purpose, u, k): a longer
-    horizon adds points and moves none. Other gaps than exponential ones make it another process of that rate.
-    """
-    users, numbers, points = [np.empty(0, np.int32)], [np.empty(0, np.int32)], [np.empty(0)]
-    waiting = np.argsort(horizon, kind="stable")  # those who need as many draws are done at once
-    waiting = waiting[np.searchsorted(horizon[waiting], 0.0, side="right"):]
-    while len(waiting):
-        width = _points_at_most(horizon[waiting[-1]])
-        waiting, active = np.split(waiting, [-max(1, GAPS_AT_ONCE // width)])
-        at, ordinal = np.zeros(len(active)), 0
-        while len(active):
-            gaps = gaps_of.draw(first_user + active, ordinal + np.arange(width), purpose, seed, replication)
-            gaps[:, 0] += at
-            np.cumsum(gaps, axis=1, out=gaps)
-            row, column = np.nonzero(gaps < horizon[active][:, None])
-            users.append(active[row].astype(np.int32))
-            numbers.append((ordinal + column).astype(np.int32))
-            points.append(gaps[row, column])
-            going = gaps[:, -1] < horizon[active]
-            active, at, ordinal = active[going], gaps[going, -1], ordinal + width
-    user = np.concatenate(users)
-    _, order = grouped(user, len(horizon))
-    user += first_user
-    return user[order], np.concatenate(numbers)[order], np.concatenate(points)[order]
-
-
-def _points_at_most(horizon: float) -> int:
-    """More than a user nearly ever has until then, within reason."""
-    return int(min(horizon + 3 * math.sqrt(horizon) + 4, 4096))
-
-
 class Connected:
     """The time within ``span_s`` (from, until) for which users are connected on device 0, one user after the other."""
 
@@ -218,6 +152,10 @@ class Connected:
         horizon = (passed[first[1:]] - passed[first[:-1]]) * rate
         user, ordinal, point = poisson_process(horizon, purpose, seed, replication, gaps_of, users.start)
         at = np.empty(len(user), np.int32)
+        if PLACE.fast:
+            spans = passed, self._begin_s, self._length_s, self._end_s
+            PLACE.fast(users.start, first, spans, np.ascontiguousarray(rate), user, point, at)
+            return point, user, ordinal, at
         for part in blocks(len(user), BLOCK):
             of = user[part] - users.start
             position = passed[first[of]] + point[part] / rate[of]
@@ -227,6 +165,28 @@ class Connected:
             point[part] = np.minimum(self._begin_s[place] + into, self._end_s[place])
             at[part] = place
         return point, user, ordinal, at
+
+
+def _place(
+    first_user: int, first: Longs, spans: tuple[Floats, Floats, Floats, Floats], rate: Floats,
+    user: Ints, point: Floats, at: Ints,
+) -> None:
+    """Finds the session of each point, and its time, which takes the place of the point."""
+    passed, begin_s, length_s, end_s = spans
+    latest, place = -1, 0
+    for one in range(len(point)):
+        of = user[one] - first_user
+        if of != latest:
+            latest, place = of, first[of]
+        position = passed[first[of]] + point[one] / rate[of]
+        while place + 1 < first[of + 1] and passed[place + 1] <= position:
+            place += 1
+        into = min(max(position - passed[place], 0.0), length_s[place])
+        point[one] = min(begin_s[place] + into, end_s[place])
+        at[one] = place
+
+
+PLACE = Loop(_place)
 
 
 def points_while_connected(
@@ -255,6 +215,10 @@ def merge_overlapping(user: npt.NDArray[np.integer], start: Floats, end: Floats)
     user, start, end = _by_user_and_start(np.asarray(user, np.int32), start, end)
     if not len(user):
         return user, start, end
+    if MERGE.fast:
+        merged = np.empty_like(user), np.empty_like(start), np.empty_like(end)
+        count = MERGE.fast(user, start, end, *merged)
+        return merged[0][:count], merged[1][:count], merged[2][:count]
     latest, apart = end.copy(), 1
     while (same := user[apart:] == user[:-apart]).any():  # the latest end of so many sessions, of twice as many ...
         np.maximum(latest[apart:], latest[:-apart], out=latest[apart:], where=same)
@@ -265,13 +229,39 @@ def merge_overlapping(user: npt.NDArray[np.integer], start: Floats, end: Floats)
     return user[first], start[first], np.maximum.reduceat(end, first)
 
 
+def _merge(
+    user: Ints, start: Floats, end: Floats, merged_user: Ints, merged_start: Floats, merged_end: Floats
+) -> int:
+    """The same, compiled; how many there are then."""
+    count = 0
+    for one in range(len(user)):
+        if count and user[one] == merged_user[count - 1] and start[one] <= merged_end[count - 1]:
+            merged_end[count - 1] = max(merged_end[count - 1], end[one])
+        else:
+            merged_user[count], merged_start[count], merged_end[count] = user[one], start[one], end[one]
+            count += 1
+    return count
+
+
+MERGE = Loop(_merge)
+
+
 def _by_user_and_start(user: Ints, start: Floats, end: Floats) -> tuple[Ints, Floats, Floats]:
     """Sessions in the order of (user, start, end), in which they may be already."""
-    same = user[1:] == user[:-1]
-    if ((user[1:] > user[:-1]) | (same & (start[1:] > start[:-1]))).all():
+    if _ascend(user, start):
         return user, start, end
     order = np.lexsort((end, start, user))
     return user[order], start[order], end[order]
+
+
+def _ascend(user: Ints, start: Floats) -> bool:
+    """Whether sessions stand in the order of (user, start), none beside its like."""
+    for part in blocks(len(user) - 1, BLOCK):
+        then = slice(part.start + 1, part.stop + 1)
+        is_later = (user[then] > user[part]) | ((user[then] == user[part]) & (start[then] > start[part]))
+        if not is_later.all():
+            return False
+    return True
 
 
 def covering_session(sessions: SessionTable, user: Ints, time_s: Floats) -> Longs:

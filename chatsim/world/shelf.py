@@ -44,7 +44,7 @@ def shelved(rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
     [0, 1, 2]
     """
     if rows.nbytes < LARGE_BYTES:
-        return rows
+        return np.ascontiguousarray(rows)
     kept = column(len(rows), rows.dtype)
     for first in range(0, len(rows), ROWS_AT_ONCE):
         part = kept[first:first + ROWS_AT_ONCE]

@@ -16,6 +16,8 @@ from chatsim.world.orders import order_in_time, place_of
 from chatsim.world.tables import Bools, Floats, Ints, Longs
 
 RANKS_MAX = 5000
+SEEN_AT_ONCE = 16
+GUIDES = 4096
 NOBODY = -1 << 62
 """In the place of a peer: there is nobody to write to."""
 
@@ -83,7 +85,8 @@ class Ties(NamedTuple):
     The friends of user u are those from ``bounds[2 * u]`` on: first its partners, latest last, until
     ``bounds[2 * u + 1]``; then, until ``bounds[2 * u + 2]``, the others in the order in which it comes to write to
     them. ``owes`` says whether it owes that partner an answer, which it does to ``owing[u]`` of them; it is empty where
-    that does not count. ``upto[k]`` is the weight of the ranks up to k.
+    that does not count. ``upto[k]`` is the weight of the ranks up to k, and ``guide`` the first rank to look at for
+    each of equal parts of that weight.
     """
 
     bounds: Longs
@@ -91,6 +94,7 @@ class Ties(NamedTuple):
     owes: Any
     owing: Longs
     upto: Floats
+    guide: Ints
     weights: Floats
 
 
@@ -115,17 +119,17 @@ def tell(
         event = order[place]
         if event < openings:
             one = going + event
-            peer = _target(talk, talks, people, ties, one)
+            peer, is_new = _target(talk, talks, people, ties, one)
             if peer == NOBODY:
                 talks.own[one] = -1
                 continue
             talks.peer[one] = peer
-            count = _write(ties, told, count, talks, one, talks.time_s[one])
+            count = _write(ties, told, count, talks, one, talks.time_s[one], is_new)
         else:
             step = event - openings
             one = int(steps.one[step])
             if talks.own[one] >= 0 and _next(talks, steps, people, one, step):
-                count = _write(ties, told, count, talks, one, steps.due_s[step])
+                count = _write(ties, told, count, talks, one, steps.due_s[step], False)
     return count
 
 
@@ -196,8 +200,7 @@ def _guess_peer(talks: Openings, ties: Ties, one: int) -> None:
     end = ties.bounds[2 * user + 1]
     ranks = min(end - ties.bounds[2 * user], RANKS_MAX)
     if ranks:
-        rank = place_of(ties.upto, talks.target[one] * ties.upto[ranks], 1, ranks)
-        talks.peer[one] = ties.friend[end - rank]
+        talks.peer[one] = ties.friend[end - _rank(ties, talks.target[one], ranks)]
         prefetch(ties.bounds, 2 * int(talks.peer[one]))
 
 
@@ -208,10 +211,14 @@ def _fetch_partners(ties: Ties, user: int) -> None:
     prefetch(ties.friend, max(end - 17, 0))
 
 
-def _write(ties: Ties, told: Told, count: int, talks: Openings, one: int, time_s: float) -> int:
-    """A message of a conversation is written, and told if it falls into the run; how many are told."""
+def _write(ties: Ties, told: Told, count: int, talks: Openings, one: int, time_s: float, is_new: bool) -> int:
+    """A message of a conversation is written, and told if it falls into the run; how many are told. ``is_new``: the two
+    are no partners yet."""
     sender, peer = int(talks.user[one]), int(talks.peer[one])
-    if peer >= 0:
+    if is_new:
+        _get_to_know(ties, peer, sender, 1)
+        _get_to_know(ties, sender, peer, 0)
+    elif peer >= 0:
         _meet(ties, peer, sender, 1)
         _meet(ties, sender, peer, 0)
     if time_s < 0:
@@ -221,19 +228,20 @@ def _write(ties: Ties, told: Told, count: int, talks: Openings, one: int, time_s
     return count + 1
 
 
-def _target(talk: Talk, talks: Openings, people: People, ties: Ties, opening: int) -> int:
-    """Whom an opening goes to: a user, or -1 - group; NOBODY where the user has nobody to write to."""
+def _target(talk: Talk, talks: Openings, people: People, ties: Ties, opening: int) -> tuple[int, bool]:
+    """Whom an opening goes to: a user, or -1 - group; NOBODY where the user has nobody to write to. And whether that is
+    a new partner."""
     user, target = int(talks.user[opening]), talks.target[opening]
     if talks.to_group[opening]:
         group = _group(people, user, target)
         if group != NOBODY:
-            return group
+            return group, False
     known = ties.bounds[2 * user + 1] - ties.bounds[2 * user]
     if not known or talks.to_new[opening] < talk.new_partner_share / (1 + known / talk.new_partner_scale):
         friend = _new_partner(people, ties, user, talks.time_s[opening])
         if friend >= 0:
-            return friend
-    return _old_partner(talk, ties, user, target) if known else _group(people, user, target)
+            return friend, True
+    return _old_partner(talk, ties, user, target) if known else _group(people, user, target), False
 
 
 def _group(people: People, user: int, target: float) -> int:
@@ -289,7 +297,7 @@ def _old_partner(talk: Talk, ties: Ties, user: int, target: float) -> int:
     end = ties.bounds[2 * user + 1]
     ranks = min(end - ties.bounds[2 * user], RANKS_MAX)
     if not len(ties.owes) or not ties.owing[user]:
-        return int(ties.friend[end - place_of(ties.upto, target * ties.upto[ranks], 1, ranks)])
+        return int(ties.friend[end - _rank(ties, target, ranks)])
     more, extra = talk.answer_weight - 1.0, 0.0
     for rank in range(1, ranks + 1):
         if ties.owes[end - rank]:
@@ -307,6 +315,15 @@ def _new_partner(people: People, ties: Ties, user: int, time_s: float) -> int:
     return -1
 
 
+def _rank(ties: Ties, target: float, ranks: int) -> int:
+    """The first of so many ranks up to which weighs that share of all of them."""
+    weight = target * ties.upto[ranks]
+    rank = int(ties.guide[int(weight / ties.upto[RANKS_MAX] * GUIDES)])
+    while rank < ranks and ties.upto[rank] < weight:
+        rank += 1
+    return rank
+
+
 def _meet(ties: Ties, user: int, other: int, owes: int) -> None:
     """Another becomes the user's latest partner, whom it now owes an answer, or no more."""
     first, last = ties.bounds[2 * user], ties.bounds[2 * user + 1] - 1
@@ -314,14 +331,8 @@ def _meet(ties: Ties, user: int, other: int, owes: int) -> None:
     while place >= first and ties.friend[place] != other:  # most are found near the end
         place -= 1
     if place < first:
-        last += 1
-        ties.bounds[2 * user + 1] = last + 1
-        place = last
-        while ties.friend[place] != other:
-            place += 1
-        for here in range(place, last, -1):
-            ties.friend[here] = ties.friend[here - 1]
-        place = last
+        _get_to_know(ties, user, other, owes)
+        return
     if len(ties.owes):
         ties.owing[user] += owes - ties.owes[place]
         for here in range(place, last):
@@ -332,9 +343,32 @@ def _meet(ties: Ties, user: int, other: int, owes: int) -> None:
     ties.friend[last] = other
 
 
+def _get_to_know(ties: Ties, user: int, other: int, owes: int) -> None:
+    """Another becomes a partner of the user, the latest one; the other friends stay in their order."""
+    last = ties.bounds[2 * user + 1]
+    ties.bounds[2 * user + 1] = last + 1
+    others = ties.friend[last:ties.bounds[2 * user + 2]]
+    place = 0
+    while place + SEEN_AT_ONCE < len(others):  # so many are compared in one go
+        is_there = 0
+        for here in range(SEEN_AT_ONCE):
+            is_there += others[place + here] == other
+        if is_there:
+            break
+        place += SEEN_AT_ONCE
+    while others[place] != other:
+        place += 1
+    for here in range(place, 0, -1):
+        others[here] = others[here - 1]
+    others[0] = other
+    if len(ties.owes):
+        ties.owing[user] += owes
+        ties.owes[last] = owes
+
+
 TELL = Loop(
-    tell, place_of, _session_at, _session_now, _meet, _new_partner, _old_partner, _next, _group, _target, _write,
-    _fetch_partners, _fetch_sides, _fetch_who_writes, _guess_peer, _look_ahead,
+    tell, place_of, _session_at, _session_now, _rank, _get_to_know, _meet, _new_partner, _old_partner, _next, _group,
+    _target, _write, _fetch_partners, _fetch_sides, _fetch_who_writes, _guess_peer, _look_ahead,
 )  # fmt: skip
 
 
@@ -391,3 +425,10 @@ def recency_weights(exponent: float) -> Floats:
     """The weight of the recency ranks up to each one, from 0."""
     weights = np.arange(1.0, RANKS_MAX + 1) ** -exponent
     return np.concatenate([[0.0], np.cumsum(weights)])
+
+
+def guide_of(upto: Floats) -> Ints:
+    """The first rank to look at for a weight in each part of all weights, and for all of them."""
+    part = (upto[1:] / upto[-1] * GUIDES).astype(np.int64)
+    ranks = np.searchsorted(part, np.arange(GUIDES + 1)) + 1
+    return np.minimum(ranks, RANKS_MAX).astype(np.int32)

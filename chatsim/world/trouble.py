@@ -12,7 +12,8 @@ from chatsim.world.draws import Purpose, uniform
 from chatsim.world.membership import partners_of_users, rooms_of_users
 from chatsim.world.pairs import Keys, pair_keys
 from chatsim.world.population import owners
-from chatsim.world.sessions import DAY_S, points_while_connected, poisson_process
+from chatsim.world.processes import poisson_process
+from chatsim.world.sessions import DAY_S, points_while_connected
 from chatsim.world.spam import with_spam
 from chatsim.world.tables import Bools, EndingTable, IntrusionTable, Ints, Longs, World, no_endings, no_intrusions
 
