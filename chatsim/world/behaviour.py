@@ -12,11 +12,11 @@ import numpy as np
 
 from chatsim.scenario.models import Conversations, Workload
 from chatsim.world.draws import BLOCK, Purpose, lognormal
-from chatsim.world.openings import Scheduled
+from chatsim.world.openings import Scheduled, lead_of
 from chatsim.world.orders import blocks, grouped, next_places
 from chatsim.world.partners import Partners
 from chatsim.world.population import owners
-from chatsim.world.sessions import DAY_S, activity_levels, joined_s, length_s_mean, rate_at, sessions_of_users
+from chatsim.world.sessions import DAY_S, Connected, activity_levels, joined_s, length_s_mean, rate_at
 from chatsim.world.shelf import column, put_back
 from chatsim.world.tables import Floats, Ints, Longs, SessionTable
 from chatsim.world.telling import RANKS_MAX, Openings, People, Talk, Teller, Ties, Told, guide_of, recency_weights
@@ -52,8 +52,11 @@ def converse(
     """
     talk = workload.conversations
     rate_per_s = opening_rate_per_s(workload, groups)
-    openings = Scheduled(workload, sessions, rate_per_s, seed, replication)
-    people = people_of(sessions, groups, joined_s(workload, seed, replication))
+    connected = Connected(sessions, workload.users, (-lead_of(talk), workload.duration_s))
+    openings = Scheduled(workload, connected, rate_per_s, seed, replication)
+    people = people_of(sessions, connected, groups, joined_s(workload, seed, replication))
+    rows = connected.row.astype(np.int32)
+    del connected
     asked = Talk(talk.new_partner_share, talk.new_partner_scale, talk.answer_weight)
     teller = Teller(asked, people, ties_of(talk, partners))
     most, count = openings.messages_most, 0
@@ -61,7 +64,6 @@ def converse(
         column(most, float), column(most, np.int32), column(most, np.int32), column(most, np.int32),
         column(len(openings), np.int32), column(len(openings), np.int32),
     )
-    rows = sessions_of_users(sessions, workload.users)[1].astype(np.int32)
     for talks, steps, until_s in openings.slices():
         told = teller.tell(talks, steps, until_s)
         told.session[:] = rows[told.session]
@@ -86,15 +88,16 @@ def _append(spoken: Spoken, count: int, told: Told, talks: Openings) -> int:
     return messages.stop
 
 
-def people_of(sessions: SessionTable, groups: tuple[Longs, Ints], joined: Floats) -> People:
+def people_of(sessions: SessionTable, connected: Connected, groups: tuple[Longs, Ints], joined: Floats) -> People:
     """Who is connected when, who is in which group, and when each user has ``joined``."""
-    first, rows = sessions_of_users(sessions, len(joined))
+    rows = connected.row
     start, member = groups
     own_start, entry = grouped(member, len(joined))
     session_s = np.empty(2 * len(rows))
     session_s[::2], session_s[1::2] = sessions.start_s[rows], sessions.end_s[rows]
+    to_come = np.repeat(connected.first, 2)[1:-1]
     away_s = np.full(len(joined), -np.inf)
-    return People(first, session_s, first[:-1].copy(), away_s, joined, start, member, own_start, owners(start)[entry])
+    return People(session_s, to_come, away_s, joined, start, member, own_start, owners(start)[entry])
 
 
 def ties_of(talk: Conversations, partners: Partners) -> Ties:

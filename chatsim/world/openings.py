@@ -16,7 +16,7 @@ from chatsim.world.orders import blocks, next_places, order_in_time
 from chatsim.world.processes import Gaps
 from chatsim.world.sessions import Connected
 from chatsim.world.shelf import column, put_back
-from chatsim.world.tables import Floats, Ints, Longs, SessionTable
+from chatsim.world.tables import Floats, Ints, Longs
 from chatsim.world.telling import Openings, Steps
 
 LEAD_MAX_S = 1800.0
@@ -50,14 +50,12 @@ class Scheduled:
     """
 
     def __init__(
-        self, workload: Workload, sessions: SessionTable, rate_per_s: float, seed: int, replication: int
+        self, workload: Workload, connected: Connected, rate_per_s: float, seed: int, replication: int
     ) -> None:
         self._talk, self._seed, self._replication = workload.conversations, seed, replication
-        lead_s = _lead_s(self._talk)
-        connected = Connected(sessions, workload.users, (-lead_s, workload.duration_s))
         expected = rate_per_s * connected.whole_s
         slices = 1 + int(expected / OPENINGS_AT_ONCE)
-        self._until_s = np.linspace(-lead_s, workload.duration_s, slices + 1)[1:]
+        self._until_s = np.linspace(-lead_of(self._talk), workload.duration_s, slices + 1)[1:]
         gaps_of = Gaps(self._talk.burst_sigma, "whole" if workload.sessions.join_days else "rest")
         self._blocks: list[tuple[Opened, Longs]] = []
         self.messages_most = 0
@@ -168,7 +166,7 @@ def _add_up(opened_s: Floats, one: Ints, delay_s: Floats) -> None:
 SLICE, LIST_STEPS, ADD_UP = Loop(_slice), Loop(_list_steps), Loop(_add_up)
 
 
-def _lead_s(talk: Conversations) -> float:
+def lead_of(talk: Conversations) -> float:
     """Time before 0 at which conversations start being told, so that replies under way at 0 are there."""
     return min(LEAD_MAX_S, LEAD_REPLIES * talk.reply_s_median * math.exp(talk.reply_sigma**2 / 2))
 

@@ -60,10 +60,15 @@ def order_in_rows(start: Longs, value: npt.NDArray[np.floating]) -> Longs:
     [1, 2, 0, 4, 3]
     """
     bits = np.uint64(max(len(value) - 1, 0).bit_length())
-    words = np.repeat(start[:-1].astype(np.uint64) << np.uint64(31), np.diff(start))
-    words |= value.astype(np.float32).view(np.uint32)
-    words <<= bits
-    words |= np.arange(len(value), dtype=np.uint64)
+    short = value.astype(np.float32, copy=False).view(np.uint32)
+    if PACK.fast:
+        words = np.empty(len(value), np.uint64)
+        PACK.fast(start, short, bits, words)
+    else:
+        words = np.repeat(start[:-1].astype(np.uint64) << np.uint64(31), np.diff(start))
+        words |= short
+        words <<= bits
+        words |= np.arange(len(value), dtype=np.uint64)
     words.sort()
     order = (words & ((np.uint64(1) << bits) - np.uint64(1))).astype(np.int64)
     if value.dtype != np.float32:
@@ -72,6 +77,16 @@ def order_in_rows(start: Longs, value: npt.NDArray[np.floating]) -> Longs:
         entries = order[places]
         order[places] = entries[np.lexsort((entries, value[entries], words[places]))]
     return order
+
+
+def _pack(start: Longs, short: npt.NDArray[np.uint32], bits: np.uint64, words: npt.NDArray[np.uint64]) -> None:
+    for row in range(len(start) - 1):
+        before = np.uint64(start[row]) << np.uint64(31)
+        for place in range(start[row], start[row + 1]):
+            words[place] = ((before | np.uint64(short[place])) << bits) | np.uint64(place)
+
+
+PACK = Loop(_pack)
 
 
 def _ties(ordered: npt.NDArray[Any]) -> Longs:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from chatsim.world.compiling import Loop
+from chatsim.world.compiling import Loop, prefetch
 from chatsim.world.orders import blocks, place_of
 from chatsim.world.tables import Longs
 
@@ -110,7 +110,10 @@ def places_of_edges(edges: Keys, wanted: Keys, users: int) -> Longs:
 
 def _find(edges: Keys, start: Longs, wanted: Keys, found: Longs) -> None:
     """Those of user u begin at ``start[u]``."""
+    last = len(wanted) - 1
     for one in range(len(wanted)):
+        prefetch(start, wanted[min(one + 32, last)] >> HALF)
+        prefetch(edges, start[wanted[min(one + 16, last)] >> HALF])
         user = wanted[one] >> HALF
         found[one] = place_of(edges, wanted[one], start[user], start[user + UNIT])
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from chatsim.world.compiling import Loop
-from chatsim.world.draws import Purpose, exponential, uniform
+from chatsim.world.draws import Purpose, bits_of, exponential, uniform, words_of
 from chatsim.world.orders import order_in_rows, row_blocks
 from chatsim.world.pairs import Keys, edge_keys, pair_keys, unique_sorted, users_of
 from chatsim.world.population import owners
 from chatsim.world.shelf import put_back
-from chatsim.world.tables import Friends, Ints, Longs
+from chatsim.world.tables import Floats, Friends, Ints, Longs
 
 FITS = 4
 FIT_TOLERANCE = 0.01
@@ -90,12 +90,37 @@ def _race(friends: Friends, seed: int, replication: int) -> Ints:
     for rows in row_blocks(start):
         begin = start[rows.start:rows.stop + 1]
         part = slice(begin[0], begin[-1])
-        user = np.repeat(np.arange(rows.start, rows.stop), np.diff(begin))
-        finish = exponential(seed, replication, Purpose.TIE_ORDER, user, runner[part])
+        finish = _finish(rows, begin - begin[0], runner[part], seed, replication)
         finish /= friends.strength[part]
         finished[part] = runner[part][order_in_rows(begin - begin[0], finish.astype(np.float32))]
         put_back(runner[part], friends.strength[part])
     return finished
+
+
+def _finish(users: slice, start: Longs, runner: Ints, seed: int, replication: int) -> Floats:
+    """An exponential draw for each runner of these users."""
+    if not RUN.fast:
+        user = np.repeat(np.arange(users.start, users.stop), np.diff(start))
+        return exponential(seed, replication, Purpose.TIE_ORDER, user, runner)
+    drawn = np.empty(len(runner))
+    RUN.fast(*words_of(seed, Purpose.TIE_ORDER, replication), users.start, start, runner, drawn)
+    np.log(drawn, out=drawn)
+    return np.negative(drawn, out=drawn)
+
+
+def _run(
+    low: np.uint64, high: np.uint64, purpose: np.uint64, replication: np.uint64,
+    first_user: int, start: Longs, runner: Ints, drawn: Floats,
+) -> None:
+    for row in range(len(start) - 1):
+        user, first, end = np.uint64(first_user + row), start[row], start[row + 1]
+        own, into = runner[first:end], drawn[first:end]
+        for place in range(len(own)):
+            bits = bits_of(low, high, purpose, replication, np.uint64(own[place]), user)
+            into[place] = (np.float64(bits) + 0.5) * 2.0**-52
+
+
+RUN = Loop(_run, bits_of, inline="always")
 
 
 def _known_pairs(start: Longs, queue: Ints, mean: float, seed: int, replication: int) -> Keys:

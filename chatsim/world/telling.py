@@ -61,16 +61,15 @@ class Steps(NamedTuple):
 
 
 class People(NamedTuple):
-    """Who is connected when, and who is in which group: lists of lists. The sessions of user u, on device 0 and in the
-    order of time, are those from ``session_first[u]`` on; session n lasts from ``session_s[2 * n]`` to
-    ``session_s[2 * n + 1]``.
+    """Who is connected when, and who is in which group: lists of lists. Session n on device 0, by user and time, lasts
+    from ``session_s[2 * n]`` to ``session_s[2 * n + 1]``.
 
-    As time goes on, ``latest[u]`` is the first session that may not have ended, and until ``away_s[u]`` there is none.
+    As time goes on, those of user u that may not have ended are from ``to_come[2 * u]`` to before
+    ``to_come[2 * u + 1]``, and until ``away_s[u]`` there is none.
     """
 
-    session_first: Longs
     session_s: Floats
-    latest: Longs
+    to_come: Longs
     away_s: Floats
     joined_s: Floats
     member_start: Longs
@@ -173,7 +172,7 @@ def _fetch_sides(talks: Openings, people: People, ties: Ties, one: int) -> None:
         return
     prefetch(ties.bounds, 2 * user)
     prefetch(ties.bounds, 2 * peer)
-    prefetch(people.latest, peer)
+    prefetch(people.to_come, 2 * peer)
     prefetch(people.away_s, peer)
 
 
@@ -189,7 +188,7 @@ def _fetch_who_writes(talks: Openings, steps: Steps, people: People, ties: Ties,
         size = int(people.member_start[-peer]) - first
         prefetch(people.member, first + int(steps.member[step] * size))
         return
-    prefetch(people.session_s, 2 * int(people.latest[peer]))
+    prefetch(people.session_s, 2 * int(people.to_come[2 * peer]))
     _fetch_partners(ties, user)
     _fetch_partners(ties, peer)
 
@@ -284,10 +283,10 @@ def _session_at(people: People, user: int, time_s: float) -> int:
     """The session that a user has at a time, which is never before one asked for earlier; -1 where it has none."""
     if time_s < people.away_s[user]:
         return -1
-    session, end = int(people.latest[user]), int(people.session_first[user + 1])
+    session, end = int(people.to_come[2 * user]), int(people.to_come[2 * user + 1])
     while session < end and people.session_s[2 * session + 1] < time_s:
         session += 1
-    people.latest[user] = session
+    people.to_come[2 * user] = session
     people.away_s[user] = people.session_s[2 * session] if session < end else np.inf
     return session if people.away_s[user] <= time_s else -1
 
