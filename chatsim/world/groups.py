@@ -57,7 +57,7 @@ def _friends_of_seeds(
     friends: Friends, groups: Longs, seeds: Longs, wanted: Longs, seed: int, replication: int
 ) -> Keys:
     """(group, member) keys of the friends that join, the strongest first in a race of exponential draws."""
-    degree = np.diff(friends.start)[seeds]
+    degree = friends.start[seeds + 1] - friends.start[seeds]
     start = np.concatenate([[0], np.cumsum(degree)])
     row = np.repeat(np.arange(len(groups)), degree)
     place = np.arange(len(row)) - start[row]

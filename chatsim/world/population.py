@@ -102,7 +102,7 @@ def friends_of_edges(edges: Keys, users: int, strength_sigma: float, seed: int, 
     lower_friends, higher_friends = _degrees(edges, users)
     start = np.zeros(users + 1, np.int64)
     np.cumsum(lower_friends + higher_friends, out=start[1:])
-    entries = np.empty((2 * len(edges), 2), np.int32)
+    entries = np.empty(4 * len(edges), np.int32)  # a friend, and beside it the strength
     free = start[:-1].copy()
     after_lower = start[:-1] + lower_friends - (np.cumsum(higher_friends) - higher_friends)
     for part in blocks(len(edges), BLOCK):
@@ -114,25 +114,24 @@ def friends_of_edges(edges: Keys, users: int, strength_sigma: float, seed: int, 
         for place, other in (
             (after_lower[lower] + np.arange(part.start, part.stop), higher), (next_places(higher, free), lower),
         ):
-            entries[place, 0] = other
-            entries[place, 1] = drawn.view(np.int32)
-    return Friends(start, shelved(entries[:, 0]), shelved(entries.view(np.float32)[:, 1]))
+            entries[2 * place] = other
+            entries[2 * place + 1] = drawn.view(np.int32)
+    return Friends(start, shelved(entries[::2]), shelved(entries[1::2].view(np.float32)))
 
 
 def _spread(
     first: int, lower: Longs, higher: Longs, drawn: Ints, after_lower: Longs, free: Longs, entries: Ints
 ) -> None:
-    """Writes edges, from number ``first`` on, into the lists of both sides: a friend, and beside it the strength, so
-    that both are one way to memory."""
+    """Writes edges, from number ``first`` on, into the lists of both sides: a friend, then the strength."""
     last = len(drawn) - 1
     for edge in range(len(drawn)):
         prefetch(free, higher[min(edge + 48, last)])
-        prefetch(entries, free[higher[min(edge + 24, last)]])
+        prefetch(entries, 2 * free[higher[min(edge + 24, last)]])
         one, other = lower[edge], higher[edge]
-        place = after_lower[one] + first + edge
-        entries[place, 0], entries[place, 1] = other, drawn[edge]
-        place = free[other]
-        entries[place, 0], entries[place, 1] = one, drawn[edge]
+        place = 2 * (after_lower[one] + first + edge)
+        entries[place], entries[place + 1] = other, drawn[edge]
+        place = 2 * free[other]
+        entries[place], entries[place + 1] = one, drawn[edge]
         free[other] += 1
 
 

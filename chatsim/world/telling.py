@@ -114,7 +114,7 @@ def tell(
     count, openings = 0, len(talks.time_s) - going
     for place in range(len(order)):
         if talk.looks_ahead:
-            _look_ahead(talks, steps, people, ties, order, going, place)
+            _look_ahead(talk, talks, steps, people, ties, order, going, place)
         event = order[place]
         if event < openings:
             one = going + event
@@ -133,7 +133,7 @@ def tell(
 
 
 def _look_ahead(
-    talks: Openings, steps: Steps, people: People, ties: Ties, order: Longs, going: int, place: int
+    talk: Talk, talks: Openings, steps: Steps, people: People, ties: Ties, order: Longs, going: int, place: int
 ) -> None:
     """Has what the next messages need come near: first where it stands of both sides what they need, then that."""
     last, openings = len(order) - 1, len(talks.time_s) - going
@@ -156,7 +156,7 @@ def _look_ahead(
         _fetch_who_writes(talks, steps, people, ties, event - openings)
     event = order[min(place + 6, last)]
     if event < openings and not talks.to_group[going + event]:
-        _guess_peer(talks, ties, going + event)
+        _guess_peer(talk, talks, people, ties, going + event)
     event = order[min(place + 2, last)]
     if event < openings and not talks.to_group[going + event]:
         _fetch_partners(ties, int(talks.peer[going + event]))
@@ -193,14 +193,19 @@ def _fetch_who_writes(talks: Openings, steps: Steps, people: People, ties: Ties,
     _fetch_partners(ties, peer)
 
 
-def _guess_peer(talks: Openings, ties: Ties, one: int) -> None:
+def _guess_peer(talk: Talk, talks: Openings, people: People, ties: Ties, one: int) -> None:
     """Has come near who is likely to be the peer of an opening."""
     user = int(talks.user[one])
-    end = ties.bounds[2 * user + 1]
-    ranks = min(end - ties.bounds[2 * user], RANKS_MAX)
-    if ranks:
-        talks.peer[one] = ties.friend[end - _rank(ties, talks.target[one], ranks)]
-        prefetch(ties.bounds, 2 * int(talks.peer[one]))
+    first, end = ties.bounds[2 * user], ties.bounds[2 * user + 1]
+    known = end - first
+    if talks.to_new[one] < talk.new_partner_share / (1 + known / talk.new_partner_scale):
+        if end == ties.bounds[2 * user + 2]:
+            return
+        talks.peer[one] = ties.friend[end]
+        prefetch(people.joined_s, int(talks.peer[one]))
+    elif known:
+        talks.peer[one] = ties.friend[end - _rank(ties, talks.target[one], min(known, RANKS_MAX))]
+    prefetch(ties.bounds, 2 * int(talks.peer[one]))
 
 
 def _fetch_partners(ties: Ties, user: int) -> None:
