@@ -69,7 +69,11 @@ def extra_s(st: State, kind: int) -> float:
 
 @compiled
 def carry(st: State, parcel: int) -> None:
-    """What left a station at one instant for another: one packet."""
+    """What left a station at one instant for another: one packet.
+
+    Packets that arrive at one time, with nothing between, are one event with a list of them: those of a PUBLISH to all
+    gateways, say.
+    """
     station, place = st.parcels[parcel].station, st.parcels[parcel].place
     now = st.now[0]
     if (now.away or now.parted) and stops(st, parcel, station, place):
@@ -81,8 +85,14 @@ def carry(st: State, parcel: int) -> None:
         line = station * len(st.stations) + place
         arrives_s = max(arrives_s, st.arrives_s[line])
         st.arrives_s[line] = arrives_s
-    st.parcels[parcel].life = st.stations[place].life
-    at(st, arrives_s, E_ARRIVES, parcel, NONE, NONE)
+    st.parcels[parcel].life, st.parcels[parcel].next = st.stations[place].life, NONE
+    if now.chained >= 0 and now.chained_number == now.number and now.chained_s == arrives_s:
+        st.parcels[now.chained].next = parcel
+        now.number += 1
+    else:
+        at(st, arrives_s, E_ARRIVES, parcel, NONE, NONE)
+        now.chained_s = arrives_s
+    now.chained, now.chained_number = parcel, now.number
 
 
 @compiled

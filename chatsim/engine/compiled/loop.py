@@ -5,7 +5,7 @@ from __future__ import annotations
 from chatsim.engine.compiled import chat, directory, fetching, logic, messages, queries, reaching, returning, sessions
 from chatsim.engine.compiled.clients import delivered, packet_arrives, queues, told
 from chatsim.engine.compiled.code import compiled, entry
-from chatsim.engine.compiled.events import at, comes, drop_first, soon
+from chatsim.engine.compiled.events import at, comes, drop_first, kind_of, soon
 from chatsim.engine.compiled.kinds import (
     E_ARRIVES,
     E_ASKED,
@@ -122,9 +122,12 @@ def go_on(st: State, steps: int) -> int:
                 now.time_s = st.asked[0].end_s
                 return DONE
             event = st.heap[0]
-            now.time_s, kind, one, two, three = event.time_s, event.kind, event.one, event.two, event.three
-            now.heap -= 1
-            drop_first(st.heap, now.heap)
+            now.time_s, kind, one, two, three = event.time_s, kind_of(event.key), event.one, event.two, event.three
+            if kind == E_ARRIVES and st.parcels[one].next >= 0:
+                event.one = st.parcels[one].next  # at the same time, and before all else
+            else:
+                now.heap -= 1
+                drop_first(st.heap, now.heap)
         happens(st, kind, one, two, three)
     return MORE
 

@@ -71,7 +71,8 @@ def tables_for(
     _ask(tables["asked"][0], scenario, world, troubled)
     now = tables["now"][0]
     for name in (
-        "free_coming", "free_link", "free_job", "free_parcel", "free_batch", "free_query", "free_seat", "free_packet"
+        "free_coming", "free_link", "free_job", "free_parcel", "free_batch", "free_query", "free_seat", "free_packet",
+        "chained",
     ):  # fmt: skip
         now[name] = NONE
     now["unsigned_first"] = now["unsigned_last"] = NONE

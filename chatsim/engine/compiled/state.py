@@ -49,7 +49,7 @@ JOB = record(
     " pushed known asks cause answer row first last count touch next life came_on",
     "cost_us luck arrived_s",
 )
-EVENT = record("number kind one two three next", "time_s")
+EVENT = record("key one two three next", "time_s")
 SLOT = record("key row")
 PARCEL = record("place to_session first last count next station life")
 SESSION = both(
@@ -64,7 +64,7 @@ SESSION = both(
     ),
 )
 """What each message needs comes first."""
-JOB, EVENT, PARCEL, SESSION = slim(JOB, "channel"), slim(EVENT, "number"), slim(PARCEL), slim(SESSION, "stamp", "read")
+JOB, EVENT, PARCEL, SESSION = slim(JOB, "channel"), slim(EVENT, "key"), slim(PARCEL), slim(SESSION, "stamp", "read")
 FIXED: dict[str, np.dtype[Any]] = {
     "asked": record(
         "gateways groups nodes routing topology placement shortcut keeps_missed own_devices has_broker mesh_directory"
@@ -90,10 +90,10 @@ FIXED: dict[str, np.dtype[Any]] = {
         " soon_first links jobs parcels batches queries sessions seats places place_groups tokens rows ticks"
         " subscriptions shown pulls pushed trimmed unasked missed receipts answers packets free_link free_job"
         " free_parcel free_batch"
-        " free_query free_seat free_packet"
+        " free_query free_seat free_packet chained chained_number"
         " cuts slow_first slow_count away away_number parted unsigned_first unsigned_last breaks faults wiped drains"
         " got changing emptied started boxed",
-        "time_s admission_left admission_s minute",
+        "time_s admission_left admission_s minute chained_s",
     ),
     "stations": record(
         "tier idle waits by_item batch_max cores ending host first last length parcel parcel_last exponential up life"

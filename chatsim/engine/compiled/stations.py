@@ -263,6 +263,7 @@ def arrive(st: State, parcel: int) -> None:
     """A packet reaches a station; one for a station that has died since is lost, also where it is back."""
     row = st.parcels[parcel]
     station, place, first, last, count, life = row.station, row.place, row.first, row.last, row.count, row.life
+    st.now[0].chained = NONE  # no packet goes behind one that is not on its way any more
     free_parcel(st, parcel)
     if life != st.stations[place].life:
         loses(st, place, first, st.stations[place].gone_for)
