@@ -293,7 +293,7 @@ def push_is_due(st: State, user: int, message: int, stored: int) -> None:
         return
     row.due += 1
     if row.due > row.drawn:
-        now.scarce = 1
+        now.scarce = now.stops = 1
     number = now.pushed
     now.pushed += 1
     if now.pushed > len(st.pushed):

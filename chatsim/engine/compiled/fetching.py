@@ -1,7 +1,7 @@
 """What a message, a login or a farewell will need is fetched from memory ahead, step by step.
 
 A large run waits for memory most of its time: rooms, seats and sessions lie far apart. Here it is asked for what comes
-while other things happen; nothing else changes.
+while other things happen; nothing else changes. What a small run has is near all the time: it asks for nothing.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ FEW = 16
 @compiled
 def follows(st: State, row: int) -> None:
     """A row of the trace comes next: its message and its session."""
+    if not st.asked[0].fetches:
+        return
     if row + 1 < len(st.trace) and st.trace[row + 1].kind == E_MESSAGE:
         ahead(st.messages, st.trace[row + 1].number)
     number = st.trace[row].number
@@ -36,6 +38,8 @@ def follows(st: State, row: int) -> None:
 @compiled
 def begun(st: State, message: int) -> None:
     """A message is on its way to its gateway: where its audience is."""
+    if not st.asked[0].fetches:
+        return
     asked, room = st.asked[0], st.rooms[st.messages[message].room]
     if asked.keeps_missed or publishes_per_recipient(asked.routing):
         for place in range(room.start, min(room.end, room.start + FEW)):
@@ -50,6 +54,8 @@ def begun(st: State, message: int) -> None:
 @compiled
 def arrived(st: State, message: int) -> None:
     """A message is at its gateway: the seats, or the sessions, of its audience."""
+    if not st.asked[0].fetches:
+        return
     asked, room = st.asked[0], st.rooms[st.messages[message].room]
     if publishes_per_recipient(asked.routing):
         for place in range(room.start, min(room.end, room.start + FEW)):
@@ -65,6 +71,8 @@ def arrived(st: State, message: int) -> None:
 @compiled
 def taken(st: State, message: int) -> None:
     """A gateway has taken a message: the first sessions that will get it."""
+    if not st.asked[0].fetches:
+        return
     asked = st.asked[0]
     if publishes_per_recipient(asked.routing):
         return
@@ -80,6 +88,8 @@ def taken(st: State, message: int) -> None:
 @compiled
 def joins(st: State, user: int, gateway: int) -> None:
     """A session comes into its user's rooms at a gateway."""
+    if not st.asked[0].fetches:
+        return
     first, end = st.own_start[user], st.own_start[user + 1]
     for own in range(first, end):
         ahead(st.rooms, st.own_room[own])
@@ -93,6 +103,8 @@ def joins(st: State, user: int, gateway: int) -> None:
 @compiled
 def parts(st: State, session: int) -> None:
     """A session leaves all its seats."""
+    if not st.asked[0].fetches:
+        return
     here = st.sessions[session].seat_first
     while here >= 0:
         seat = st.seats[here]

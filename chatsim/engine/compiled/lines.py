@@ -312,7 +312,8 @@ def watch(st: State, node: int, here: int) -> None:
     while here >= 0:
         gateway, wants = st.links[here].one, st.links[here].two
         line = st.lines[line_of(st, node, gateway)]
-        if st.stations[gateway].up and not wants:
+        is_much = line.owed > asked.least_bytes or not math.isnan(line.soft_since_s)
+        if is_much and st.stations[gateway].up and not wants:
             since_s = now_s
             if asked.soft_bytes > 0.0 and line.owed > asked.soft_bytes:
                 if math.isnan(line.soft_since_s):
@@ -329,7 +330,7 @@ def watch(st: State, node: int, here: int) -> None:
 def overflows(st: State, node: int, gateway: int) -> None:
     """What a gateway has not read goes with its connection: in its queue, on the way, and about to leave."""
     if not st.asked[0].troubled:
-        st.now[0].overflowed = 1
+        st.now[0].overflowed = st.now[0].stops = 1
         return
     unread = unread_of(st, node, gateway)
     leaving = parcel_taken(st, node, gateway)

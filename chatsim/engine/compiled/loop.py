@@ -86,7 +86,7 @@ a connection breaks in a run that took it to hold."""
 def starts(st: State) -> None:
     """The state at time 0: gateways subscribed, sessions that began before the run online."""
     asked = st.asked[0]
-    st.now[0].started = 1
+    st.now[0].started = st.now[0].stops = 1
     if asked.has_broker:
         for gateway in range(asked.gateways):
             channel = channel_at_start(st, gateway)
@@ -106,12 +106,10 @@ def go_on(st: State, steps: int) -> int:
     if not now.started:
         starts(st)
     for _ in range(steps):
-        if now.overflowed:
-            return BREAKS
-        if now.sessions >= len(st.sessions):
-            return NEEDS_SESSIONS
-        if now.scarce:
-            return NEEDS_DRAWS
+        if now.stops:
+            reason = why_stopped(st)
+            if reason != MORE:
+                return reason
         if now.soon:
             begins = st.soon[now.soon_first]
             kind, one, two, three = begins.kind, begins.one, begins.two, begins.three
@@ -129,6 +127,20 @@ def go_on(st: State, steps: int) -> int:
                 now.heap -= 1
                 drop_first(st.heap, now.heap)
         happens(st, kind, one, two, three)
+    return MORE
+
+
+@compiled
+def why_stopped(st: State) -> int:
+    """Why Python is needed, if it is: looked at when something has been done that may ask for it."""
+    now = st.now[0]
+    if now.overflowed:
+        return BREAKS
+    if now.sessions >= len(st.sessions):
+        return NEEDS_SESSIONS
+    if now.scarce:
+        return NEEDS_DRAWS
+    now.stops = 0
     return MORE
 
 

@@ -197,13 +197,17 @@ def fill(slots: Any, before: Any) -> None:
 
 @compiled
 def lists_ahead(st: State, room: int) -> None:
-    """Fetches where the lists of seats in a room stand, at the first gateways."""
-    ahead(st.place_slots, first_slot(st.place_slots, room * st.asked[0].groups))
+    """Fetches where the lists of seats in a room stand, at the first gateways, unless the room itself says so."""
+    if st.asked[0].groups > 1:
+        ahead(st.place_slots, first_slot(st.place_slots, room * st.asked[0].groups))
 
 
 @compiled
 def place_of(st: State, room: int, gateway: int) -> int:
     """The list of seats in a room at a gateway, or -1 where there has never been one here, or at one beside."""
+    if st.asked[0].groups == 1 and room < len(st.rooms):
+        first: int = st.rooms[room].places
+        return first + gateway if first >= 0 else NONE
     slot = slot_of(st.place_slots, room * st.asked[0].groups + gateway // ABREAST)
     if st.place_slots[slot].key == EMPTY:
         return NONE
@@ -220,6 +224,8 @@ def place_made(st: State, room: int, gateway: int) -> int:
         return int(st.place_slots[slot].row + gateway % ABREAST)
     row: int = now.places
     st.place_slots[slot].key, st.place_slots[slot].row = key, row
+    if asked.groups == 1 and room < len(st.rooms):
+        st.rooms[room].places = row
     now.places += min(asked.gateways, ABREAST)
     if now.places > len(st.places):
         st.places = grown(st.places)

@@ -16,6 +16,7 @@ def new_session(st: State, user: int, client: int, origin: int, attempt: int) ->
     """A session that the trace does not have, of a client that is there, or of its own where that is -1."""
     session: int = st.now[0].sessions
     st.now[0].sessions += 1
+    st.now[0].stops = 1
     luck = st.sessions[session].sync_luck
     copy_rows(st.blank_session, 0, st.sessions, session, 1)
     row = st.sessions[session]
@@ -77,6 +78,6 @@ def comes_back(st: State, number: int) -> None:
     has_link(st, session, st.user_draws[user, place + LINK_AGAIN], row.base_rate)
     person.again += 1
     if person.again >= person.linked:
-        st.now[0].scarce = 1
+        st.now[0].scarce = st.now[0].stops = 1
     client.end_s = row.end_s
     st.pushed[number].fate, st.pushed[number].session = P_BROUGHT_BACK, session

@@ -50,6 +50,8 @@ BROKER_COSTS = (
 )  # fmt: skip
 EVENTS_PER_SLOT = 8.0
 SESSIONS_AT_ONCE = 1 << 16
+NEAR_BYTES = 1 << 20
+"""A table of sessions that is no larger stays in a processor's cache."""
 ROOM_AT_FIRST = 1024
 """Rows that growing tables have at first."""
 
@@ -157,6 +159,7 @@ def _ask(asked: Any, scenario: Scenario, world: World, troubled: bool) -> None:
         "push_after_s": scenario.push.after_min * MINUTE_S, "push_retry_s": scenario.push.retry_s,
         "return_share": scenario.push.return_share, "session_s": scenario.push.session_s,
         "soft_bytes": broker.subscriber_soft_bytes, "max_bytes": broker.subscriber_max_bytes,
+        "least_bytes": min(filter(None, (broker.subscriber_soft_bytes, broker.subscriber_max_bytes)), default=0.0),
         "soft_s": broker.subscriber_soft_s,
     }  # fmt: skip
     for name, value in found.items():
@@ -290,7 +293,7 @@ def _people(tables: Tables, scenario: Scenario, world: World, rooms: Rooms, luck
     tables["member"] = column(len(member), LONG)
     tables["member"][:] = member
     table = tables["rooms"] = column(max(1, len(start) - 1), FIXED["rooms"])
-    table["founding"] = table["entered"] = NONE
+    table["founding"] = table["entered"] = table["places"] = NONE
     table["ready_s"] = NEVER
     if len(start) > 1:
         table["start"], table["end"], table["exists"] = start[:-1], start[1:], rooms.exist_at_first()[: len(start) - 1]
@@ -315,6 +318,7 @@ def _sessions(tables: Tables, scenario: Scenario, world: World, luck: Luck, room
         clients["end_s"][known] = own["end_s"]
         put_back(rows, clients[part])
     tables["sessions"], tables["clients"] = sessions, clients
+    tables["asked"][0]["fetches"] = sessions.nbytes > NEAR_BYTES
 
 
 def _ties(tables: Tables, scenario: Scenario, world: World, rooms: Rooms) -> None:

@@ -74,7 +74,7 @@ FIXED: dict[str, np.dtype[Any]] = {
         " receipts keeps_presence jitters seed_low seed_high replication admission_burst remembers_early resync"
         " asks_more personal creates_rooms asks_members leaves_idle access asks renews reads_friends client_joins"
         " loads ranked list_policy list_limit pushes_presence shown_to watches tells_all channels drops_oldest"
-        " one_by_one troubled faulty orderly keeps stream_max"
+        " fetches one_by_one troubled faulty orderly keeps stream_max"
         " resends deduplicate sends_max scaling_start least draws_kept standing tells_boxes",
         "end_s receive_us parse_us command_us write_us flush_us login_us close_us publish_us push_us bus_send_us"
         " bus_receive_us subscribe_us lookup_us lookup_user_us update_us presence_us store_us sync_us broker_link_s"
@@ -82,11 +82,11 @@ FIXED: dict[str, np.dtype[Any]] = {
         " connections_per_s key_life_s refresh_s push_after_s push_retry_s return_share session_s soft_bytes max_bytes"
         " soft_s stream_us slots_per_s leave_idle_s message_us token_us token_life_s cache_s relation_us friends_us"
         " friend_us list_us list_entry_us entry_us entry_bytes search_us search_share other_share"
-        " broker_retry_s broker_silence_s balancer_notice_s ping_s ping_timeout_s"
+        " least_bytes broker_retry_s broker_silence_s balancer_notice_s ping_s ping_timeout_s"
         " ack_timeout_s up_above down_below check_s delay_s scaling_grace_s",
     ),
     "now": record(
-        "number arrivals stamp taken overflowed scarce heap slot coming coming_count later free_coming soon"
+        "number arrivals stamp taken overflowed scarce stops heap slot coming coming_count later free_coming soon"
         " soon_first links jobs parcels batches queries sessions seats places place_groups tokens rows ticks"
         " subscriptions shown pulls pushed trimmed unasked missed receipts answers packets free_link free_job"
         " free_parcel free_batch"
@@ -113,7 +113,7 @@ FIXED: dict[str, np.dtype[Any]] = {
         " unacked waits attempt",
         "time_s uplink received_s stored_s routed_s told_s acked_s done_s store_luck receive_luck publish_luck",
     ),
-    "rooms": record("start end kept_first kept_last kept exists founding waits not_joined entered", "ready_s"),
+    "rooms": record("start end kept_first kept_last kept exists founding waits not_joined entered places", "ready_s"),
     "trace": record("kind number", "time_s"), "letters": record("size_bytes gateway"),
     "member": LONG, "own_start": LONG, "own_room": LONG, "own_place": LONG, "channel_first": LONG,
     "parcel_of": LONG, "slots": LONG, "stamps": LONG, "connections": LONG, "out": LONG, "early": BYTE, "factors": REAL,

@@ -85,11 +85,18 @@ def ready(st: State, station: int, slept: int) -> None:
     if home.host < 0:
         tick(st, station, slept)
         return
-    host = st.hosts[home.host]
-    if host.free:
-        host.free -= 1
+    if st.hosts[home.host].free:
+        st.hosts[home.host].free -= 1
         tick(st, station, slept)
         return
+    waits_for_core(st, station, slept)
+
+
+@compiled
+def waits_for_core(st: State, station: int, slept: int) -> None:
+    """A worker waits until its host has a core free."""
+    home = st.stations[station]
+    host = st.hosts[home.host]
     home.waits = 1
     new = link(st, station, 2 * home.life + slept, 0.0)
     if host.first >= 0:
