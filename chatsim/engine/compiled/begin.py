@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from chatsim.engine.compiled.access import keeps_rights, verdict_of
 from chatsim.engine.compiled.clients import has_room_s, send, write
-from chatsim.engine.compiled.code import compiled
+from chatsim.engine.compiled.code import compiled, seldom
 from chatsim.engine.compiled.kinds import (
     COMMAND,
     DISCARD,
@@ -113,7 +113,7 @@ def find_subscribers(st: State, station: int, job: int) -> int:
     return pushes
 
 
-@compiled
+@seldom
 def add_unheard(st: State, station: int, job: int) -> None:
     """Behind those who subscribe come the gateways that want to, but are away, in the order in which they left."""
     here, unheard = st.channel_first[row_of_channel(st, st.jobs[job].channel, station)], NONE
@@ -144,7 +144,7 @@ def into_away(st: State, first: int, gateway: int, node: int) -> int:
     return first
 
 
-@compiled
+@seldom
 def begin_announce(st: State, station: int, job: int) -> float:
     """A notice is published, or taken from another node: it goes to those who subscribe now."""
     asked = st.asked[0]
@@ -156,7 +156,7 @@ def begin_announce(st: State, station: int, job: int) -> float:
     return float(own_us + asked.push_us * pushes + asked.bus_send_us * copies)
 
 
-@compiled
+@seldom
 def begin_tell(st: State, station: int, job: int) -> float:
     """A gateway turns to a notice for its sessions."""
     asked = st.asked[0]
@@ -212,7 +212,7 @@ def begin_fan_out(st: State, station: int, job: int, at_s: float) -> float:
     return float((parse_us + commands_us + asked.write_us * st.jobs[job].count) * luck + blocked_us)
 
 
-@compiled
+@seldom
 def invite(st: State, room: int, gateway: int) -> int:
     """The first message of a new room brings its members here into the room; commands that this takes."""
     needs, start = False, st.rooms[room].start
@@ -319,7 +319,7 @@ def write_targets(st: State, station: int, job: int, at_s: float, left_us: float
     return blocked_us
 
 
-@compiled
+@seldom
 def block_targets(st: State, station: int, job: int, at_s: float) -> float:
     """How long a worker stands still for targets to which it writes at the end of its tick."""
     slow, message, blocked_us = st.stations[station].slow, st.jobs[job].message, 0.0
@@ -332,7 +332,7 @@ def block_targets(st: State, station: int, job: int, at_s: float) -> float:
     return blocked_us
 
 
-@compiled
+@seldom
 def waits_for_room_us(st: State, station: int, message: int, session: int, at_s: float) -> float:
     """How long a worker stands still until a session's outbound queue has room: no work, but time of its tick."""
     waits_s = has_room_s(st, session, st.messages[message].size_bytes) - at_s

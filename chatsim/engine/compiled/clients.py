@@ -6,7 +6,7 @@ import math
 
 from chatsim.engine.compiled.access import rights_end, stays_away
 from chatsim.engine.compiled.boxes import out_of_box
-from chatsim.engine.compiled.code import compiled
+from chatsim.engine.compiled.code import compiled, seldom
 from chatsim.engine.compiled.events import at, soon
 from chatsim.engine.compiled.kinds import (
     CRASHED,
@@ -65,7 +65,7 @@ def carried(st: State, message: int) -> None:
             room.founding, room.exists, room.ready_s = NONE, 0, NEVER
 
 
-@compiled
+@seldom
 def refuse(st: State, message: int, cause: int) -> None:
     """A message that the system has not taken, and whose sender knows."""
     row = st.messages[message]
@@ -75,7 +75,7 @@ def refuse(st: State, message: int, cause: int) -> None:
         row.done_s = st.now[0].time_s
 
 
-@compiled
+@seldom
 def lose(st: State, message: int, cause: int) -> None:
     """A message that never came to a gateway that could take it; one that is sent again is not lost yet."""
     if st.asked[0].resends:
@@ -87,7 +87,7 @@ def lose(st: State, message: int, cause: int) -> None:
         row.done_s = st.now[0].time_s
 
 
-@compiled
+@seldom
 def broken(st: State, message: int, gateway: int, cause: int) -> None:
     """A carrier of a message is gone: the sessions of ``gateway`` (-1: any) do not get it from this one.
 
@@ -186,7 +186,7 @@ def gone(st: State, session: int, fate: int) -> None:
         tries_again(st, session)
 
 
-@compiled
+@seldom
 def close(st: State, session: int) -> None:
     """The gateway closes a session, at once on both sides."""
     if not st.sessions[session].gone:

@@ -23,12 +23,21 @@ Handler = TypeVar("Handler", bound=Callable[..., Any])
 SOURCES = ("engine", "rules", "world/draws.py")
 HANDLERS = set[Any]()
 """All that :func:`compiled` has been given."""
+SELDOM = set[Any]()
+"""Those of them that :func:`seldom` has been given."""
 
 
 def compiled(function: Handler) -> Handler:
     """Marks a handler, which is compiled with what calls it, for the kinds of arguments that it declares."""
     HANDLERS.add(function)
     return function
+
+
+def seldom(function: Handler) -> Handler:
+    """The same for a handler that most runs hardly need: its code, and what leads to it, stands aside, so that what
+    happens all the time has the processor's registers to itself."""
+    SELDOM.add(function)
+    return compiled(function)
 
 
 def is_interpreted() -> bool:

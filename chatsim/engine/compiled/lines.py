@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from chatsim.engine.compiled.code import compiled
+from chatsim.engine.compiled.code import compiled, seldom
 from chatsim.engine.compiled.events import at, soon
 from chatsim.engine.compiled.kinds import (
     CRASHED,
@@ -37,7 +37,7 @@ from chatsim.engine.lines import BROKER, CLIENTS, DATABASE
 LINKS = 3
 
 
-@compiled
+@seldom
 def loses(st: State, station: int, first: int, cause: int) -> None:
     """Jobs never come to a station, or never leave it. What that brings on happens soon."""
     while first >= 0:
@@ -46,7 +46,7 @@ def loses(st: State, station: int, first: int, cause: int) -> None:
         first = following
 
 
-@compiled
+@seldom
 def extra_s(st: State, kind: int) -> float:
     """What faults add to one way of one packet on a kind of link: TCP sends a lost one again after 1, 2, 4, ... times.
 
@@ -95,7 +95,7 @@ def carry(st: State, parcel: int) -> None:
     now.chained, now.chained_number = parcel, now.number
 
 
-@compiled
+@seldom
 def stops(st: State, parcel: int, station: int, place: int) -> bool:
     """Whether a packet does not pass now: it waits, or is lost."""
     if st.stations[station].tier == DATABASE_TIER or st.stations[place].tier == DATABASE_TIER:
@@ -135,7 +135,7 @@ def waits(st: State, gateway: int, parcel: int) -> None:
     home.waiting_last = parcel
 
 
-@compiled
+@seldom
 def stopped(st: State, station: int, place: int, job: int, cause: int) -> None:
     """Jobs that do not come through: a stream keeps its pushes, all else is lost."""
     keeps = st.stations[station].tier == NODE_TIER and st.asked[0].keeps
@@ -255,7 +255,7 @@ def read_push(st: State, job: int, gateway: int) -> None:
         push.node = NONE
 
 
-@compiled
+@seldom
 def keep(st: State, push: int, node: int, gateway: int) -> None:
     """A stream keeps a push for a gateway that is away, and forgets the oldest of its channel where there are too many.
 
@@ -326,7 +326,7 @@ def watch(st: State, node: int, here: int) -> None:
         here = st.links[here].next
 
 
-@compiled
+@seldom
 def overflows(st: State, node: int, gateway: int) -> None:
     """What a gateway has not read goes with its connection: in its queue, on the way, and about to leave."""
     if not st.asked[0].troubled:
@@ -390,7 +390,7 @@ def parcel_taken(st: State, station: int, place: int) -> int:
     return int(first)
 
 
-@compiled
+@seldom
 def passing(st: State, station: int, gateway: int, job: int) -> int:
     """What of a packet is not lost with a connection that was cut meanwhile; the first job of it."""
     first, last = NONE, NONE

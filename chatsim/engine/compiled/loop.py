@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from chatsim.engine.compiled import chat, directory, fetching, logic, messages, queries, reaching, returning, sessions
 from chatsim.engine.compiled.clients import delivered, packet_arrives, queues, told
-from chatsim.engine.compiled.code import compiled, entry
+from chatsim.engine.compiled.code import compiled, entry, seldom
 from chatsim.engine.compiled.events import at, comes, drop_first, kind_of, soon
 from chatsim.engine.compiled.kinds import (
     E_ARRIVES,
@@ -130,7 +130,7 @@ def go_on(st: State, steps: int) -> int:
     return MORE
 
 
-@compiled
+@seldom
 def why_stopped(st: State) -> int:
     """Why Python is needed, if it is: looked at when something has been done that may ask for it."""
     now = st.now[0]
@@ -167,7 +167,7 @@ def happens(st: State, kind: int, one: int, two: int, three: int) -> None:
         rest_happens(st, kind, one, two, three)
 
 
-@compiled
+@seldom
 def rest_happens(st: State, kind: int, one: int, two: int, three: int) -> None:
     """Something happens to presence or a push, something breaks, or the chat logic goes on."""
     if kind >= E_RECEIPT:
@@ -277,7 +277,7 @@ def work_is_done(st: State, kind: int, batch: int) -> None:
         item_done(st, batch)
 
 
-@compiled
+@seldom
 def item_done(st: State, batch: int) -> None:
     """With ``flush = "item"`` the first job of a batch that is still there leaves."""
     if st.batches[batch].station < 0:
@@ -343,7 +343,7 @@ def end(st: State, station: int, job: int) -> None:
     free_job(st, job)
 
 
-@compiled
+@seldom
 def end_rest(st: State, kind: int, station: int, job: int) -> None:
     """A job of the chat logic, or one that a design without faults does not have, leaves its station."""
     if kind >= J_RECEIPT:

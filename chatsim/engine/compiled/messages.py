@@ -19,7 +19,7 @@ from chatsim.engine.compiled.clients import (
     waits_for_connection,
     write,
 )
-from chatsim.engine.compiled.code import compiled
+from chatsim.engine.compiled.code import compiled, seldom
 from chatsim.engine.compiled.directory import look_up
 from chatsim.engine.compiled.events import at, soon
 from chatsim.engine.compiled.kinds import (
@@ -541,7 +541,7 @@ def new_push(st: State, station: int, publish: int, gateway: int) -> int:
     return push
 
 
-@compiled
+@seldom
 def not_heard(st: State, station: int, publish: int, gateway: int) -> None:
     """A gateway that is away does not hear what it has subscribed to, unless a stream keeps it for later."""
     if st.asked[0].keeps:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from chatsim.engine.compiled.begin import begin
 from chatsim.engine.compiled.clients import transmit
-from chatsim.engine.compiled.code import compiled
+from chatsim.engine.compiled.code import compiled, seldom
 from chatsim.engine.compiled.events import at
 from chatsim.engine.compiled.kinds import (
     E_ITEM_DONE,
@@ -92,7 +92,7 @@ def ready(st: State, station: int, slept: int) -> None:
     waits_for_core(st, station, slept)
 
 
-@compiled
+@seldom
 def waits_for_core(st: State, station: int, slept: int) -> None:
     """A worker waits until its host has a core free."""
     home = st.stations[station]

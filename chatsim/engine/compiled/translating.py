@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from chatsim.engine.compiled.code import HANDLERS
+from chatsim.engine.compiled.code import HANDLERS, SELDOM
 from chatsim.engine.compiled.reckoning import Reckoning
 from chatsim.engine.compiled.values import (
     DECLARED,
@@ -116,7 +116,9 @@ class Translator(Reckoning):
             raise NotSaidError(f"{handler.__module__}.{handler.__name__}, line {self.line}: {error}") from error
         if not self.is_over:
             self.emit("ret void" if self.function.result == NOTHING else "unreachable")
-        head = f"define {linkage}{self.function.result.llvm} {self.function.name}({', '.join(arguments)}) nounwind {{"
+        attributes = "nounwind cold" if handler in SELDOM else "nounwind"
+        given = ", ".join(arguments)
+        head = f"define {linkage}{self.function.result.llvm} {self.function.name}({given}) {attributes} {{"
         return "\n".join([head, "entry:", *self.kept, *self.lines, "}"])
 
     def _argument(self, name: str, kind: Kind) -> list[str]:
