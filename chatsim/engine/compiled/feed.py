@@ -17,9 +17,11 @@ from chatsim.scenario import Scenario
 from chatsim.scenario.models import StationCosts
 from chatsim.world.contacts import FriendLists
 from chatsim.world.draws import Purpose, exponential
+from chatsim.world.orders import blocks
 from chatsim.world.shelf import column, put_back
 from chatsim.world.tables import World
 
+MESSAGES_AT_ONCE = 1 << 12
 SLICE = 1 << 18
 """Messages that are written at once where not all are."""
 
@@ -86,34 +88,29 @@ class Feed:
         self._write_messages(self._begun[2], ends[2])
         parts = [slice(begun, end) for begun, end in zip(self._begun, ends, strict=True)]
         count = [part.stop - part.start for part in parts]
-        rows = np.zeros(sum(count), FIXED["trace"])
-        rows["kind"] = np.repeat(self._kinds, count)
-        rows["time_s"] = np.concatenate([times_s[part] for times_s, part in zip(self._times_s, parts, strict=True)])
-        rows["number"] = np.concatenate(
-            [np.arange(part.start, part.stop) + first for part, first in zip(parts, self._numbers, strict=True)]
-        )
-        order = np.argsort(rows["time_s"], kind="stable")
-        self.tables["trace"][self.row : self.row + len(rows)] = rows[order]
-        self.row, self._begun = self.row + len(rows), ends
+        times_s = np.concatenate([times_s[part] for times_s, part in zip(self._times_s, parts, strict=True)])
+        numbers = [np.arange(part.start, part.stop) + first for part, first in zip(parts, self._numbers, strict=True)]
+        order = np.argsort(times_s, kind="stable")
+        rows = self.tables["trace"][self.row : self.row + len(order)]
+        rows["kind"], rows["number"] = np.repeat(self._kinds, count)[order], np.concatenate(numbers)[order]
+        rows["time_s"] = times_s[order]
+        self.row, self._begun = self.row + len(order), ends
 
     def _write_messages(self, first: int, end: int) -> None:
         """The messages from ``first`` to ``end``, the factors of their packets, and the luck of their items."""
         if first == end:
             return
         trace, scenario, luck, mine = self._world.messages, self._scenario, self._luck, slice(first, end)
-        table = self.tables["messages"][mine]
-        for name in ("sender", "session", "size_bytes", "time_s"):
-            table[name] = getattr(trace, name)[mine]
         self.tables["letters"]["size_bytes"][mine] = trace.size_bytes[mine]
-        table["room"], table["meant"] = self._rooms.all_rooms(first, end), trace.room[mine]
-        table["partner"] = self._rooms.partners(first, end)
-        table["gateway"], table["fate"], table["uplink"] = NONE, IN_FLIGHT, luck.uplinks(first, end)
-        table["opening"] = 0 if self._lists is None else self._lists.opening[mine]
-        for name in ("received_s", "stored_s", "routed_s", "told_s", "acked_s", "done_s"):
-            table[name] = NEVER
         start, room = self._world.rooms.start, trace.room[mine]
         sizes = start[room + 1] - start[room]
-        table["offset"] = self._pairs + np.cumsum(sizes) - sizes
+        given: dict[str, npt.NDArray[Any]] = {
+            **{name: getattr(trace, name)[mine] for name in ("sender", "session", "size_bytes", "time_s")},
+            "room": self._rooms.all_rooms(first, end), "meant": room, "partner": self._rooms.partners(first, end),
+            "uplink": luck.uplinks(first, end), "offset": self._pairs + np.cumsum(sizes) - sizes,
+        }  # fmt: skip
+        if self._lists is not None:
+            given["opening"] = self._lists.opening[mine]
         if scenario.network.jitter_sigma > 0:
             self.tables["factors"][self._pairs : self._pairs + int(sizes.sum())] = luck.downlinks(first, end)
         self._pairs += int(sizes.sum())
@@ -123,7 +120,24 @@ class Feed:
             ("receive_luck", scenario.gateway, RECEIVE), ("publish_luck", scenario.broker, PUBLISH),
             ("store_luck", store, STORE),
         ):  # fmt: skip
-            table[name] = service_luck(self._world, costs, purpose, first, end)
+            if costs.service == "exponential":
+                given[name] = service_luck(self._world, costs, purpose, first, end)
+        fill(self.tables["messages"][mine], given)
+
+
+def fill(table: Any, given: dict[str, npt.NDArray[Any]]) -> None:
+    """Writes messages, with what is ``given`` of each, some at a time, so that they go to memory once."""
+    blank = np.zeros(1, FIXED["messages"])
+    blank["gateway"], blank["fate"] = NONE, IN_FLIGHT
+    for name in ("received_s", "stored_s", "routed_s", "told_s", "acked_s", "done_s"):
+        blank[name] = NEVER
+    for name in ("receive_luck", "publish_luck", "store_luck"):
+        blank[name] = 1.0
+    for part in blocks(len(table), MESSAGES_AT_ONCE):
+        # numpy copies records field by field, and bytes as they are.
+        table[part].view(np.uint8).reshape(-1, table.itemsize)[:] = blank.view(np.uint8)
+        for name, values in given.items():
+            table[name][part] = values[part]
 
 
 def service_luck(world: World, costs: StationCosts, purpose: int, first: int, end: int) -> npt.NDArray[np.float64]:

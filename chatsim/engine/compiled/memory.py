@@ -17,6 +17,7 @@ from chatsim.engine.compiled.state import FIXED, TABLES
 
 ADDRESS, ROWS, COLUMNS, OWN = range(4)
 """What is known of each table; it is its ``own`` where it was grown, and not the array that it began as."""
+PLACES = {name: place for place, name in enumerate(TABLES)}
 STAY = {*FIXED, "sessions", "clients"}
 """Tables that stay where they are while handlers run."""
 _give_back = ctypes.pythonapi.PyMem_RawFree
@@ -50,7 +51,7 @@ class Memory:
 
     def put(self, name: str, table: npt.NDArray[Any]) -> None:
         """Puts a table in its place."""
-        cell = self.cells[list(TABLES).index(name)]
+        cell = self.cells[PLACES[name]]
         _free(cell)
         self._begun[name] = table = np.ascontiguousarray(table)
         cell[:] = table.ctypes.data, len(table), table.shape[-1] if table.ndim == 2 else 1, 0
@@ -58,6 +59,10 @@ class Memory:
     def tables(self) -> dict[str, npt.NDArray[Any]]:
         """All tables as they are now; they are there as long as one of them is."""
         return {name: self._table(name, cell) for name, cell in zip(TABLES, self.cells, strict=True)}
+
+    def table(self, name: str) -> npt.NDArray[Any]:
+        """One of them."""
+        return self._table(name, self.cells[PLACES[name]])
 
     def _table(self, name: str, cell: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
         return np.asarray(Grown(self, name, cell)).view(TABLES[name]) if cell[OWN] else self._begun[name]

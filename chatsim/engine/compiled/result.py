@@ -26,6 +26,10 @@ NOTED_OF_SESSIONS = (
     *CAUSED, "gateway", "online_s", "left_s", "fate", "listed", "unread", "silent", "cut_s",
 )  # fmt: skip
 SESSIONS_AT_ONCE = 1 << 16
+ROWS_AT_ONCE = 1 << 12
+ROW = {"message": np.int32, "session": np.int32, "written_s": np.float64, "time_s": np.float64, "fate": np.int8,
+       "cause": np.int8}  # fmt: skip
+"""What an outcome has of a row."""
 
 
 class Written(Notes):
@@ -89,13 +93,21 @@ def cut_to_size(tables: Tables) -> Tables:
 
 
 def _of_messages(tables: Tables) -> Columns:
-    return {
-        name: tables["messages"][name]
-        for name in (
-            "gateway", "received_s", "stored_s", "routed_s", "told_s", "acked_s", "done_s", "pushes", "discards",
-            "reads", "under_way", "fate", "cause", "received", "refused", "sends", "lost_pushes",
-        )
-    }  # fmt: skip
+    messages = tables["messages"]
+    names = (
+        "gateway", "received_s", "stored_s", "routed_s", "told_s", "acked_s", "done_s", "pushes", "discards",
+        "reads", "under_way", "fate", "cause", "received", "refused", "sends", "lost_pushes",
+    )  # fmt: skip
+    return columns_of(messages, {name: messages.dtype[name] for name in names})
+
+
+def columns_of(rows: Any, kinds: dict[str, Any]) -> Columns:
+    """Some of what rows have, a column of a kind each: some rows at a time, so that they come from memory once."""
+    columns: Columns = {name: np.empty(len(rows), kind) for name, kind in kinds.items()}
+    for part in blocks(len(rows), ROWS_AT_ONCE):
+        for name, column in columns.items():
+            column[part] = rows[name][part]
+    return columns
 
 
 def _of_lists(tables: Tables, lists: FriendLists | None) -> Columns:
@@ -132,18 +144,10 @@ def rows_of(rows: Any, receipts: Any) -> Columns:
     """What was written to sessions, and what of it the sender knows."""
     receipt_s = np.full(len(rows), NEVER)
     np.fmin.at(receipt_s, receipts["row"], receipts["time_s"])
-    fate = rows["fate"].astype(np.int8)
-    is_live = fate < 0
-    fate[is_live] = np.where(np.isnan(rows["time_s"][is_live]), np.int8(Fate.IN_FLIGHT), np.int8(Fate.DELIVERED))
-    return {
-        "message": rows["message"].astype(np.int32),
-        "session": rows["session"].astype(np.int32),
-        "written_s": rows["written_s"].copy(),
-        "time_s": rows["time_s"].copy(),
-        "fate": fate,
-        "cause": rows["cause"].astype(np.int8),
-        "receipt_s": receipt_s,
-    }
+    columns = columns_of(rows, ROW)
+    live = np.where(np.isnan(columns["time_s"]), np.int8(Fate.IN_FLIGHT), np.int8(Fate.DELIVERED))
+    columns["fate"] = np.where(columns["fate"] < 0, live, columns["fate"])
+    return columns | {"receipt_s": receipt_s}
 
 
 def _columns(table: Any) -> Columns:

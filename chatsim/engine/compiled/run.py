@@ -14,8 +14,8 @@ from chatsim.engine.compiled.loop import BREAKS, DONE, NEEDS_DRAWS, NEEDS_SESSIO
 from chatsim.engine.compiled.luck import more_draws
 from chatsim.engine.compiled.parts import Parts
 from chatsim.engine.compiled.result import Written, cut_to_size, inbox_of, rows_of
-from chatsim.engine.compiled.setup import clients_from, sync_luck, tables_for
-from chatsim.engine.compiled.state import State, put_table, state_of, tables_of
+from chatsim.engine.compiled.setup import clients_from, likely_events, sync_luck, tables_for
+from chatsim.engine.compiled.state import State, put_table, state_of, table_of, tables_of
 from chatsim.engine.compiled.ticks import Ticks
 from chatsim.engine.finishing import outcome_of
 from chatsim.engine.loops import LOOPS
@@ -27,7 +27,9 @@ from chatsim.world.contacts import FriendLists, friend_lists
 from chatsim.world.tables import World
 
 STEPS = 200_000
-"""Events between two looks at progress, and at ctrl-C."""
+"""Events in which nothing of the trace need be fed, and after which a part may be made."""
+SLICE = 1 << 15
+"""Events after which ticks are taken while the processor's cache has them, with a look at progress, and at ctrl-C."""
 ENGINE_SHARE = 0.6
 """Of the time that compiling takes, that of the engine itself; the rest is that of the loops over what it leaves."""
 
@@ -79,8 +81,9 @@ def _told(
     scenario: Scenario, world: World, progress: Callable[[float], None] | None, troubled: bool
 ) -> tuple[Written, npt.NDArray[np.int64], npt.NDArray[np.int64]] | None:
     """What a run has written, what waits for whom at its end, and for whom each message is."""
-    lists, ticks = _lists(scenario, world), Ticks()
-    st = state_of(tables_for(scenario, world, Rooms(world, scenario.design), lists, troubled))
+    lists, rooms = _lists(scenario, world), Rooms(world, scenario.design)
+    ticks = Ticks(likely_events(world, rooms) // 2)
+    st = state_of(tables_for(scenario, world, rooms, lists, troubled))
     if not _go(st, scenario, world, progress, ticks):
         return None
     tables = cut_to_size(tables_of(st))
@@ -96,11 +99,11 @@ def _go(
     ticks: Ticks,
     meanwhile: Callable[[State], None] | None = None,
 ) -> bool:
-    """Lets a run happen; False where connections break that were taken to hold. ``meanwhile`` is called between slices
-    of events. Modifies the state."""
+    """Lets a run happen; False where connections break that were taken to hold. ``meanwhile`` is called after
+    at most ``STEPS`` events. Modifies the state."""
     end_s = world.duration_s + scenario.workload.drain_s
-    told = 0
-    while (reason := go_on(st, STEPS)) != DONE:
+    told, left, asked = 0, STEPS, min(STEPS, SLICE)
+    while (reason := go_on(st, asked)) != DONE:
         if reason == BREAKS:
             return False
         if reason == NEEDS_SESSIONS:
@@ -108,9 +111,12 @@ def _go(
         elif reason == NEEDS_DRAWS:
             more_draws(st, scenario, world)
         ticks.take(st)
-        if meanwhile is not None:
+        left -= asked
+        if meanwhile is not None and left <= 0:
             meanwhile(st)
-        told = _tell(progress, told, float(tables_of(st)["now"][0]["time_s"]) / end_s)
+        left = left if left > 0 else STEPS
+        asked = min(left, SLICE)
+        told = _tell(progress, told, float(table_of(st, "now")["time_s"][0]) / end_s)
     _tell(progress, told, 0.99)
     return True
 

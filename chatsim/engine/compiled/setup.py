@@ -21,7 +21,6 @@ from chatsim.engine.compiled.luck import first_draws
 from chatsim.engine.compiled.pools import ABREAST, EMPTY
 from chatsim.engine.compiled.schedule import tables_of_faults
 from chatsim.engine.compiled.state import FIXED, GROWING, LONG, NEVER, NONE, SLOTS
-from chatsim.engine.compiled.ticks import MANY
 from chatsim.engine.luck import PUSH, SYNC, Luck
 from chatsim.engine.outcome import Work
 from chatsim.engine.rooms import Rooms
@@ -52,6 +51,8 @@ EVENTS_PER_SLOT = 8.0
 SESSIONS_AT_ONCE = 1 << 16
 NEAR_BYTES = 1 << 20
 """A table of sessions that is no larger stays in a processor's cache."""
+TICKS_AT_MOST = 1 << 19
+"""Ticks for which there is room in their table, should nobody take them out of it."""
 ROOM_AT_FIRST = 1024
 """Rows that growing tables have at first."""
 
@@ -85,9 +86,10 @@ def tables_for(
     _service_of_pushes(tables, scenario, world)
     tables |= tables_of_faults(scenario, world, luck)
     for name, rows in _likely(world, rooms).items():
-        tables[name] = np.zeros(max(rows, ROOM_AT_FIRST), GROWING[name])
+        tables[name] = np.empty(max(rows, ROOM_AT_FIRST), GROWING[name])
     tables["slots"] = np.full(SLOTS, NONE, LONG)
-    tables["asked"][0]["slots_per_s"] = (_events(world, rooms) + 1) / (EVENTS_PER_SLOT * max(world.duration_s, 1.0))
+    slots_of_run = (likely_events(world, rooms) + 1) / EVENTS_PER_SLOT
+    tables["asked"][0]["slots_per_s"] = slots_of_run / max(world.duration_s, 1.0)
     _ties(tables, scenario, world, rooms)
     _lists(tables, scenario, world, rooms, lists)
     feed = feed or Feed(scenario, world, rooms, lists)
@@ -99,10 +101,10 @@ def tables_for(
 
 def _likely(world: World, rooms: Rooms) -> dict[str, int]:
     """About how many rows of the largest tables there will be: what is not used is never touched, and costs nothing."""
-    return {"rows": rooms.pairs, "ticks": min(_events(world, rooms), 2 * MANY)}
+    return {"rows": rooms.pairs, "ticks": min(likely_events(world, rooms), TICKS_AT_MOST)}
 
 
-def _events(world: World, rooms: Rooms) -> int:
+def likely_events(world: World, rooms: Rooms) -> int:
     """About how many events there will be: it decides on speed alone."""
     return 2 * rooms.pairs + 10 * len(world.messages) + 10 * len(world.sessions)
 
@@ -306,7 +308,7 @@ def _sessions(tables: Tables, scenario: Scenario, world: World, luck: Luck, room
     for part in blocks(room, SESSIONS_AT_ONCE):
         rows, known = sessions[part], slice(part.start, max(part.start, min(part.stop, len(trace))))
         own = rows[: known.stop - known.start]
-        rows[:] = tables["blank_session"]
+        rows.view(np.uint8).reshape(len(rows), -1)[:] = tables["blank_session"].view(np.uint8)
         for name in ("user", "start_s", "end_s"):
             own[name] = getattr(trace, name)[known]
         rows["client"] = np.arange(part.start, part.stop)

@@ -192,6 +192,11 @@ def tables_of(st: State) -> dict[str, Any]:
     return {name: getattr(st, name) for name in TABLES} if is_interpreted() else st.tables()
 
 
+def table_of(st: State, name: str) -> Any:
+    """One table of a state as it is now."""
+    return getattr(st, name) if is_interpreted() else st.table(name)
+
+
 def put_table(st: State, name: str, table: Any) -> None:
     """Puts another table in the place of one; where handlers are not compiled fields of records are attributes."""
     if is_interpreted():

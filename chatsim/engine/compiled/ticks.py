@@ -1,25 +1,27 @@
-"""The ticks of a run: taken out of their table whenever that has many, so that it stays small."""
+"""The ticks of a run: taken out of their table while that is still in a processor's cache, where it then stays."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from chatsim.engine.compiled.state import State, tables_of
+from chatsim.engine.compiled.state import State, table_of, tables_of
 from chatsim.engine.outcome import Columns
 
 TYPES = {"station": np.int32, "start_s": np.float64, "end_s": np.float64, "items": np.int32, "waiting": np.int32,
          "waited_s": np.float64, "reads": np.int32, "slept_s": np.float64}  # fmt: skip
-MANY = 1 << 18
+MANY = 1 << 13
+ROOM = 1 << 16, 1 << 22
+"""Ticks for which there is room at first, at least and at most: what is not used is never touched."""
 
 
 class Ticks:
-    """Columns of ticks, in the order in which they began."""
+    """Columns of ticks, in the order in which they began; about how many there will be is ``likely``."""
 
-    def __init__(self) -> None:
-        self._parts: dict[str, list[npt.NDArray[Any]]] = {name: [] for name in TYPES}
+    def __init__(self, likely: int = 0) -> None:
+        self._room = min(max(likely, ROOM[0]), ROOM[1])
+        self._columns = _empty(0)
         self.count = 0
         """Ticks that were taken and not given away."""
 
@@ -28,11 +30,11 @@ class Ticks:
 
         Batches know the rows of their ticks, which end sooner where a station dies.
         """
-        tables = tables_of(st)
-        now = tables["now"][0]
-        count = int(now["ticks"])
+        count = int(table_of(st, "now")["ticks"][0])
         if count < MANY:
             return
+        tables = tables_of(st)
+        now = tables["now"][0]
         table, batches = tables["ticks"], tables["batches"][: now["batches"]]
         goes_on = batches["station"] >= 0
         over = int(batches["row"][goes_on].min(initial=count))
@@ -49,16 +51,20 @@ class Ticks:
 
     def give(self) -> Columns:
         """Gives away the ticks that were taken out of their table."""
-        given = {name: _joined(self._parts[name], kind) for name, kind in TYPES.items()}
-        self._parts = {name: [] for name in TYPES}
-        self.count = 0
+        given = {name: column[: self.count] for name, column in self._columns.items()}
+        self._columns, self.count = _empty(0), 0
         return given
 
     def _add(self, rows: Any) -> None:
-        self.count += len(rows)
-        for name, kind in TYPES.items():
-            self._parts[name].append(rows[name].astype(kind))
+        first, self.count = self.count, self.count + len(rows)
+        if self.count > len(self._columns["station"]):
+            larger = _empty(max(self._room, 2 * self.count))
+            for name, column in self._columns.items():
+                larger[name][:first] = column[:first]
+            self._columns = larger
+        for name, column in self._columns.items():
+            column[first : self.count] = rows[name]
 
 
-def _joined(parts: list[npt.NDArray[Any]], kind: type) -> npt.NDArray[Any]:
-    return parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, kind), *parts])
+def _empty(rows: int) -> Columns:
+    return {name: np.empty(rows, kind) for name, kind in TYPES.items()}
