@@ -69,18 +69,7 @@ class Notes:
         self.tick_items = array("i")
         self.tick_waiting = array("i")
         self.tick_waited_s, self.tick_reads, self.tick_slept_s = array("d"), array("i"), array("d")
-        self.gateway = array("i", [-1]) * messages
-        self.received_s = array("d", [NEVER]) * messages
-        self.stored_s = array("d", [NEVER]) * messages
-        self.routed_s = array("d", [NEVER]) * messages
-        self.told_s = array("d", [NEVER]) * messages
-        self.done_s = array("d", [NEVER]) * messages
-        self.pushes = array("i", [0]) * messages
-        self.discards = array("i", [0]) * messages
-        self.reads = array("i", [0]) * messages
-        self.under_way = array("i", [0]) * messages
-        self.fate = array("b", [Fate.IN_FLIGHT]) * messages
-        self.cause = array("b", [Cause.NONE]) * messages
+        self._ready_for_messages(messages)
         self.row_message = array("i")
         self.row_session = array("i")
         self.row_written_s = array("d")
@@ -115,16 +104,31 @@ class Notes:
         )
         self.intrusion_fate = array("b", [IntrusionFate.UNDER_WAY]) * len(world.intrusions)
         self.subscriptions = Rows(time_s="d", node="i", change="b")
-        self._ready_for_faults(messages, sessions)
+        self._ready_for_faults(sessions)
 
-    def _ready_for_faults(self, messages: int, sessions: int) -> None:
-        self.faults = Rows(fault="i", kind="b", station="i", start_s="d", end_s="d")
-        self.breaks = Rows(message="i", gateway="i", cause="b", time_s="d")
+    def _ready_for_messages(self, messages: int) -> None:
+        """Columns of what all messages have, before anything is noted of them."""
+        self.gateway = array("i", [-1]) * messages
+        self.received_s = array("d", [NEVER]) * messages
+        self.stored_s = array("d", [NEVER]) * messages
+        self.routed_s = array("d", [NEVER]) * messages
+        self.told_s = array("d", [NEVER]) * messages
+        self.done_s = array("d", [NEVER]) * messages
+        self.pushes = array("i", [0]) * messages
+        self.discards = array("i", [0]) * messages
+        self.reads = array("i", [0]) * messages
+        self.under_way = array("i", [0]) * messages
+        self.fate = array("b", [Fate.IN_FLIGHT]) * messages
+        self.cause = array("b", [Cause.NONE]) * messages
         self.lost_pushes = array("i", [0]) * messages
         self.received = array("i", [0]) * messages
         self.refused = array("i", [0]) * messages
         self.sends = array("i", [0]) * messages
         self.acked_s = array("d", [NEVER]) * messages
+
+    def _ready_for_faults(self, sessions: int) -> None:
+        self.faults = Rows(fault="i", kind="b", station="i", start_s="d", end_s="d")
+        self.breaks = Rows(message="i", gateway="i", cause="b", time_s="d")
         self.unasked: list[tuple[int, int]] = []
         self.wiped: list[tuple[int, int]] = []
         self.cut_s = array("d", [NEVER]) * sessions

@@ -64,6 +64,9 @@ class Written(Notes):
             rows_of = tables[name]
             setattr(self, name, list(zip(rows_of["message"].tolist(), rows_of["user"].tolist(), strict=True)))
 
+    def _ready_for_messages(self, messages: int) -> None:
+        """Nothing: these columns come from the tables."""
+
     def messages(self, world: World, meant: npt.NDArray[np.int64]) -> Columns:
         """The table of messages, made once: nothing is noted any more."""
         if self._messages is None:

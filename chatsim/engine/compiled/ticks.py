@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from chatsim.engine.compiled.state import State, table_of, tables_of
+from chatsim.engine.compiled.state import State, table_of
 from chatsim.engine.outcome import Columns
 
 TYPES = {"station": np.int32, "start_s": np.float64, "end_s": np.float64, "items": np.int32, "waiting": np.int32,
@@ -30,12 +30,11 @@ class Ticks:
 
         Batches know the rows of their ticks, which end sooner where a station dies.
         """
-        count = int(table_of(st, "now")["ticks"][0])
+        now = table_of(st, "now")[0]
+        count = int(now["ticks"])
         if count < MANY:
             return
-        tables = tables_of(st)
-        now = tables["now"][0]
-        table, batches = tables["ticks"], tables["batches"][: now["batches"]]
+        table, batches = table_of(st, "ticks"), table_of(st, "batches")[: now["batches"]]
         goes_on = batches["station"] >= 0
         over = int(batches["row"][goes_on].min(initial=count))
         self._add(table[:over])
@@ -45,8 +44,7 @@ class Ticks:
 
     def all(self, st: State) -> Columns:
         """All ticks, when the run is over, but those given away before."""
-        tables = tables_of(st)
-        self._add(tables["ticks"][: tables["now"][0]["ticks"]])
+        self._add(table_of(st, "ticks")[: table_of(st, "now")["ticks"][0]])
         return self.give()
 
     def give(self) -> Columns:
