@@ -17,13 +17,13 @@ from chatsim.scenario import Scenario
 from chatsim.scenario.models import StationCosts
 from chatsim.world.contacts import FriendLists
 from chatsim.world.draws import Purpose, exponential
-from chatsim.world.orders import blocks
 from chatsim.world.shelf import column, put_back
 from chatsim.world.tables import World
 
-MESSAGES_AT_ONCE = 1 << 12
 SLICE = 1 << 18
-"""Messages that are written at once where not all are."""
+"""Messages that are written before the run comes to them, where not all are."""
+MESSAGES_AT_ONCE = 1 << 12
+"""Messages of which one column after the other is written: what they take stays in the cache of a core meanwhile."""
 
 
 class Feed:
@@ -85,7 +85,8 @@ class Feed:
         last = self._begun[2] + self._slice - 1
         until_s = float(messages_s[last]) if last < len(messages_s) - 1 else np.inf
         ends = [int(np.searchsorted(times_s, until_s, side="right")) for times_s in self._times_s]
-        self._write_messages(self._begun[2], ends[2])
+        for first in range(self._begun[2], ends[2], MESSAGES_AT_ONCE):
+            self._write_messages(first, min(first + MESSAGES_AT_ONCE, ends[2]))
         parts = [slice(begun, end) for begun, end in zip(self._begun, ends, strict=True)]
         count = [part.stop - part.start for part in parts]
         times_s = np.concatenate([times_s[part] for times_s, part in zip(self._times_s, parts, strict=True)])
@@ -98,8 +99,6 @@ class Feed:
 
     def _write_messages(self, first: int, end: int) -> None:
         """The messages from ``first`` to ``end``, the factors of their packets, and the luck of their items."""
-        if first == end:
-            return
         trace, scenario, luck, mine = self._world.messages, self._scenario, self._luck, slice(first, end)
         self.tables["letters"]["size_bytes"][mine] = trace.size_bytes[mine]
         start, room = self._world.rooms.start, trace.room[mine]
@@ -126,18 +125,17 @@ class Feed:
 
 
 def fill(table: Any, given: dict[str, npt.NDArray[Any]]) -> None:
-    """Writes messages, with what is ``given`` of each, some at a time, so that they go to memory once."""
+    """Writes messages, with what is ``given`` of each."""
     blank = np.zeros(1, FIXED["messages"])
     blank["gateway"], blank["fate"] = NONE, IN_FLIGHT
     for name in ("received_s", "stored_s", "routed_s", "told_s", "acked_s", "done_s"):
         blank[name] = NEVER
     for name in ("receive_luck", "publish_luck", "store_luck"):
         blank[name] = 1.0
-    for part in blocks(len(table), MESSAGES_AT_ONCE):
-        # numpy copies records field by field, and bytes as they are.
-        table[part].view(np.uint8).reshape(-1, table.itemsize)[:] = blank.view(np.uint8)
-        for name, values in given.items():
-            table[name][part] = values[part]
+    # numpy copies records field by field, and bytes as they are.
+    table.view(np.uint8).reshape(-1, table.itemsize)[:] = blank.view(np.uint8)
+    for name, values in given.items():
+        table[name] = values
 
 
 def service_luck(world: World, costs: StationCosts, purpose: int, first: int, end: int) -> npt.NDArray[np.float64]:
