@@ -4,21 +4,45 @@ from __future__ import annotations
 
 from chatsim.engine.compiled.code import compiled
 from chatsim.engine.compiled.memory import grown
-from chatsim.engine.compiled.pools import link, unlink
 from chatsim.engine.compiled.state import NONE, State
 
 
 @compiled
 def into_box(st: State, user: int, message: int) -> None:
     """A message waits in store for a user."""
-    new = link(st, message, 0, 0.0)
+    new = new_place(st)
+    st.boxes[new].message, st.boxes[new].next = message, NONE
     last = st.users[user].box_last
     if last >= 0:
-        st.links[last].next = new
+        st.boxes[last].next = new
     else:
         st.users[user].box_first = new
     st.users[user].box_last = new
     tell_box(st, user, message, 1)
+
+
+@compiled
+def new_place(st: State) -> int:
+    """A place in a box. There are as many as messages that wait for somebody, so that they are kept small."""
+    now = st.now[0]
+    place: int = now.free_box
+    if place >= 0:
+        now.free_box = st.boxes[place].next
+        return place
+    place = now.boxes
+    now.boxes += 1
+    if now.boxes > len(st.boxes):
+        st.boxes = grown(st.boxes)
+    return place
+
+
+@compiled
+def give_back(st: State, place: int) -> int:
+    """Gives a place back; what was next to it."""
+    following: int = st.boxes[place].next
+    st.boxes[place].next = st.now[0].free_box
+    st.now[0].free_box = place
+    return following
 
 
 @compiled
@@ -37,13 +61,13 @@ def tell_box(st: State, user: int, message: int, change: int) -> None:
 def out_of_box(st: State, user: int, message: int) -> bool:
     """A message waits for a user no longer; whether it did."""
     before, here = NONE, st.users[user].box_first
-    while here >= 0 and st.links[here].one != message:
-        before, here = here, st.links[here].next
+    while here >= 0 and st.boxes[here].message != message:
+        before, here = here, st.boxes[here].next
     if here < 0:
         return False
-    following = unlink(st, here)
+    following = give_back(st, here)
     if before >= 0:
-        st.links[before].next = following
+        st.boxes[before].next = following
     else:
         st.users[user].box_first = following
     if following < 0:

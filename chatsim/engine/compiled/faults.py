@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from chatsim.engine.compiled.access import forgets_answers
+from chatsim.engine.compiled.boxes import give_back
 from chatsim.engine.compiled.chat import went
 from chatsim.engine.compiled.clients import cut_off
 from chatsim.engine.compiled.code import compiled
@@ -301,17 +302,17 @@ def wipes_box(st: State, user: int, node: int) -> None:
     now, person = st.now[0], st.users[user]
     before, here = NONE, person.box_first
     while here >= 0:
-        message = st.links[here].one
+        message = st.boxes[here].message
         if node_of(st, room_channel(st.messages[message].room)) != node:
-            before, here = here, st.links[here].next
+            before, here = here, st.boxes[here].next
             continue
         now.wiped += 1
         if now.wiped > len(st.wiped):
             st.wiped = grown(st.wiped)
         st.wiped[now.wiped - 1].message, st.wiped[now.wiped - 1].user = message, user
-        here = unlink(st, here)
+        here = give_back(st, here)
         if before >= 0:
-            st.links[before].next = here
+            st.boxes[before].next = here
         else:
             person.box_first = here
     person.box_last = before

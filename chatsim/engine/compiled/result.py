@@ -160,13 +160,13 @@ def _columns(table: Any) -> Columns:
 def inbox_of(st: State) -> npt.NDArray[np.int64]:
     """What waits in store for whom, a row of (user, message) each."""
     tables = tables_of(st)
-    links, here = tables["links"], tables["users"]["box_first"].astype(np.int64)
+    boxes, here = tables["boxes"], tables["users"]["box_first"].astype(np.int64)
     user = np.flatnonzero(here >= 0)
     here = here[user]
     found = [np.empty((0, 2), np.int64)]
     while len(here):
-        found.append(np.column_stack((user, links["one"][here])))
-        here = links["next"][here]
+        found.append(np.column_stack((user, boxes["message"][here])))
+        here = boxes["next"][here]
         user, here = user[here >= 0], here[here >= 0]
     waiting = np.concatenate(found)
     return waiting[np.argsort(waiting[:, 0], kind="stable")]

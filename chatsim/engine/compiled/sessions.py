@@ -295,8 +295,8 @@ def end_sync(st: State, station: int, job: int) -> None:
         now.missed += 1
         if now.missed > len(st.missed):
             st.missed = grown(st.missed)
-        st.missed[now.missed - 1] = st.links[here].one
-        here = st.links[here].next
+        st.missed[now.missed - 1] = st.boxes[here].message
+        here = st.boxes[here].next
     count = now.missed - first
     st.jobs[reply].source, st.jobs[reply].count = first, count
     st.jobs[reply].cost_us = asked.parse_us + asked.write_us * count

@@ -75,7 +75,7 @@ def tables_for(
     now = tables["now"][0]
     for name in (
         "free_coming", "free_link", "free_job", "free_parcel", "free_batch", "free_query", "free_seat", "free_packet",
-        "chained",
+        "free_box", "chained",
     ):  # fmt: skip
         now[name] = NONE
     now["unsigned_first"] = now["unsigned_last"] = NONE

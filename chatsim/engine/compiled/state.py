@@ -90,7 +90,7 @@ FIXED: dict[str, np.dtype[Any]] = {
         " soon_first links jobs parcels batches queries sessions seats places place_groups tokens rows ticks"
         " subscriptions shown pulls pushed trimmed unasked missed receipts answers packets free_link free_job"
         " free_parcel free_batch"
-        " free_query free_seat free_packet chained chained_number"
+        " boxes free_box free_query free_seat free_packet chained chained_number"
         " cuts slow_first slow_count away away_number parted unsigned_first unsigned_last breaks faults wiped drains"
         " got changing emptied started boxed",
         "time_s admission_left admission_s minute chained_s",
@@ -138,7 +138,7 @@ FIXED: dict[str, np.dtype[Any]] = {
 GROWING: dict[str, np.dtype[Any]] = {
     "heap": EVENT, "later": EVENT, "coming": EVENT,
     "soon": record("number kind one two three", "time_s"),
-    "links": record("one two next", "value"),
+    "links": record("one two next", "value"), "boxes": record("message next"),
     "jobs": JOB, "parcels": PARCEL,
     "batches": record("station first row"),
     "queries": record("story subject session gateway requests reading count pending cause"),
@@ -169,7 +169,7 @@ GROWING: dict[str, np.dtype[Any]] = {
 """Tables that grow. ``now`` counts the rows taken of each, and knows the first row given back of some."""
 for _name in ("messages", "users", "letters", "rooms"):
     FIXED[_name] = slim(FIXED[_name], "offset")
-for _name in ("boxed", "batches", "queries", "clients", "seats", "places", "rows", "ticks", "pushed", "shown"):
+for _name in ("boxes", "boxed", "batches", "queries", "clients", "seats", "places", "rows", "ticks", "pushed", "shown"):
     GROWING[_name] = slim(GROWING[_name])
 TABLES = {**FIXED, **GROWING}
 TWO_DIMENSIONS = ("push_luck", "work", "user_draws")
