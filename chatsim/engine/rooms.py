@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -214,8 +215,9 @@ class Rooms:
             return np.where(partner >= 0, personal_room(0, self._total) + partner, meant)
         return np.array(self.venue, np.int64)[meant]
 
-    def own(self) -> tuple[Longs, Longs, Longs]:
-        """Where the rooms of each user begin, these rooms, created or not, and the user's place in each."""
+    def own(self, kind: npt.DTypeLike = np.int64) -> tuple[Longs, npt.NDArray[Any], npt.NDArray[Any]]:
+        """Where the rooms of each user begin, these rooms, created or not, and the user's place in each, as numbers of
+        a ``kind``."""
         start, member = self.with_personal()
         used = np.ones(len(start) - 1, bool)
         if self.kind == PERSONAL_ROOMS:
@@ -225,7 +227,7 @@ class Rooms:
         of = owners(start)
         entries = None if used.all() else np.flatnonzero(used[of])
         own_start, order = grouped(member if entries is None else member[entries], self._world.users)
-        room, place = column(len(order), np.int64), column(len(order), np.int64)
+        room, place = column(len(order), kind), column(len(order), kind)
         for part in blocks(len(order), BLOCK):
             entry = order[part] if entries is None else entries[order[part]]
             room[part] = of[entry]

@@ -181,13 +181,21 @@ def forgets(st: State, station: int) -> None:
         if st.sessions[session].registered:
             unlink_all(st, part(st, session))
     groups = st.asked[0].groups
+    for room in range(len(st.rooms) if groups == 1 else 0):
+        if st.rooms[room].places >= 0:
+            drop_seats(st, room, st.rooms[room].places + station)
     for slot in range(len(st.place_slots)):
         key = st.place_slots[slot].key
         if key != EMPTY and key % groups == station // ABREAST:
-            room, place = key // groups, st.place_slots[slot].row + station % ABREAST
-            while st.places[place].count:
-                drop_seat(st, st.seats[st.places[place].first].session, room)
+            drop_seats(st, key // groups, st.place_slots[slot].row + station % ABREAST)
     forgets_answers(st, station)
+
+
+@compiled
+def drop_seats(st: State, room: int, place: int) -> None:
+    """Nobody has a seat in a room at a gateway any more: ``place`` is its list of them."""
+    while st.places[place].count:
+        drop_seat(st, st.seats[st.places[place].first].session, room)
 
 
 @compiled

@@ -218,25 +218,35 @@ def place_of(st: State, room: int, gateway: int) -> int:
 def place_made(st: State, room: int, gateway: int) -> int:
     """The list of seats in a room at a gateway, made together with those at the gateways beside: a message looks at all
     of these at nearly one time."""
-    asked, now, key = st.asked[0], st.now[0], room * st.asked[0].groups + gateway // ABREAST
+    if st.asked[0].groups == 1 and room < len(st.rooms):
+        if st.rooms[room].places < 0:
+            st.rooms[room].places = new_places(st)
+        return int(st.rooms[room].places + gateway)
+    now, key = st.now[0], room * st.asked[0].groups + gateway // ABREAST
     slot = slot_of(st.place_slots, key)
     if st.place_slots[slot].key != EMPTY:
         return int(st.place_slots[slot].row + gateway % ABREAST)
-    row: int = now.places
+    row = new_places(st)
     st.place_slots[slot].key, st.place_slots[slot].row = key, row
-    if asked.groups == 1 and room < len(st.rooms):
-        st.rooms[room].places = row
-    now.places += min(asked.gateways, ABREAST)
-    if now.places > len(st.places):
-        st.places = grown(st.places)
-    for place in range(row, now.places):
-        st.places[place].first, st.places[place].last, st.places[place].count = NONE, NONE, 0
     now.place_groups += 1
     if 2 * now.place_groups > len(st.place_slots):
         slots = grown(st.place_slots)
         fill(slots, st.place_slots)
         st.place_slots = slots
     return row + gateway % ABREAST
+
+
+@compiled
+def new_places(st: State) -> int:
+    """Empty lists of seats in a room, at gateways beside each other; the row of the first."""
+    now = st.now[0]
+    row: int = now.places
+    now.places += min(st.asked[0].gateways, ABREAST)
+    if now.places > len(st.places):
+        st.places = grown(st.places)
+    for place in range(row, now.places):
+        st.places[place].first, st.places[place].last, st.places[place].count = NONE, NONE, 0
+    return row
 
 
 @compiled

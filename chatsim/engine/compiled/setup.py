@@ -20,7 +20,7 @@ from chatsim.engine.compiled.kinds import (
 from chatsim.engine.compiled.luck import first_draws
 from chatsim.engine.compiled.pools import ABREAST, EMPTY
 from chatsim.engine.compiled.schedule import tables_of_faults
-from chatsim.engine.compiled.state import FIXED, GROWING, LONG, NEVER, NONE, SLOTS
+from chatsim.engine.compiled.state import FIXED, GROWING, LONG, NEVER, NONE, SHORT, SLOTS
 from chatsim.engine.luck import PUSH, SYNC, Luck
 from chatsim.engine.outcome import Work
 from chatsim.engine.rooms import Rooms
@@ -277,7 +277,7 @@ def _stations(tables: Tables, scenario: Scenario, world: World) -> None:
     channels = tables["asked"][0]["channels"] = 1 + 2 * world.users + len(world.rooms) + gateways + watched
     tables["scratch"] = np.zeros(world.users if tables["asked"][0]["pushes_presence"] else 1, LONG)
     blocks = nodes if scenario.broker.topology == "cluster" else 1
-    tables["channel_first"] = np.full(channels * max(1, blocks), NONE, LONG)
+    tables["channel_first"] = np.full(channels * max(1, blocks), NONE, SHORT)
 
 
 def _people(tables: Tables, scenario: Scenario, world: World, rooms: Rooms, luck: Luck) -> None:
@@ -290,9 +290,9 @@ def _people(tables: Tables, scenario: Scenario, world: World, rooms: Rooms, luck
     users["came_s"] = users["waits_since_s"] = -math.inf
     _sessions(tables, scenario, world, luck, count + max(64, count // 8))
     tables["now"][0]["sessions"] = count
-    tables["own_start"], tables["own_room"], tables["own_place"] = rooms.own()
+    tables["own_start"], tables["own_room"], tables["own_place"] = rooms.own(SHORT)
     start, member = rooms.with_personal()
-    tables["member"] = column(len(member), LONG)
+    tables["member"] = column(len(member), SHORT)
     tables["member"][:] = member
     table = tables["rooms"] = column(max(1, len(start) - 1), FIXED["rooms"])
     table["founding"] = table["entered"] = table["places"] = NONE

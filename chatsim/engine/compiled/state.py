@@ -44,6 +44,8 @@ def slim(dtype: np.dtype[Any], *wide: str) -> np.dtype[Any]:
 
 
 LONG, REAL, BYTE = (np.dtype(kind) for kind in (np.int64, np.float64, np.uint8))
+SHORT = LONG if is_interpreted() else np.dtype(np.int32)
+"""Whole numbers below 2**31, as those of :func:`slim`."""
 JOB = record(
     "kind message session user recipient source gateway node channel change work times reply query place commands"
     " pushed known asks cause answer row first last count touch next life came_on",
@@ -115,7 +117,7 @@ FIXED: dict[str, np.dtype[Any]] = {
     ),
     "rooms": record("start end kept_first kept_last kept exists founding waits not_joined entered places", "ready_s"),
     "trace": record("kind number", "time_s"), "letters": record("size_bytes gateway"),
-    "member": LONG, "own_start": LONG, "own_room": LONG, "own_place": LONG, "channel_first": LONG,
+    "member": SHORT, "own_start": LONG, "own_room": SHORT, "own_place": SHORT, "channel_first": SHORT,
     "parcel_of": LONG, "slots": LONG, "stamps": LONG, "connections": LONG, "out": LONG, "early": BYTE, "factors": REAL,
     "push_luck": REAL, "blank_job": JOB, "blank_parcel": PARCEL, "blank_session": SESSION, "work": LONG,
     "lines": record("away wanted why line cut kept_first kept_last owed", "soft_since_s"),
