@@ -155,7 +155,9 @@ class Parts:
         self._begun = int(np.searchsorted(self._world.sessions.start_s, tables["now"][0]["time_s"], side="right"))
         there = np.concatenate([self._there, np.arange(begun, self._begun)])
         self._there = there[~(sessions["left_s"][there] < since_s)]
-        return np.unique(np.concatenate([self._there, session, np.arange(count, len(sessions))]))
+        matters = np.zeros(len(sessions), bool)
+        matters[self._there], matters[session], matters[count:] = True, True, True
+        return np.flatnonzero(matters)
 
     def _places(self, seen: npt.NDArray[np.int64], sessions: int) -> npt.NDArray[np.int32]:
         """Where each session stands among those seen, NONE for the others."""
