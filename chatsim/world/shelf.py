@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import mmap
 import os
+import sys
 import tempfile
 from typing import Any
 
@@ -71,6 +73,13 @@ def put_back(*columns: npt.NDArray[Any]) -> None:
         begin = rows.ctypes.data - np.frombuffer(memory, np.uint8).ctypes.data
         first = begin // mmap.PAGESIZE * mmap.PAGESIZE
         memory.madvise(mmap.MADV_DONTNEED, first, begin + rows.nbytes - first)
+
+
+def give_free_back() -> None:
+    """What is free of the memory that was taken for arrays goes back to the machine, where the C library does that."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:
+        trim(0)
 
 
 def _file_of(rows: npt.NDArray[Any]) -> _File | None:

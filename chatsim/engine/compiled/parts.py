@@ -30,13 +30,13 @@ from chatsim.engine.outcome import Columns, Fate, Outcome
 from chatsim.engine.parts import PartAuditor
 from chatsim.scenario import Scenario
 from chatsim.world.contacts import FriendLists
-from chatsim.world.shelf import put_back
+from chatsim.world.shelf import give_free_back, put_back
 from chatsim.world.tables import MessageTable, SessionTable, World
 
 Flags = npt.NDArray[np.bool_]
 ROWS_OF_PART, TICKS_OF_PART = 1 << 19, 1 << 20
 """So many rows, or ticks, and what is done becomes a part."""
-LOOKS_TO_PUT_BACK = 8
+LOOKS_TO_PUT_BACK = 4
 """After so many looks what lies in files is put back, part or not: while many are there a part touches most of it."""
 ROWS_PER_PAIR = 4
 """For so many rows of each message x member there is a place: what is not used is never touched, and costs nothing."""
@@ -84,6 +84,7 @@ class Parts:
             self._part(st, end, is_last=False)
             self._feed.give_back(end, now_s)
             put_back(*tables_of(st).values())
+            give_free_back()
 
     def last(self, st: State) -> None:
         """Takes what is left when the run is over, and checks the whole."""
