@@ -30,14 +30,14 @@ from chatsim.engine.outcome import Columns, Fate, Outcome
 from chatsim.engine.parts import PartAuditor
 from chatsim.scenario import Scenario
 from chatsim.world.contacts import FriendLists
-from chatsim.world.shelf import give_free_back, put_back
+from chatsim.world.shelf import give_free_back, in_memory_bytes, put_back
 from chatsim.world.tables import MessageTable, SessionTable, World
 
 Flags = npt.NDArray[np.bool_]
 ROWS_OF_PART, TICKS_OF_PART = 1 << 19, 1 << 20
 """So many rows, or ticks, and what is done becomes a part."""
-LOOKS_TO_PUT_BACK = 4
-"""After so many looks what lies in files is put back, part or not: while many are there a part touches most of it."""
+FILES_BYTES = 3 << 29
+"""More than so much of what lies in files is put back within a part too: while many are there a part touches most."""
 ROWS_PER_PAIR = 4
 """For so many rows of each message x member there is a place: what is not used is never touched, and costs nothing."""
 
@@ -58,7 +58,7 @@ class Parts:
         self._scenario, self._world, self._lists, self._take = scenario, world, lists, take
         self._feed = feed
         self._auditor = PartAuditor(scenario)
-        self._first = self._row = self._looks = 0
+        self._first = self._row = 0
         self._boxed: list[tuple[npt.NDArray[Any], ...]] = []
         self._place, self._placed = np.full(0, NONE, np.int32), np.zeros(0, np.int64)
         self._there, self._begun = np.zeros(0, np.int64), 0
@@ -73,8 +73,7 @@ class Parts:
         """Takes what is done, where that is much, and has the trace ready for the next events. Modifies the state."""
         now_s = float(tables_of(st)["now"][0]["time_s"])
         self._feed.write(now_s)
-        self._looks += 1
-        if self._looks % LOOKS_TO_PUT_BACK == 0:
+        if in_memory_bytes() > FILES_BYTES:
             put_back(*tables_of(st).values())
         rows = int(tables_of(st)["now"][0]["rows"]) - self._row
         if rows < ROWS_OF_PART and self.ticks.count < TICKS_OF_PART:
