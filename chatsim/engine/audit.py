@@ -151,6 +151,8 @@ def _breaches(
     """What is found of each breach, and messages and sessions, a row of both each, that were online throughout without
     a row of what was written to them."""
     people, rows = audience(world, meant), len(deliveries["message"])
+    if not rows and not people.first[-1]:
+        return np.zeros(6, np.int64), np.empty((2, 0), np.int64)
     written = Written(
         fixed(deliveries["message"], np.int32), fixed(deliveries["recipient"], np.int32),
         fixed(deliveries["session"], np.int32), fixed(deliveries["fate"], np.int8),

@@ -156,6 +156,8 @@ def _rest_of(
     user = notes.all_sessions(world).user[rows["session"]]
     rows["fate"] = fixed(rows["fate"], np.int8)
     came = Came(fixed(rows["message"], np.int32), fixed(user, np.int32), rows["fate"], np.empty(count, np.int64))
+    if not pairs and not count:
+        return rest
     waits = fixed(inbox[:, 0], np.int64), fixed(inbox[:, 1], np.int64)
     ends, known = _ends(messages, scenario.design.offline != "drop"), np.zeros(pairs, np.uint8)
     found = run_loop(SETTLE, pairs + count, people, ends, *waits, came, _stays(world, notes), known, rest)

@@ -86,8 +86,14 @@ class Parts:
             give_free_back()
 
     def last(self, st: State) -> None:
-        """Takes what is left when the run is over, and checks the whole."""
-        self._part(st, len(self._world.messages), is_last=True)
+        """Takes what is left when the run is over, and checks the whole. The last part has no messages, but all
+        sessions: what settles messages need not hold these too."""
+        end = len(self._world.messages)
+        if end > self._first:
+            self._part(st, end, is_last=False)
+            put_back(*tables_of(st).values())
+            give_free_back()
+        self._part(st, end, is_last=True)
 
     def _done(self, tables: Tables) -> int:
         """The first message that is not done: on its way somewhere, or written to a session that does not have it."""
