@@ -564,7 +564,8 @@ def _usage_error(error: Exception) -> str | None:
         return None
     context = getattr(error, "ctx", None)
     place = f"{context.command_path} --help" if context is not None else "chatsim --help"
-    return f"{str(explain()).rstrip('.')} (see '{place}')"
+    said = str(explain()).rstrip(".").replace("Value error, ", "")
+    return f"{said} (see '{place}')"
 
 
 def _fail(message: str, status: int) -> int:

@@ -46,4 +46,4 @@ def test_published_results_are_shown_with_what_is_off_and_why(chatsim: Cli, monk
 def test_a_part_that_is_not_there_is_refused(chatsim: Cli) -> None:
     said = chatsim("validate", "--part", "thoery")
     assert said.status == 2
-    assert "'thoery' is not one of 'theory', 'published', 'live'" in said.err
+    assert "'--part': 'thoery' is not one of 'theory', 'published', 'live'" in said.err
