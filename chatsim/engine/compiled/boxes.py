@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from chatsim.engine.compiled.code import compiled
 from chatsim.engine.compiled.memory import grown
+from chatsim.engine.compiled.pools import free_box, new_box
 from chatsim.engine.compiled.state import NONE, State
 
 
 @compiled
 def into_box(st: State, user: int, message: int) -> None:
     """A message waits in store for a user."""
-    new = new_place(st)
-    st.boxes[new].message, st.boxes[new].next = message, NONE
+    new = new_box(st, message)
     last = st.users[user].box_last
     if last >= 0:
         st.boxes[last].next = new
@@ -19,30 +19,6 @@ def into_box(st: State, user: int, message: int) -> None:
         st.users[user].box_first = new
     st.users[user].box_last = new
     tell_box(st, user, message, 1)
-
-
-@compiled
-def new_place(st: State) -> int:
-    """A place in a box. There are as many as messages that wait for somebody, so that they are kept small."""
-    now = st.now[0]
-    place: int = now.free_box
-    if place >= 0:
-        now.free_box = st.boxes[place].next
-        return place
-    place = now.boxes
-    now.boxes += 1
-    if now.boxes > len(st.boxes):
-        st.boxes = grown(st.boxes)
-    return place
-
-
-@compiled
-def give_back(st: State, place: int) -> int:
-    """Gives a place back; what was next to it."""
-    following: int = st.boxes[place].next
-    st.boxes[place].next = st.now[0].free_box
-    st.now[0].free_box = place
-    return following
 
 
 @compiled
@@ -65,7 +41,7 @@ def out_of_box(st: State, user: int, message: int) -> bool:
         before, here = here, st.boxes[here].next
     if here < 0:
         return False
-    following = give_back(st, here)
+    following = free_box(st, here)
     if before >= 0:
         st.boxes[before].next = following
     else:

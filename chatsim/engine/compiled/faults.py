@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 from chatsim.engine.compiled.access import forgets_answers
-from chatsim.engine.compiled.boxes import give_back
 from chatsim.engine.compiled.chat import went
 from chatsim.engine.compiled.clients import cut_off
 from chatsim.engine.compiled.code import compiled
@@ -43,7 +42,7 @@ from chatsim.engine.compiled.places import (
     released,
     row_of_channel,
 )
-from chatsim.engine.compiled.pools import ABREAST, EMPTY, link, unlink, unlink_all
+from chatsim.engine.compiled.pools import ABREAST, EMPTY, free_box, link, unlink, unlink_all
 from chatsim.engine.compiled.returning import rate_of
 from chatsim.engine.compiled.rules import notices_s, room_channel, user_channel
 from chatsim.engine.compiled.state import NEVER, NONE, State
@@ -318,7 +317,7 @@ def wipes_box(st: State, user: int, node: int) -> None:
         if now.wiped > len(st.wiped):
             st.wiped = grown(st.wiped)
         st.wiped[now.wiped - 1].message, st.wiped[now.wiped - 1].user = message, user
-        here = give_back(st, here)
+        here = free_box(st, here)
         if before >= 0:
             st.boxes[before].next = here
         else:

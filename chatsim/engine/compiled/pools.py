@@ -50,6 +50,31 @@ def unlink_all(st: State, first: int) -> None:
 
 
 @compiled
+def new_box(st: State, message: int) -> int:
+    """A link of a box, for a message that waits in it: there are as many as wait for somebody, so it is kept small."""
+    now = st.now[0]
+    row: int = now.free_box
+    if row >= 0:
+        now.free_box = st.boxes[row].next
+    else:
+        row = now.boxes
+        now.boxes += 1
+        if now.boxes > len(st.boxes):
+            st.boxes = grown(st.boxes)
+    st.boxes[row].message, st.boxes[row].next = message, NONE
+    return row
+
+
+@compiled
+def free_box(st: State, row: int) -> int:
+    """Gives a link of a box back; what was next to it."""
+    following: int = st.boxes[row].next
+    st.boxes[row].next = st.now[0].free_box
+    st.now[0].free_box = row
+    return following
+
+
+@compiled
 def new_job(st: State, kind: int) -> int:
     """A job of a kind that costs nothing and touches nothing yet."""
     now = st.now[0]
