@@ -52,7 +52,7 @@ def stamp_holders(st: State, user: int, stamp: int) -> None:
 @compiled
 def stamp_local(st: State, user: int, stamp: int) -> None:
     """Stamps the gateways that have taken a session of a user on."""
-    session = st.users[user].first
+    session = st.here[user]
     while session >= 0:
         st.stamps[st.sessions[session].gateway] = stamp
         session = st.sessions[session].next_here

@@ -30,7 +30,8 @@ def follows(st: State, row: int) -> None:
         ahead(st.clients, message.session)
         ahead(st.sessions, message.session)
         ahead(st.rooms, message.room)
-        lists_ahead(st, message.room)
+        if st.asked[0].keeps_seats:
+            lists_ahead(st, message.room)
     elif st.trace[row].kind == E_LOGIN:
         ahead(st.sessions, number)
 
@@ -44,11 +45,13 @@ def begun(st: State, message: int) -> None:
     if asked.keeps_missed or publishes_per_recipient(asked.routing):
         for place in range(room.start, min(room.end, room.start + FEW)):
             ahead(st.users, st.member[place])
-    if not publishes_per_recipient(asked.routing):
+    if asked.keeps_seats:
         first = place_of(st, st.messages[message].room, 0)
         if first >= 0:
             ahead(st.places, first)
             ahead(st.places, first + min(asked.gateways, ABREAST) - 1)
+    else:
+        ahead(st.member, room.start)
 
 
 @compiled
@@ -59,7 +62,11 @@ def arrived(st: State, message: int) -> None:
     asked, room = st.asked[0], st.rooms[st.messages[message].room]
     if publishes_per_recipient(asked.routing):
         for place in range(room.start, min(room.end, room.start + FEW)):
-            ahead(st.sessions, st.users[st.member[place]].first)
+            ahead(st.sessions, st.here[st.member[place]])
+        return
+    if not asked.keeps_seats:
+        for place in range(room.start, min(room.end, room.start + FEW)):
+            ahead(st.here, st.member[place])
         return
     first = place_of(st, st.messages[message].room, 0)
     if first >= 0:
@@ -75,6 +82,11 @@ def taken(st: State, message: int) -> None:
         return
     asked = st.asked[0]
     if publishes_per_recipient(asked.routing):
+        return
+    if not asked.keeps_seats:
+        room = st.rooms[st.messages[message].room]
+        for place in range(room.start, min(room.end, room.start + FEW)):
+            ahead(st.sessions, max(st.here[st.member[place]], 0))
         return
     first = place_of(st, st.messages[message].room, 0)
     if first >= 0:
@@ -103,7 +115,7 @@ def joins(st: State, user: int, gateway: int) -> None:
 @compiled
 def parts(st: State, session: int) -> None:
     """A session leaves all its seats."""
-    if not st.asked[0].fetches:
+    if not st.asked[0].fetches or not st.asked[0].keeps_seats:
         return
     here = st.sessions[session].seat_first
     while here >= 0:

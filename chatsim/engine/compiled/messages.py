@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from chatsim.engine.compiled import fetching
-from chatsim.engine.compiled.begin import factor_of, own_session
+from chatsim.engine.compiled.begin import factor_of
 from chatsim.engine.compiled.boxes import into_box, out_of_box
 from chatsim.engine.compiled.chat import pushes_for
 from chatsim.engine.compiled.clients import (
@@ -67,6 +67,7 @@ from chatsim.engine.compiled.places import (
     line_of,
     members_here,
     node_of,
+    own_session,
     store_of_room,
 )
 from chatsim.engine.compiled.pools import new_job

@@ -12,7 +12,6 @@ from chatsim.engine.compiled.pools import link, place_made, place_of, unlink
 from chatsim.engine.compiled.rules import (
     presence_channel,
     publish_node,
-    publishes_per_recipient,
     room_channel,
     server_channel,
     standing_channel,
@@ -367,10 +366,17 @@ def out_of(st: State, row: int) -> bool:
 
 
 @compiled
+def own_session(st: State, message: int) -> int:
+    """The session in which a message is written: the one that its device has now. A device of the trace is a client
+    with the number of its session there."""
+    return int(st.clients[st.messages[message].session].session)
+
+
+@compiled
 def sessions_here(st: State, user: int, gateway: int) -> int:
     """How many sessions of a user a gateway has taken on."""
     count = 0
-    session = st.users[user].first
+    session = st.here[user]
     while session >= 0:
         count += st.sessions[session].gateway == gateway
         session = st.sessions[session].next_here
@@ -389,13 +395,15 @@ def join(st: State, session: int) -> int:
     if person.last >= 0:
         st.sessions[person.last].next_here = session
     else:
-        person.first = session
+        st.here[user] = session
     person.last = session
+    st.now[0].joins += 1
+    st.sessions[session].joined = st.now[0].joins
     head = last = link(st, NONE, 0, 0.0)
     routing = st.asked[0].routing
     if routing == USER and sessions_here(st, user, gateway) == 1:
         last = st.links[head].next = link(st, user_channel(user), 0, 0.0)
-    if not publishes_per_recipient(routing):
+    if st.asked[0].keeps_seats:
         fetching.joins(st, user, gateway)
         for own in range(st.own_start[user], st.own_start[user + 1]):
             room = st.own_room[own]
@@ -433,14 +441,14 @@ def part(st: State, session: int) -> int:
     person = st.users[user]
     person.held -= 1
     fetching.parts(st, session)
-    before, here = NONE, person.first
+    before, here = NONE, st.here[user]
     while here != session:
         before, here = here, st.sessions[here].next_here
     following = st.sessions[session].next_here
     if before >= 0:
         st.sessions[before].next_here = following
     else:
-        person.first = following
+        st.here[user] = following
     if following < 0:
         person.last = before
     head = last = link(st, NONE, 0, 0.0)

@@ -31,7 +31,14 @@ from chatsim.rules.presence import ALL as SHOWN_TO_ALL
 from chatsim.rules.presence import NOBODY, SHOWN_TO_NUMBERS, is_watched
 from chatsim.rules.ranking import POLICY_NUMBERS as RANKING_NUMBERS
 from chatsim.rules.reconnect import RECONNECT_NUMBERS
-from chatsim.rules.routing import ROUTING_NUMBERS, TOPOLOGY_NUMBERS
+from chatsim.rules.routing import (
+    DIRECTORY,
+    IN_PROCESS,
+    ROOM,
+    ROUTING_NUMBERS,
+    TOPOLOGY_NUMBERS,
+    publishes_per_recipient,
+)
 from chatsim.rules.waking import NEVER_S
 from chatsim.scenario import Scenario
 from chatsim.scenario.models import StationCosts
@@ -53,6 +60,8 @@ NEAR_BYTES = 1 << 20
 """A table of sessions that is no larger stays in a processor's cache."""
 TICKS_AT_MOST = 1 << 19
 """Ticks for which there is room in their table, should nobody take them out of it."""
+LOOKS_PER_SEAT = 4
+"""Members that are looked at for what it takes to come to a seat and leave it, about."""
 ROOM_AT_FIRST = 1024
 """Rows that growing tables have at first."""
 
@@ -285,12 +294,14 @@ def _people(tables: Tables, scenario: Scenario, world: World, rooms: Rooms, luck
     trace = world.sessions
     count = len(trace)
     users = tables["users"] = np.zeros(world.users, FIXED["users"])
-    for name in ("last_gateway", "first", "last", "registered", "box_first", "box_last", "holding"):
+    for name in ("last_gateway", "last", "registered", "box_first", "box_last", "holding"):
         users[name] = NONE
+    tables["here"] = np.full(world.users, NONE, SHORT)
     users["came_s"] = users["waits_since_s"] = -math.inf
     _sessions(tables, scenario, world, luck, count + max(64, count // 8))
     tables["now"][0]["sessions"] = count
     tables["own_start"], tables["own_room"], tables["own_place"] = rooms.own(SHORT)
+    tables["asked"][0]["keeps_seats"] = _keeps_seats(scenario, world, rooms, tables["own_start"])
     start, member = rooms.with_personal()
     tables["member"] = column(len(member), SHORT)
     tables["member"][:] = member
@@ -299,6 +310,22 @@ def _people(tables: Tables, scenario: Scenario, world: World, rooms: Rooms, luck
     table["ready_s"] = NEVER
     if len(start) > 1:
         table["start"], table["end"], table["exists"] = start[:-1], start[1:], rooms.exist_at_first()[: len(start) - 1]
+
+
+def _keeps_seats(scenario: Scenario, world: World, rooms: Rooms, own_start: npt.NDArray[Any]) -> bool:
+    """Whether there are lists of those who sit in each room at each gateway: where gateways must know them, where not
+    only members come in, and where messages have so many members to look at that seats are less to do."""
+    design, routing = scenario.design, ROUTING_NUMBERS[scenario.design.routing]
+    if publishes_per_recipient(routing):
+        return False
+    if routing == ROOM or design.mesh_directory or design.rooms_created == "first_message":
+        return True
+    if design.rooms == "personal" or len(world.intrusions):
+        return True
+    user = world.sessions.user
+    hear = 1 if routing in (IN_PROCESS, DIRECTORY) else design.gateways
+    seats = sum(int(np.diff(own_start)[user[part]].sum()) for part in blocks(len(user), SESSIONS_AT_ONCE))
+    return rooms.pairs * hear > LOOKS_PER_SEAT * seats
 
 
 def _sessions(tables: Tables, scenario: Scenario, world: World, luck: Luck, room: int) -> None:

@@ -13,7 +13,7 @@ from chatsim.rules.routing import ROOM, USER
 @compiled
 def find_local(st: State, station: int, job: int, user: int, but: int) -> None:
     """The sessions of a user at a gateway, ``but`` one."""
-    session = st.users[user].first
+    session = st.here[user]
     while session >= 0:
         if st.sessions[session].gateway == station and session != but:
             add_link(st, job, session, 0)
@@ -110,7 +110,7 @@ def find_watching(st: State, station: int, job: int) -> None:
     if asked.shown_to == ROOMS:
         find_in_rooms(st, station, job, scope, user)
     elif asked.routing == USER:
-        session = st.users[scope].first
+        session = st.here[scope]
         while session >= 0:
             is_here = st.sessions[session].gateway == station
             if is_here and (not asked.watches or is_in(st, session, watch_room(st, user))):
