@@ -65,7 +65,8 @@ def find_seated(st: State, station: int, job: int, message: int) -> bool:
 def find_there(st: State, station: int, job: int, message: int) -> bool:
     """They are those of its members."""
     row = st.messages[message]
-    start, end, sender, is_own = st.rooms[row.room].start, st.rooms[row.room].end, row.sender, row.room == row.meant
+    start, end = st.room_start[row.room], st.room_start[row.room + 1]
+    sender, is_own = row.sender, row.room == row.meant
     nobody, is_ordered, latest = True, True, NONE
     for place in range(start, end):
         user = st.member[place]

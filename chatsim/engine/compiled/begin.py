@@ -216,8 +216,8 @@ def begin_fan_out(st: State, station: int, job: int, at_s: float) -> float:
 @seldom
 def invite(st: State, room: int, gateway: int) -> int:
     """The first message of a new room brings its members here into the room; commands that this takes."""
-    needs, start = False, st.rooms[room].start
-    for place in range(start, st.rooms[room].end):
+    needs, start = False, st.room_start[room]
+    for place in range(start, st.room_start[room + 1]):
         session = st.here[st.member[place]]
         while session >= 0:
             if st.sessions[session].gateway == gateway and not is_in(st, session, room):

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from chatsim.engine.compiled import fetching
 from chatsim.engine.compiled.code import compiled
 from chatsim.engine.compiled.memory import copy_rows, grown
 from chatsim.engine.compiled.state import NONE, SLOTS, State
@@ -135,6 +136,8 @@ def open_slot(st: State) -> None:
     here = st.slots[now.slot % SLOTS]
     st.slots[now.slot % SLOTS] = NONE
     while here >= 0:
+        if st.asked[0].fetches:
+            fetching.nears(st, kind_of(st.coming[here].key), st.coming[here].one, st.coming[here].two)
         place = room_on_heap(st, st.coming[here].time_s, st.coming[here].key)
         copy_rows(st.coming, here, st.heap, place, 1)
         following = st.coming[here].next

@@ -20,7 +20,7 @@ from chatsim.world.draws import Purpose, exponential
 from chatsim.world.shelf import column, put_back
 from chatsim.world.tables import World
 
-SLICE = 1 << 18
+SLICE = 1 << 14
 """Messages that are written before the run comes to them, where not all are."""
 MESSAGES_AT_ONCE = 1 << 12
 """Messages of which one column after the other is written: what they take stays in the cache of a core meanwhile."""

@@ -407,7 +407,7 @@ def join(st: State, session: int) -> int:
         fetching.joins(st, user, gateway)
         for own in range(st.own_start[user], st.own_start[user + 1]):
             room = st.own_room[own]
-            if st.rooms[room].exists and into(st, session, room, st.own_place[own], own) and routing == ROOM:
+            if is_there(st, room) and into(st, session, room, st.own_place[own], own) and routing == ROOM:
                 last = add_channel(st, last, room)
     if st.asked[0].watches:
         watch(st, session, last)
@@ -458,7 +458,7 @@ def part(st: State, session: int) -> int:
     st.sessions[session].seat_first = st.sessions[session].seat_last = NONE
     while seat >= 0:
         following, room, rank = st.seats[seat].next_own, st.seats[seat].room, st.seats[seat].rank
-        if rank < ENTERED and not st.rooms[room].exists:
+        if rank < ENTERED and not is_there(st, room):
             add_own(st, session, seat, rank)
         elif out_of(st, seat) and st.asked[0].routing == ROOM:
             last = add_channel(st, last, room)
@@ -469,27 +469,40 @@ def part(st: State, session: int) -> int:
 @compiled
 def position_of(st: State, message: int, user: int) -> int:
     """A user's place in the room that a message is meant for, or -1."""
-    room = st.rooms[st.messages[message].meant]
-    low, high = room.start, room.end
+    room = st.messages[message].meant
+    start, end = st.room_start[room], st.room_start[room + 1]
+    low, high = start, end
     while low < high:
         middle = (low + high) // 2
         if st.member[middle] < user:
             low = middle + 1
         else:
             high = middle
-    return int(low - room.start) if low < room.end and st.member[low] == user else NONE
+    return int(low - start) if low < end and st.member[low] == user else NONE
 
 
 @compiled
 def hearers(st: State, message: int) -> int:
     """How many users are in the room in which a message is broadcast, the sender where its devices get copies."""
     asked, row = st.asked[0], st.messages[message]
-    room = st.rooms[row.room]
-    count, here = room.end - room.start - (row.room < asked.total_rooms), room.entered
+    count = st.room_start[row.room + 1] - st.room_start[row.room] - (row.room < asked.total_rooms)
+    here = comers(st, row.room)
     while here >= 0:
         count += st.links[here].one != row.sender
         here = st.links[here].next
     return int(count + asked.own_devices)
+
+
+@compiled
+def is_there(st: State, room: int) -> bool:
+    """Whether a room has been created."""
+    return not st.asked[0].creates_rooms or bool(st.rooms[room].exists)
+
+
+@compiled
+def comers(st: State, room: int) -> int:
+    """The first of those who are in a room, but no members of it, or -1."""
+    return int(st.rooms[room].entered) if st.asked[0].enters else NONE
 
 
 @compiled
@@ -522,7 +535,7 @@ def is_founding(st: State, message: int) -> bool:
 @compiled
 def has_members(st: State, room: int, gateway: int) -> bool:
     """Whether a gateway holds a member of a room, in it or not."""
-    for place in range(st.rooms[room].start, st.rooms[room].end):
+    for place in range(st.room_start[room], st.room_start[room + 1]):
         if sessions_here(st, st.member[place], gateway):
             return True
     return False

@@ -148,6 +148,7 @@ def _ask(asked: Any, scenario: Scenario, world: World, troubled: bool) -> None:
         "troubled": troubled,
         "pulls": kept and scenario.presence.how == "pull",
         "keeps_presence": kept, "pushes_kept": design.offline == "push", "total_rooms": len(world.rooms),
+        "enters": design.rooms == "personal" or len(world.intrusions) > 0,
         "users": world.users, "receipts": design.receipts,
         "limited": bool(broker.subscriber_max_bytes or broker.subscriber_soft_bytes),
         "stream_us": broker.stream_us if broker.delivery == "stream" else 0.0,
@@ -301,18 +302,19 @@ def _people(tables: Tables, scenario: Scenario, world: World, rooms: Rooms, luck
     _sessions(tables, scenario, world, luck, count + max(64, count // 8))
     tables["now"][0]["sessions"] = count
     tables["own_start"], tables["own_room"], tables["own_place"] = rooms.own(SHORT)
-    tables["asked"][0]["keeps_seats"] = _keeps_seats(scenario, world, rooms, tables["own_start"])
+    tables["asked"][0]["keeps_seats"] = _keeps_seats(scenario, world, rooms, tables)
     start, member = rooms.with_personal()
     tables["member"] = column(len(member), SHORT)
     tables["member"][:] = member
+    tables["room_start"] = start.astype(SHORT)
     table = tables["rooms"] = column(max(1, len(start) - 1), FIXED["rooms"])
     table["founding"] = table["entered"] = table["places"] = NONE
     table["ready_s"] = NEVER
     if len(start) > 1:
-        table["start"], table["end"], table["exists"] = start[:-1], start[1:], rooms.exist_at_first()[: len(start) - 1]
+        table["exists"] = rooms.exist_at_first()[: len(start) - 1]
 
 
-def _keeps_seats(scenario: Scenario, world: World, rooms: Rooms, own_start: npt.NDArray[Any]) -> bool:
+def _keeps_seats(scenario: Scenario, world: World, rooms: Rooms, tables: Tables) -> bool:
     """Whether there are lists of those who sit in each room at each gateway: where gateways must know them, where not
     only members come in, and where messages have so many members to look at that seats are less to do."""
     design, routing = scenario.design, ROUTING_NUMBERS[scenario.design.routing]
@@ -320,11 +322,11 @@ def _keeps_seats(scenario: Scenario, world: World, rooms: Rooms, own_start: npt.
         return False
     if routing == ROOM or design.mesh_directory or design.rooms_created == "first_message":
         return True
-    if design.rooms == "personal" or len(world.intrusions):
+    if tables["asked"][0]["enters"]:
         return True
-    user = world.sessions.user
+    user, own_rooms = world.sessions.user, np.diff(tables["own_start"])
     hear = 1 if routing in (IN_PROCESS, DIRECTORY) else design.gateways
-    seats = sum(int(np.diff(own_start)[user[part]].sum()) for part in blocks(len(user), SESSIONS_AT_ONCE))
+    seats = sum(int(own_rooms[user[part]].sum()) for part in blocks(len(user), SESSIONS_AT_ONCE))
     return rooms.pairs * hear > LOOKS_PER_SEAT * seats
 
 

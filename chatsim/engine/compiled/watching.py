@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from chatsim.engine.compiled.code import compiled
-from chatsim.engine.compiled.places import is_in, watch_room
+from chatsim.engine.compiled.places import is_in, is_there, watch_room
 from chatsim.engine.compiled.pools import add_link, place_of
 from chatsim.engine.compiled.state import NONE, State
 from chatsim.rules.presence import ALL, FRIENDS, ROOMS
@@ -52,9 +52,9 @@ def find_neighbours(st: State, user: int) -> int:
     stamp, count = st.now[0].stamp, 0
     st.users[user].mark = stamp
     for own in range(st.own_start[user], st.own_start[user + 1]):
-        room = st.rooms[st.own_room[own]]
-        if room.exists:
-            for place in range(room.start, room.end):
+        room = st.own_room[own]
+        if is_there(st, room):
+            for place in range(st.room_start[room], st.room_start[room + 1]):
                 count = add_user(st, count, st.member[place], stamp)
     return in_order(st, count)
 
