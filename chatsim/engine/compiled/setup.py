@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from chatsim.engine.compiled.events import NO_SLOT
 from chatsim.engine.compiled.feed import Feed, service_luck, standing_sessions
 from chatsim.engine.compiled.kinds import (
     DATABASE_TIER,
@@ -87,6 +88,7 @@ def tables_for(
         "free_box", "chained",
     ):  # fmt: skip
         now[name] = NONE
+    now["next_s"], now["next_slot"] = math.inf, NO_SLOT
     now["unsigned_first"] = now["unsigned_last"] = NONE
     now["admission_left"], now["minute"] = float(scenario.balancer.burst), -1.0
     _blanks(tables, scenario)

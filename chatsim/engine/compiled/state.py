@@ -95,8 +95,8 @@ FIXED: dict[str, np.dtype[Any]] = {
         " free_parcel free_batch"
         " boxes free_box free_query free_seat free_packet chained chained_number"
         " cuts slow_first slow_count away away_number parted unsigned_first unsigned_last breaks faults wiped drains"
-        " got changing emptied started boxed",
-        "time_s admission_left admission_s minute chained_s",
+        " got changing emptied started boxed next_row next_key next_slot",
+        "time_s next_s admission_left admission_s minute chained_s",
     ),
     "stations": record(
         "tier idle waits by_item batch_max cores ending host first last length parcel parcel_last exponential up life"
