@@ -216,13 +216,15 @@ def hold(st: State, session: int) -> None:
     row = st.sessions[session]
     home = st.stations[row.gateway]
     row.held, row.life = 1, home.life
+    st.connections[row.gateway] += 1
+    if not st.asked[0].lists_held:
+        return
     row.held_previous, row.held_next = home.held_last, NONE
     if home.held_last >= 0:
         st.sessions[home.held_last].held_next = session
     else:
         home.held_first = session
     home.held_last = session
-    st.connections[row.gateway] += 1
 
 
 @compiled
@@ -230,6 +232,10 @@ def released(st: State, session: int) -> None:
     """A gateway has one connection less."""
     row = st.sessions[session]
     home = st.stations[row.gateway]
+    row.held = 0
+    st.connections[row.gateway] -= 1
+    if not st.asked[0].lists_held:
+        return
     if row.held_previous >= 0:
         st.sessions[row.held_previous].held_next = row.held_next
     else:
@@ -238,8 +244,6 @@ def released(st: State, session: int) -> None:
         st.sessions[row.held_next].held_previous = row.held_previous
     else:
         home.held_last = row.held_previous
-    row.held = 0
-    st.connections[row.gateway] -= 1
 
 
 # ---------------------------------------------------------------------- rooms

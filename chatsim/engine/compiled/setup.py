@@ -150,6 +150,7 @@ def _ask(asked: Any, scenario: Scenario, world: World, troubled: bool) -> None:
         "troubled": troubled,
         "pulls": kept and scenario.presence.how == "pull",
         "keeps_presence": kept, "pushes_kept": design.offline == "push", "total_rooms": len(world.rooms),
+        "lists_held": scenario.scaling.start > 0 or bool(kinds) or scenario.presence.show_to == "all",
         "enters": design.rooms == "personal" or len(world.intrusions) > 0,
         "users": world.users, "receipts": design.receipts,
         "limited": bool(broker.subscriber_max_bytes or broker.subscriber_soft_bytes),

@@ -78,7 +78,8 @@ FIXED: dict[str, np.dtype[Any]] = {
         " asks_more personal creates_rooms asks_members leaves_idle access asks renews reads_friends client_joins"
         " loads ranked list_policy list_limit pushes_presence shown_to watches tells_all channels drops_oldest"
         " fetches one_by_one troubled faulty orderly keeps stream_max"
-        " resends deduplicate sends_max scaling_start least draws_kept standing tells_boxes keeps_seats enters",
+        " resends deduplicate sends_max scaling_start least draws_kept standing tells_boxes keeps_seats enters"
+        " lists_held",
         "end_s receive_us parse_us command_us write_us flush_us login_us close_us publish_us push_us bus_send_us"
         " bus_receive_us subscribe_us lookup_us lookup_user_us update_us presence_us store_us sync_us broker_link_s"
         " database_link_s notice_s outbound_max_bytes connect_timeout_s reconnect_s reconnect_max_s messages_per_s"
