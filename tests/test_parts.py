@@ -22,7 +22,7 @@ from chatsim.engine.compiled import feed, parts, run, ticks
 from chatsim.engine.compiled.coverage import kept_whole
 from chatsim.engine.compiled.window import NO_RESERVE, Window
 from chatsim.engine.notes import Notes
-from chatsim.engine.outcome import Work
+from chatsim.engine.outcome import Cause, Work
 from chatsim.engine.parts import PartAuditor
 from chatsim.scenario import AuditError, InputError, Scenario, load_scenario, preset_names
 from chatsim.world import build_world
@@ -68,11 +68,18 @@ def check_same(chosen: Scenario, people: World) -> int:
         assert np.array_equal(np.concatenate([part.messages[name] for part in found]), whole.messages[name], equal_nan=whole.messages[name].dtype.kind == "f")
     for name, column in whole.ticks.items():
         assert np.array_equal(np.concatenate([part.ticks[name] for part in found]), column)
-    rows, first = Counter[Any](), 0
+    rows, offline, first = Counter[Any](), Counter[int](), 0
     for part in found:
         rows += rows_of(part.deliveries, part.deliveries["message"] + first)
+        offline += Counter(dict(enumerate(part.messages["offline"].tolist(), first)))
         first += len(part.messages["time_s"])
     wanted = rows_of(whole.deliveries, whole.deliveries["message"])
+    # of the rows of those who were offline parts have the counts alone, message by message
+    away = Counter({row: count for row, count in wanted.items() if row[3:5] == (Fate.LOST, Cause.OFFLINE)})
+    assert all(row[2] == -1 and count == 1 for row, count in away.items())
+    assert Counter(row[0] for row in away) == offline
+    assert not any(row[3:5] == (Fate.LOST, Cause.OFFLINE) for row in rows)
+    wanted -= away
     gone, come = rows - wanted, wanted - rows
     taken = [(int(one), int(two)) for part in found for one, two in zip(part.later["message"][part.later["first"]], part.later["recipient"][part.later["first"]], strict=True)]
     # what is there too much was in store, and was read in a later part; what is missing came to a session later

@@ -117,12 +117,13 @@ class Parts:
         later = self._later(tables, rows[earlier])
         meant = part["messages"]["meant"].astype(np.int64)
         inbox = self._inbox(tables["boxed"], end)
-        deliveries = self._auditor.settle(world, notes, inbox, meant, self._first)
+        deliveries, offline = self._auditor.settle(world, notes, inbox, meant, self._first)
         if is_last:
             self._auditor.end(self._world, notes, inbox_of(st))
         end_s = self._world.duration_s + self._scenario.workload.drain_s
         outcome = noted(self._scenario, world, notes, deliveries, meant, end_s)
-        self._take(replace(outcome, engine="compiled", later=later))
+        messages = {**outcome.messages, "offline": offline}
+        self._take(replace(outcome, engine="compiled", messages=messages, later=later))
         self._first = end
         self._forget(rows, mine | earlier)
         for name in ("subscriptions", "boxed"):
