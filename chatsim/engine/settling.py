@@ -309,8 +309,9 @@ def _by_breaks(
     if not len(breaks["message"]):
         return
     gateway = np.append(np.array(notes.session_gateway, np.int64), -1)
+    left_s = ends_s(notes.left_s)
     for device in _devices(sessions):
-        session = _session_at(sessions, device, user, received_s)
+        session = _session_at(sessions, left_s, device, user, received_s)
         found = break_of(breaks, message, gateway[session])
         stopped = (session >= 0) & (found >= 0)
         cause[stopped] = breaks["cause"][found[stopped]]
@@ -323,8 +324,9 @@ def _was_cut(notes: Notes, sessions: SessionTable, user: Ints, time_s: Floats, d
     found = np.zeros(len(user), bool)
     if not np.isfinite(cut_s).any():
         return found
+    left_s = ends_s(notes.left_s)
     for device in _devices(sessions):
-        found |= cut_s[_session_at(sessions, device, user, time_s)] < done_s
+        found |= cut_s[_session_at(sessions, left_s, device, user, time_s)] < done_s
     return found
 
 
@@ -369,13 +371,15 @@ def places(ascending: Longs, keys: Longs) -> Longs:
 
 
 def _session_at(
-    sessions: SessionTable, device: int, user: npt.NDArray[np.generic], time_s: npt.NDArray[np.float64]
+    sessions: SessionTable, left_s: Floats, device: int, user: npt.NDArray[np.generic], time_s: Floats
 ) -> Longs:
-    """The last session of each user's device that started by then, or -1. Sessions of one device do not overlap."""
+    """The session of each user's device that had started by then, and was not left, or -1: sessions of one device do
+    not overlap, and one that was left before has nothing to do with what came then."""
     mine = np.flatnonzero(sessions.device == device)
     order = mine[np.lexsort((sessions.start_s[mine], sessions.user[mine]))]
     first, place = _place_by(sessions.user[order], sessions.start_s[order], user, time_s)
-    return np.where(place > first[user], np.append(order, -1)[place - 1], -1)
+    found = np.append(order, -1)[place - 1]
+    return np.where((place > first[user]) & ~(np.append(left_s, np.inf)[found] <= time_s), found, -1)
 
 
 def _devices(sessions: SessionTable) -> range:
