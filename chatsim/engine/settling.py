@@ -347,9 +347,7 @@ def break_of(breaks: Columns, message: npt.NDArray[Any], gateway: Longs) -> Long
 
 def heard(notes: Notes, messages: Columns, meant: Longs) -> Flags:
     """Whether each message came when all gateways had subscribed to its room: all but the first ones of a new room."""
-    ready_s = np.full(int(meant.max(initial=-1)) + 1, -np.inf)
-    ready_s[list(notes.room_ready_s)] = list(notes.room_ready_s.values())
-    heard: Flags = messages["received_s"].astype(np.float64) > ready_s[meant]
+    heard: Flags = messages["received_s"] > notes.ready_s(meant)
     return heard
 
 

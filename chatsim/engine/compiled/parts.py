@@ -54,14 +54,14 @@ class Parts:
         pairs: int,
         take: Callable[[Outcome], None],
     ) -> None:
-        self.ticks = Ticks()
+        self.ticks = Ticks(TICKS_OF_PART + TICKS_OF_PART // 4)
         self._scenario, self._world, self._lists, self._take = scenario, world, lists, take
         self._feed = feed
         self._auditor = PartAuditor(scenario)
         self._first = self._row = 0
         self._boxed: list[tuple[npt.NDArray[Any], ...]] = []
         self._place, self._placed = np.full(0, NONE, np.int32), np.zeros(0, np.int64)
-        self._there, self._begun = np.zeros(0, np.int64), 0
+        self._there, self._begun, self._caused = np.zeros(0, np.int64), 0, len(world.sessions)
         self._rows = Window(ROWS_PER_PAIR * pairs + ROWS_OF_PART, GROWING["rows"])
 
     def begin(self, st: State) -> None:
@@ -155,15 +155,16 @@ class Parts:
     def _seen(self, tables: Tables, session: npt.NDArray[np.integer[Any]], is_last: bool) -> npt.NDArray[np.int64]:
         """Sessions that matter to the messages of a part: to whom they were written, or who were there meanwhile; to
         the last part all."""
-        sessions, count = tables["sessions"], len(self._world.sessions)
+        sessions = tables["sessions"]
         if is_last:
             return np.arange(len(sessions))
-        begun, since_s = self._begun, self._world.messages.time_s[self._first]
+        begun, caused, since_s = self._begun, self._caused, self._world.messages.time_s[self._first]
         self._begun = int(np.searchsorted(self._world.sessions.start_s, tables["now"][0]["time_s"], side="right"))
-        there = np.concatenate([self._there, np.arange(begun, self._begun)])
+        self._caused = len(sessions)
+        there = np.concatenate([self._there, np.arange(begun, self._begun), np.arange(caused, self._caused)])
         self._there = there[~(sessions["left_s"][there] < since_s)]
         matters = np.zeros(len(sessions), bool)
-        matters[self._there], matters[session], matters[count:] = True, True, True
+        matters[self._there], matters[session] = True, True
         return np.flatnonzero(matters)
 
     def _places(self, seen: npt.NDArray[np.int64], sessions: int) -> npt.NDArray[np.int32]:

@@ -54,10 +54,8 @@ class Written(Notes):
             setattr(self, name, np.ascontiguousarray(column))
         self.work = tables["work"].tolist()
         self.item_us = tables["stations"]["item_us"].tolist()
-        caused = tables["sessions"][len(world.sessions) :]
-        self.caused.extend({name: caused[name] for name in CAUSED})
-        ready_s = tables["rooms"]["ready_s"]
-        self.room_ready_s = {room: ready_s[room] for room in np.flatnonzero(~np.isnan(ready_s)).tolist()}
+        self.caused.extend({name: tables["sessions"][name][len(world.sessions) :] for name in CAUSED})
+        self._ready_s = np.nan_to_num(tables["rooms"]["ready_s"][tables["messages"]["meant"]], nan=-np.inf, posinf=np.inf)
         for name in ("breaks", *NOTED_OF_RUN):
             getattr(self, "presence" if name == "shown" else name).extend(_columns(tables[name]))
         for name in NOTED_OF_PAIRS:
@@ -78,6 +76,10 @@ class Written(Notes):
         if self._sessions is None:
             self._sessions = super().all_sessions(world)
         return self._sessions
+
+    def ready_s(self, meant: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+        """When all gateways had subscribed to the room of each message."""
+        return self._ready_s
 
     def rows(self) -> Columns:
         """What was written to sessions."""
@@ -133,13 +135,16 @@ def _of_sessions(sessions: Any) -> Columns:
     }  # fmt: skip
 
 
-def sessions_of(sessions: Any, rows: npt.NDArray[np.int64]) -> Any:
+def sessions_of(sessions: Any, rows: npt.NDArray[np.int64]) -> Columns:
     """What is noted of some sessions, ascending; of nearly all that a table in a file has, too."""
-    found = np.empty(len(rows), [(name, sessions.dtype[name]) for name in NOTED_OF_SESSIONS])
-    for part in blocks(len(rows), SESSIONS_AT_ONCE):
-        for name in NOTED_OF_SESSIONS:
-            found[name][part] = sessions[name][rows[part]]
-        put_back(sessions[rows[part.start] : rows[part.stop - 1] + 1])
+    found = {name: np.empty(len(rows), sessions.dtype[name]) for name in NOTED_OF_SESSIONS}
+    for large in blocks(len(rows), SESSIONS_AT_ONCE):
+        chosen = rows[large]
+        for part in blocks(len(chosen), ROWS_AT_ONCE):
+            taken, place = sessions[chosen[part]], slice(large.start + part.start, large.start + part.stop)
+            for name, column in found.items():
+                column[place] = taken[name]
+        put_back(sessions[chosen[0] : chosen[-1] + 1])
     return found
 
 
