@@ -226,11 +226,9 @@ def _check_sessions(
     """Looks for sessions of a user that were online throughout, and have no row of a message."""
     received_s, done_s, at = times.received_s[one], times.done_s[one], there.head[user]
     while at != NOBODY:
-        is_there = there.begin_s[at] < received_s <= there.end_s[at] and there.end_s[at] > done_s
-        session = there.session[at]
-        if is_there and room.session[session] < 2 * one:
+        if room.session[there.session[at]] < 2 * one and there.begin_s[at] < received_s <= there.end_s[at] > done_s:
             if found[MISSING] < len(missing_message):
-                missing_message[found[MISSING]], missing_session[found[MISSING]] = one, session
+                missing_message[found[MISSING]], missing_session[found[MISSING]] = one, there.session[at]
             found[MISSING] += 1
         at = there.after[at]
 

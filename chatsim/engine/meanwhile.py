@@ -22,18 +22,19 @@ NOBODY = -1
 
 
 class Meanwhile(NamedTuple):
-    """Sessions in the order in which they begin, and the order in which they end; from when until when those that
-    concern each message may begin or end; and who may be there by now.
+    """Sessions in the order in which they begin; which end, one after the other, and when; from when until when those
+    that concern each message may begin or end; and who may be there by now.
 
     ``here`` says of each user whether any session may be: then ``head`` is one, and ``after`` the next one of each.
     ``at`` is how many have begun and ended.
     """
 
-    session: Longs
+    session: Ints
     user: Ints
     begin_s: Floats
     end_s: Floats
-    ends: Longs
+    ends: Ints
+    ended_s: Floats
     since_s: Floats
     until_s: Floats
     here: npt.NDArray[np.uint8]
@@ -61,9 +62,10 @@ def meanwhile(
     asked = asked[np.argsort(begin_s[asked], kind="stable")]
     left_s = end_s[asked]
     ends = np.flatnonzero(left_s <= (since_s[-1] if len(since_s) else -np.inf))
+    ends = ends[np.argsort(left_s[ends])]
     return Meanwhile(
-        fixed(session[asked], np.int64), fixed(user[asked], np.int32), begin_s[asked], left_s,
-        ends[np.argsort(left_s[ends])], since_s, until_s, np.zeros(users, np.uint8),
+        fixed(session[asked], np.int32), fixed(user[asked], np.int32), begin_s[asked], left_s,
+        fixed(ends, np.int32), left_s[ends], since_s, until_s, np.zeros(users, np.uint8),
         np.full(users, NOBODY, np.int32), np.full(len(asked), NOBODY, np.int32), np.zeros(2, np.int64),
     )  # fmt: skip
 
@@ -77,7 +79,7 @@ def come_and_go(there: Meanwhile, one: int) -> None:
         at += 1
     there.at[0] = at
     at = there.at[1]
-    while at < len(there.ends) and there.end_s[there.ends[at]] <= there.since_s[one]:
+    while at < len(there.ends) and there.ended_s[at] <= there.since_s[one]:
         _go(there, there.ends[at])
         at += 1
     there.at[1] = at

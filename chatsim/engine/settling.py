@@ -195,6 +195,8 @@ def _settle(
         prefetch(people.member, people.at[min(one + AHEAD, last)])
         come_and_go(there, one)
         before, counts = people.at[one] - people.first[one], len(offline) > 0 and ends.cause[one] < 0
+        if counts and _all_offline(people, one, there, known, offline):
+            continue
         for pair in range(people.first[one], people.first[one + 1]):
             user = people.member[before + pair]
             if user == people.sender[one] or known[pair] & ENDED:
@@ -206,6 +208,22 @@ def _settle(
             _explain(ends, there, known[pair], rest, count)
             count += 1
     return count
+
+
+def _all_offline(
+    people: Audience, one: int, there: Meanwhile, known: npt.NDArray[np.uint8], offline: Ints
+) -> bool:  # fmt: skip
+    """Whether nobody may be there of those for whom a message has no end, and nothing waits for them: most messages are
+    such. Then they are counted."""
+    sender, before = people.sender[one], people.at[one] - people.first[one]
+    count = others = 0
+    for pair in range(people.first[one], people.first[one + 1]):
+        user = people.member[before + pair]
+        is_open = (known[pair] // ENDED ^ 1) & (user != sender)
+        count += is_open
+        others += is_open & (there.here[user] | known[pair])
+    offline[one] += 0 if others else count
+    return others == 0
 
 
 def _pair_of(people: Audience, message: int, user: int) -> int:
@@ -267,7 +285,7 @@ def _was_there(there: Meanwhile, user: int, at_s: float) -> bool:
     return bool(at != NOBODY)
 
 
-SETTLE = loop_of(_settle, *COMING_AND_GOING, _pair_of, _take_row, _end_row, _was_there, _explain)
+SETTLE = loop_of(_settle, *COMING_AND_GOING, _all_offline, _pair_of, _take_row, _end_row, _was_there, _explain)
 
 
 def _say_why(world: World, notes: Notes, messages: Columns, meant: Longs, rest: Rest) -> None:

@@ -19,6 +19,7 @@ from chatsim.engine.compiled.result import (
     inbox_of,
     rows_of,
     sessions_of,
+    taken_of,
 )
 from chatsim.engine.compiled.setup import Tables
 from chatsim.engine.compiled.state import GROWING, NONE, State, put_table, tables_of
@@ -112,9 +113,9 @@ class Parts:
         mine = (message >= self._first) & (message < end)
         earlier = (message >= 0) & (message < self._first) & (is_last | ~_is_under_way(rows))
         seen = self._seen(tables, rows["session"][mine], is_last)
-        part = self._tables_of_part(tables, rows[mine], seen, end, is_last)
+        part = self._tables_of_part(tables, taken_of(rows, mine), seen, end, is_last)
         world, notes = self._noted(part, tables, seen, end, self.ticks.all(st) if is_last else self.ticks.give())
-        later = self._later(tables, rows[earlier])
+        later = self._later(tables, taken_of(rows, earlier))
         meant = part["messages"]["meant"].astype(np.int64)
         inbox = self._inbox(tables["boxed"], end)
         deliveries, offline = self._auditor.settle(world, notes, inbox, meant, self._first)
