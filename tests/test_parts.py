@@ -24,6 +24,7 @@ from chatsim.engine.compiled.window import NO_RESERVE, Window
 from chatsim.engine.notes import Notes
 from chatsim.engine.outcome import Cause, Work
 from chatsim.engine.parts import PartAuditor
+from chatsim.engine.settling import settle
 from chatsim.scenario import AuditError, InputError, Scenario, load_scenario, preset_names
 from chatsim.world import build_world
 from chatsim.world.tables import World
@@ -181,6 +182,39 @@ def test_a_run_in_parts_that_breaks_a_law_is_an_error() -> None:
     auditor._counts.clear()
     with pytest.raises(AuditError, match="2 messages were never read, but 1 are in store"):
         auditor.end(people, notes, np.array([[1, 0]]))
+
+
+@pytest.mark.parametrize("off", [1, -1])
+@pytest.mark.parametrize("message", [0, 2])
+def test_a_part_that_counts_one_more_or_less_offline_is_an_error(off: int, message: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    people = world([(0, *ALWAYS)], [[0, 1, 2]], [(1.0, 0, 0), (2.0, 0, 0), (3.0, 0, 0)])
+    chosen = scenario(design={"routing": "room"})
+    assert np.concatenate([part.messages["offline"] for part in in_parts(chosen, people)]).tolist() == [2, 2, 2]
+    assert not any(len(part.deliveries["message"]) for part in in_parts(chosen, people))
+    settled = 0
+
+    def settle_wrongly(*settling: Any) -> Any:
+        nonlocal settled
+        deliveries, offline = settle(*settling), settling[-1]
+        if settled <= message < settled + len(offline):
+            offline[message - settled] += off
+        settled += len(offline)
+        return deliveries
+
+    monkeypatch.setattr("chatsim.engine.parts.settle", settle_wrongly)
+    with pytest.raises(AuditError, match=rf"message \d has no row for 2 recipients, but counts {2 + off} as offline"):
+        in_parts(chosen, people)
+
+
+def test_figures_of_a_part_count_who_has_no_row() -> None:
+    people = world([(0, *ALWAYS), (1, *ALWAYS)], [[0, 1, 2]], [(1.0, 0, 0), (2.0, 0, 0)])
+    chosen = scenario(design={"routing": "room"})
+    whole, found = simulate(chosen, people, engine="compiled"), in_parts(chosen, people)
+    assert "offline" not in whole.messages
+    assert sum(float(analysis.fates(part).query("cause == 'offline'")["count"].sum()) for part in found) == 2
+    assert analysis.fates(whole).query("cause == 'offline'")["count"].tolist() == [2]
+    assert [analysis.recipient_ends(part)["lost_share"] for part in found if len(part.messages["time_s"])] == [0.5] * (len(found) - 1)
+    assert "deliveries LOST" in found[0]._repr_html_()
 
 
 def test_ticks_of_parts_are_held_to_the_cores_of_their_stations_together() -> None:
