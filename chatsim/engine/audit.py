@@ -125,11 +125,13 @@ class Written(NamedTuple):
 
 
 class Times(NamedTuple):
-    """When messages were received and done, and whether sessions that were there must have them."""
+    """When messages were received and done, whether sessions that were there must have them, and how many recipients
+    are counted as offline."""
 
     received_s: Floats
     done_s: Floats
     asked: Flags
+    offline: Ints
 
 
 class Room(NamedTuple):
@@ -158,7 +160,7 @@ def _breaches(
     )  # fmt: skip
     received_s, done_s = (fixed(messages[name], np.float64) for name in ("received_s", "done_s"))
     asked = ~np.isnan(messages["routed_s"]) & ~np.isnan(done_s) & heard(notes, messages, meant)
-    times = Times(received_s, done_s, asked)
+    times = Times(received_s, done_s, asked, fixed(offline, np.int32))
     found, missing = np.zeros(6, np.int64), np.empty((2, 0), np.int64)
     while True:
         there = _online(world, notes, sessions, times)
@@ -167,7 +169,7 @@ def _breaches(
             np.full(len(sessions), -1, np.int64),
         )  # fmt: skip
         steps = int(people.first[-1]) + rows + len(there.session)
-        run_loop(CHECK, steps, people, times, written, offline, there, room, found, *missing)
+        run_loop(CHECK, steps, people, times, written, there, room, found, *missing)
         if found[MISSING] <= missing.shape[1]:
             return found, missing
         missing = np.empty((2, found[MISSING]), np.int64)  # there is place for them the second time
@@ -183,7 +185,7 @@ def _online(world: World, notes: Notes, sessions: SessionTable, times: Times) ->
 
 
 def _check(
-    people: Audience, times: Times, rows: Written, offline: Ints, there: Meanwhile, room: Room, found: Longs,
+    people: Audience, times: Times, rows: Written, there: Meanwhile, room: Room, found: Longs,
     missing_message: Longs, missing_session: Longs,
 ) -> int:  # fmt: skip
     """The loop of :func:`_breaches`, over messages."""
@@ -194,7 +196,7 @@ def _check(
         come_and_go(there, one)
         first = people.at[one]
         end = first + people.first[one + 1] - people.first[one]
-        without = _recipients(people, first, end, one) - offline[one]
+        without = _recipients(people, first, end, one) - times.offline[one]
         while at < room.end[one]:
             without -= _check_row(people, rows, room.row[at], times.received_s[one], room, found)
             at += 1

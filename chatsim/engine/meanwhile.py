@@ -1,4 +1,4 @@
-"""Who is there meanwhile: which sessions of a user may be there when a message is looked at, one message after the other.
+"""Who is there meanwhile: the sessions of each user that may be there, for one message after the other.
 
 Messages come nearly in the order of time. So sessions come and go while a loop goes through the messages, and most of
 those whom a message is for have none: one byte says that, where to look for each one among the sessions of all would

@@ -94,7 +94,8 @@ class Ends(NamedTuple):
     """What each message comes to for recipients without an end among the rows: ``stored`` where it waits, else
     ``fate``; and why, if it is refused or lost, or -1: that asks whether the recipient had a session.
 
-    ``comes``: what a session has lost may still come to its user.
+    ``comes``: what a session has lost may still come to its user. ``offline`` counts those who had no session, where it
+    has an entry for each message.
     """
 
     fate: Codes
@@ -102,6 +103,7 @@ class Ends(NamedTuple):
     cause: Codes
     received_s: Floats
     comes: Flags
+    offline: Ints
 
 
 class Came(NamedTuple):
@@ -148,14 +150,14 @@ def _rest_of(
     if not pairs and not count:
         return rest
     waits = fixed(inbox[:, 0], np.int64), fixed(inbox[:, 1], np.int64)
-    ends, known = _ends(messages, scenario.design.offline != "drop"), np.zeros(pairs, np.uint8)
+    ends, known = _ends(messages, scenario.design.offline != "drop", offline), np.zeros(pairs, np.uint8)
     there = _there(world, notes, ends.received_s)
     steps = pairs + count + len(there.session)
-    found = run_loop(SETTLE, steps, people, ends, *waits, came, there, known, rest, offline)
+    found = run_loop(SETTLE, steps, people, ends, *waits, came, there, known, rest)
     return Rest(ints[0, :found], ints[1, :found], codes[0, :found], codes[1, :found])
 
 
-def _ends(messages: Columns, keeps: bool) -> Ends:
+def _ends(messages: Columns, keeps: bool, offline: Ints) -> Ends:
     """What messages come to where nothing was written, in a design that ``keeps`` them for those who are away."""
     taken, under_way = messages["fate"], np.isnan(messages["done_s"])
     fate = np.where(under_way | (taken == Fate.IN_FLIGHT), Fate.IN_FLIGHT, Fate.LOST).astype(np.int8)
@@ -164,7 +166,7 @@ def _ends(messages: Columns, keeps: bool) -> Ends:
     asks = (fate == Fate.LOST) & (taken != Fate.LOST)
     stored, cause = np.where(gone, fate, np.int8(Fate.STORED)), np.where(asks, np.int8(-1), messages["cause"])
     received_s = fixed(messages["received_s"], np.float64)
-    return Ends(fate, fixed(stored, np.int8), fixed(cause, np.int8), received_s, under_way & keeps)
+    return Ends(fate, fixed(stored, np.int8), fixed(cause, np.int8), received_s, under_way & keeps, offline)
 
 
 def _there(world: World, notes: Notes, received_s: Floats) -> Meanwhile:
@@ -177,7 +179,7 @@ def _there(world: World, notes: Notes, received_s: Floats) -> Meanwhile:
 
 def _settle(
     people: Audience, ends: Ends, box_user: Longs, box_message: Longs, rows: Came, there: Meanwhile,
-    known: npt.NDArray[np.uint8], rest: Rest, offline: Ints,
+    known: npt.NDArray[np.uint8], rest: Rest,
 ) -> int:  # fmt: skip
     """The loop of :func:`_rest_of`; returns how many recipients have no end among the rows, and are not counted as
     offline. ``known`` is of each message x member."""
@@ -194,27 +196,18 @@ def _settle(
     for one in range(len(people.sender)):
         prefetch(people.member, people.at[min(one + AHEAD, last)])
         come_and_go(there, one)
-        before, counts = people.at[one] - people.first[one], len(offline) > 0 and ends.cause[one] < 0
-        if counts and _all_offline(people, one, there, known, offline):
-            continue
-        for pair in range(people.first[one], people.first[one + 1]):
-            user = people.member[before + pair]
-            if user == people.sender[one] or known[pair] & ENDED:
-                continue
-            if counts and not known[pair] & WAITS and not _was_there(there, user, ends.received_s[one]):
-                offline[one] += 1
-                continue
-            rest.message[count], rest.user[count] = one, user
-            _explain(ends, there, known[pair], rest, count)
-            count += 1
+        if not _all_offline(people, one, ends, there, known):
+            count = _end_others(people, one, ends, there, known, rest, count)
     return count
 
 
 def _all_offline(
-    people: Audience, one: int, there: Meanwhile, known: npt.NDArray[np.uint8], offline: Ints
+    people: Audience, one: int, ends: Ends, there: Meanwhile, known: npt.NDArray[np.uint8]
 ) -> bool:  # fmt: skip
     """Whether nobody may be there of those for whom a message has no end, and nothing waits for them: most messages are
-    such. Then they are counted."""
+    such. Then they are counted, if anybody is."""
+    if not len(ends.offline) or ends.cause[one] >= 0:
+        return False
     sender, before = people.sender[one], people.at[one] - people.first[one]
     count = others = 0
     for pair in range(people.first[one], people.first[one + 1]):
@@ -222,8 +215,28 @@ def _all_offline(
         is_open = (known[pair] // ENDED ^ 1) & (user != sender)
         count += is_open
         others += is_open & (there.here[user] | known[pair])
-    offline[one] += 0 if others else count
+    if others == 0:
+        ends.offline[one] = count
     return others == 0
+
+
+def _end_others(
+    people: Audience, one: int, ends: Ends, there: Meanwhile, known: npt.NDArray[np.uint8], rest: Rest, count: int
+) -> int:
+    """Explains, or counts, what became of a message for recipients without an end among the rows. So many were
+    explained before; returns how many are by now."""
+    before, counts = people.at[one] - people.first[one], len(ends.offline) > 0 and ends.cause[one] < 0
+    for pair in range(people.first[one], people.first[one + 1]):
+        user = people.member[before + pair]
+        if user == people.sender[one] or known[pair] & ENDED:
+            continue
+        if counts and not known[pair] & WAITS and not _was_there(there, user, ends.received_s[one]):
+            ends.offline[one] += 1
+            continue
+        rest.message[count], rest.user[count] = one, user
+        _explain(ends, there, known[pair], rest, count)
+        count += 1
+    return count
 
 
 def _pair_of(people: Audience, message: int, user: int) -> int:
@@ -285,7 +298,9 @@ def _was_there(there: Meanwhile, user: int, at_s: float) -> bool:
     return bool(at != NOBODY)
 
 
-SETTLE = loop_of(_settle, *COMING_AND_GOING, _all_offline, _pair_of, _take_row, _end_row, _was_there, _explain)
+SETTLE = loop_of(
+    _settle, *COMING_AND_GOING, _all_offline, _end_others, _pair_of, _take_row, _end_row, _was_there, _explain
+)
 
 
 def _say_why(world: World, notes: Notes, messages: Columns, meant: Longs, rest: Rest) -> None:

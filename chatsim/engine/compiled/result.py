@@ -55,7 +55,8 @@ class Written(Notes):
         self.work = tables["work"].tolist()
         self.item_us = tables["stations"]["item_us"].tolist()
         self.caused.extend({name: tables["sessions"][name][len(world.sessions) :] for name in CAUSED})
-        self._ready_s = np.nan_to_num(tables["rooms"]["ready_s"][tables["messages"]["meant"]], nan=-np.inf, posinf=np.inf)
+        ready_s = tables["rooms"]["ready_s"][tables["messages"]["meant"]]
+        self._ready_s: npt.NDArray[np.float64] = np.where(np.isnan(ready_s), -np.inf, ready_s)
         for name in ("breaks", *NOTED_OF_RUN):
             getattr(self, "presence" if name == "shown" else name).extend(_columns(tables[name]))
         for name in NOTED_OF_PAIRS:
