@@ -201,13 +201,23 @@ def _check(
             without -= _check_row(people, rows, room.row[at], times.received_s[one], room, found)
             at += 1
         found[WITHOUT_END] += without != 0
-        if not times.asked[one]:
+        if not times.asked[one] or not _others_here(people, first, end, one, there):
             continue
         for place in range(first, end):
             user = people.member[place]
             if there.here[user] and user != people.sender[one]:
                 _check_sessions(one, user, times, there, room, found, missing_message, missing_session)
     return 0
+
+
+def _others_here(people: Audience, first: int, end: int, one: int, there: Meanwhile) -> int:
+    """How many members of a room but the sender of a message may be there: mostly none, and to add up is faster than to
+    ask for each."""
+    sender, others = people.sender[one], 0
+    for place in range(first, end):
+        user = people.member[place]
+        others += there.here[user] & (user != sender)
+    return others
 
 
 def _recipients(people: Audience, first: int, end: int, one: int) -> int:
@@ -275,8 +285,9 @@ def _check_row(people: Audience, rows: Written, row: int, received_s: float, roo
 
 
 CHECK = loop_of(
-    _check, *COMING_AND_GOING, place_of, _is_member, _recipients, _order_rows, _check_row, _check_sessions
-)
+    _check, *COMING_AND_GOING, place_of, _is_member, _recipients, _others_here, _order_rows, _check_row,
+    _check_sessions,
+)  # fmt: skip
 
 
 def _refuse_ends(world: World, deliveries: Columns, meant: Longs, offline: Ints) -> None:
