@@ -98,8 +98,49 @@ def test_a_duplicate_and_what_a_session_missed_are_no_ends() -> None:
     tampered(lambda rows: more(rows, row_to(rows, 1, 2), recipient=3, session=3, fate=Fate.OVERHEARD))
 
 
+def counted(offline: list[int], without: Callable[[Columns], np.ndarray] = lambda rows: rows["recipient"] == 2) -> None:
+    """Audits a run of two messages of user 0 to users 1 and 2, of whom the second was away, where some rows are not
+    there but counted."""
+    people = world([(0, *ALWAYS), (1, *ALWAYS)], [[0, 1, 2]], [(1.0, 0, 0), (2.0, 0, 0)])
+    journey = Journey(scenario(design={"routing": "global", "gateways": 2}), people)
+    journey.run()
+    deliveries = finish(journey).deliveries
+    left = {name: column[~without(deliveries)] for name, column in deliveries.items()}
+    audit_recorded(people, journey.notes, left, MEANT, np.array(offline, np.int32))
+
+
+@pytest.mark.usefixtures("compiled")
+def test_who_is_counted_offline_has_an_end() -> None:
+    counted([1, 1])
+    counted([0, 1], lambda rows: (rows["recipient"] == 2) & (rows["message"] == 1))
+
+
+@pytest.mark.usefixtures("compiled")
+@pytest.mark.parametrize(("offline", "said"), [
+    ([2, 1], "message 0 has no row for 1 recipients, but counts 2 as offline"),
+    ([0, 1], "message 0 has no row for 1 recipients, but counts 0 as offline"),
+    ([1, 0], "message 1 has no row for 1 recipients, but counts 0 as offline"),
+    ([2, 0], "message 0 has no row for 1 recipients, but counts 2 as offline"),
+    ([1, -1], "message 1 has no row for 1 recipients, but counts -1 as offline"),
+    ([0, 0], "message 0 to user 2 has no end (1 such)"),
+])  # fmt: skip
+def test_a_count_that_is_off_by_one_is_found(offline: list[int], said: str) -> None:
+    with pytest.raises(AuditError) as error:
+        counted(offline)
+    assert str(error.value) == (said if any(offline) else said.replace("(1 such)", "(2 such)"))
+
+
+@pytest.mark.usefixtures("compiled")
+def test_who_has_a_row_is_not_counted_too_and_who_was_online_is_not_counted() -> None:
+    with pytest.raises(AuditError, match="message 0 has no row for 0 recipients, but counts 1 as offline"):
+        counted([1, 1], lambda rows: (rows["recipient"] == 2) & (rows["message"] == 1))
+    with pytest.raises(AuditError, match="message 1: session 1 was online throughout, but nothing was written to it"):
+        counted([1, 2], lambda rows: (rows["recipient"] == 2) | (rows["message"] == 1))
+
+
 DESIGNS = {
     "drops": ("go-chat", []),
+    "tells all": ("hub", []),
     "stores": ("room-channel", ["design.offline=store", "design.store=before"]),
     "pushes": ("global-channel", ["design.offline=push", "design.store=before", "workload.sessions.second_device_share=1"]),
 }
@@ -128,6 +169,7 @@ def test_compiled_loops_give_the_same_as_they_are(name: str, monkeypatch: pytest
     for one, other in zip([whole, *parts], [again, *parts_again], strict=True):
         for column in one.deliveries:
             np.testing.assert_array_equal(one.deliveries[column], other.deliveries[column])
+        np.testing.assert_array_equal(one.messages.get("offline"), other.messages.get("offline"))
     assert digest.stations().equals(digest_again.stations())
     assert digest.tier_timeline().equals(digest_again.tier_timeline())
     assert digest.overload() == digest_again.overload()

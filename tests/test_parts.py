@@ -22,8 +22,9 @@ from chatsim.engine.compiled import feed, parts, run, ticks
 from chatsim.engine.compiled.coverage import kept_whole
 from chatsim.engine.compiled.window import NO_RESERVE, Window
 from chatsim.engine.notes import Notes
-from chatsim.engine.outcome import Work
+from chatsim.engine.outcome import Cause, Work
 from chatsim.engine.parts import PartAuditor
+from chatsim.engine.settling import settle
 from chatsim.scenario import AuditError, InputError, Scenario, load_scenario, preset_names
 from chatsim.world import build_world
 from chatsim.world.tables import World
@@ -68,11 +69,18 @@ def check_same(chosen: Scenario, people: World) -> int:
         assert np.array_equal(np.concatenate([part.messages[name] for part in found]), whole.messages[name], equal_nan=whole.messages[name].dtype.kind == "f")
     for name, column in whole.ticks.items():
         assert np.array_equal(np.concatenate([part.ticks[name] for part in found]), column)
-    rows, first = Counter[Any](), 0
+    rows, offline, first = Counter[Any](), Counter[int](), 0
     for part in found:
         rows += rows_of(part.deliveries, part.deliveries["message"] + first)
+        offline += Counter(dict(enumerate(part.messages["offline"].tolist(), first)))
         first += len(part.messages["time_s"])
     wanted = rows_of(whole.deliveries, whole.deliveries["message"])
+    # of the rows of those who were offline parts have the counts alone, message by message
+    away = Counter({row: count for row, count in wanted.items() if row[3:5] == (Fate.LOST, Cause.OFFLINE)})
+    assert all(row[2] == -1 and count == 1 for row, count in away.items())
+    assert Counter(row[0] for row in away) == offline
+    assert not any(row[3:5] == (Fate.LOST, Cause.OFFLINE) for row in rows)
+    wanted -= away
     gone, come = rows - wanted, wanted - rows
     taken = [(int(one), int(two)) for part in found for one, two in zip(part.later["message"][part.later["first"]], part.later["recipient"][part.later["first"]], strict=True)]
     # what is there too much was in store, and was read in a later part; what is missing came to a session later
@@ -174,6 +182,39 @@ def test_a_run_in_parts_that_breaks_a_law_is_an_error() -> None:
     auditor._counts.clear()
     with pytest.raises(AuditError, match="2 messages were never read, but 1 are in store"):
         auditor.end(people, notes, np.array([[1, 0]]))
+
+
+@pytest.mark.parametrize("off", [1, -1])
+@pytest.mark.parametrize("message", [0, 2])
+def test_a_part_that_counts_one_more_or_less_offline_is_an_error(off: int, message: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    people = world([(0, *ALWAYS)], [[0, 1, 2]], [(1.0, 0, 0), (2.0, 0, 0), (3.0, 0, 0)])
+    chosen = scenario(design={"routing": "room"})
+    assert np.concatenate([part.messages["offline"] for part in in_parts(chosen, people)]).tolist() == [2, 2, 2]
+    assert not any(len(part.deliveries["message"]) for part in in_parts(chosen, people))
+    settled = 0
+
+    def settle_wrongly(*settling: Any) -> Any:
+        nonlocal settled
+        deliveries, offline = settle(*settling), settling[-1]
+        if settled <= message < settled + len(offline):
+            offline[message - settled] += off
+        settled += len(offline)
+        return deliveries
+
+    monkeypatch.setattr("chatsim.engine.parts.settle", settle_wrongly)
+    with pytest.raises(AuditError, match=rf"message \d has no row for 2 recipients, but counts {2 + off} as offline"):
+        in_parts(chosen, people)
+
+
+def test_figures_of_a_part_count_who_has_no_row() -> None:
+    people = world([(0, *ALWAYS), (1, *ALWAYS)], [[0, 1, 2]], [(1.0, 0, 0), (2.0, 0, 0)])
+    chosen = scenario(design={"routing": "room"})
+    whole, found = simulate(chosen, people, engine="compiled"), in_parts(chosen, people)
+    assert "offline" not in whole.messages
+    assert sum(float(analysis.fates(part).query("cause == 'offline'")["count"].sum()) for part in found) == 2
+    assert analysis.fates(whole).query("cause == 'offline'")["count"].tolist() == [2]
+    assert [analysis.recipient_ends(part)["lost_share"] for part in found if len(part.messages["time_s"])] == [0.5] * (len(found) - 1)
+    assert "deliveries LOST" in found[0]._repr_html_()
 
 
 def test_ticks_of_parts_are_held_to_the_cores_of_their_stations_together() -> None:

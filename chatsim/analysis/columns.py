@@ -37,6 +37,12 @@ def among(fate: npt.NDArray[np.generic], wanted: Iterable[Fate]) -> Bools:
     return chosen
 
 
+def offline(outcome: Outcome) -> int:
+    """How many messages x recipients were lost because the recipient was offline, and are counted without a row: in a
+    part of a run alone."""
+    return int(np.sum(outcome.messages.get("offline", 0), dtype=np.int64))
+
+
 def divided(part: npt.NDArray[np.generic], whole: npt.NDArray[np.generic]) -> Floats:
     """part / whole, NaN where whole is 0."""
     above, below = np.asarray(part, dtype=np.float64), np.asarray(whole, dtype=np.float64)

@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from chatsim.analysis.columns import Floats, divided, floats, is_delivered, longs
+from chatsim.analysis.columns import Floats, divided, floats, is_delivered, longs, offline
 from chatsim.analysis.compare import peak, summary_of
 from chatsim.analysis.flow import (
     connections,
@@ -100,7 +100,7 @@ class Digest:
             self._subscribed, self._most_subscribed = int(path.iloc[-1]), max(self._most_subscribed, peak(path))
 
     def _take_fates(self, part: Outcome) -> None:
-        self._fates.update(fate_counts(part.deliveries))
+        self._fates.update(fate_counts(part.deliveries, offline(part)))
         self._fates.update(fate_counts(part.later))
         self._fates[Fate.STORED, 0] -= int(part.later["first"].sum())
         self._ends.update(recipient_counts(part))

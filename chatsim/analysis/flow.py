@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from chatsim.analysis.columns import Bools, Floats, Longs, among, floats, is_delivered, longs
+from chatsim.analysis.columns import Bools, Floats, Longs, among, floats, is_delivered, longs, offline
 from chatsim.engine.outcome import Cause, Columns, Fate, Outcome
 
 RECIPIENT_ENDS = {
@@ -25,14 +25,16 @@ RECIPIENT_ENDS = {
 
 def fates(outcome: Outcome) -> pd.DataFrame:
     """How each message x intended session ended: fate, cause, count and share of all, one row per pair seen."""
-    return fates_of(fate_counts(outcome.deliveries))
+    return fates_of(fate_counts(outcome.deliveries, offline(outcome)))
 
 
-def fate_counts(table: Columns) -> Counter[tuple[int, int]]:
-    """How many rows ended by each fate and cause."""
+def fate_counts(table: Columns, offline: int = 0) -> Counter[tuple[int, int]]:
+    """How many rows ended by each fate and cause, with those counted ``offline`` that have no row."""
     pairs = np.asarray(table["fate"], np.int16) * np.int16(len(Cause)) + np.asarray(table["cause"], np.int16)
     counts = np.bincount(pairs).tolist()
-    return Counter({divmod(pair, len(Cause)): count for pair, count in enumerate(counts) if count})
+    found = Counter({divmod(pair, len(Cause)): count for pair, count in enumerate(counts) if count})
+    found[Fate.LOST, Cause.OFFLINE] += offline
+    return found
 
 
 def fates_of(counts: Counter[tuple[int, int]]) -> pd.DataFrame:
@@ -74,7 +76,9 @@ def recipient_counts(outcome: Outcome) -> Counter[str]:
     keys, rank = np.divmod(ranked, ranks + 1)
     is_first = np.append(True, keys[1:] != keys[:-1])[: len(keys)]
     counts += np.bincount(rank[is_first], minlength=len(counts))
-    return Counter(dict(zip(RECIPIENT_ENDS, counts[:ranks].tolist(), strict=True)))
+    found = Counter(dict(zip(RECIPIENT_ENDS, counts[:ranks].tolist(), strict=True)))
+    found["lost_share"] += offline(outcome)
+    return found
 
 
 def ends_of(counts: Counter[str]) -> dict[str, float]:

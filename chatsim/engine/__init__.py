@@ -93,11 +93,12 @@ def simulate_in_parts(
 
     ``take`` is given each part as an outcome of its own, settled and audited: the messages that were done since the
     part before, in the order of the trace, with their deliveries and the sessions that these concern, and the ticks
-    since. A message in store that is read after its part was taken is in ``later`` of the part in which that happens.
-    Subscriptions are those since the part before. The last part has all sessions, and whatever else is not of single
-    messages. Together the parts are what :func:`simulate` gives, and they are held to the same laws: AuditError where
-    one is broken. The compiled engine does it: InputError where it does not cover the scenario, or where what was told
-    might have to be taken back.
+    since. Recipients who have LOST a message because no session was there (OFFLINE) are many: they have no row, but are
+    counted in ``offline`` of the table of messages. A message in store that is read after its part was taken is in
+    ``later`` of the part in which that happens. Subscriptions are those since the part before. The last part has all
+    sessions, and whatever else is not of single messages. Together the parts are what :func:`simulate` gives, and they
+    are held to the same laws: AuditError where one is broken. The compiled engine does it: InputError where it does not
+    cover the scenario, or where what was told might have to be taken back.
 
     >>> from chatsim.scenario import load_scenario
     >>> from chatsim.world import build_world

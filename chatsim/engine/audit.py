@@ -12,9 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from chatsim.engine.loops import fixed, loop_of, run_loop
+from chatsim.engine.meanwhile import COMING_AND_GOING, NOBODY, Meanwhile, come_and_go, meanwhile
 from chatsim.engine.notes import Notes
 from chatsim.engine.outcome import Cause, Columns, Fate, Work
 from chatsim.engine.settling import (
+    AHEAD,
     BESIDE,
     HAVE_IT,
     NO_END,
@@ -27,14 +29,14 @@ from chatsim.engine.settling import (
     among,
     audience,
     break_of,
-    by_user,
     check_range,
     ends_s,
     heard,
     key_of,
-    not_after,
 )
 from chatsim.scenario import AuditError, Scenario
+from chatsim.world.compiling import prefetch
+from chatsim.world.orders import place_of
 from chatsim.world.tables import SessionTable, World
 
 Pairs = tuple[Longs, npt.NDArray[np.int32]]
@@ -45,8 +47,8 @@ LastEnds = dict[int, npt.NDArray[np.float64]]
 WITHOUT_END, NOT_MEANT, TWO_ENDS, KEPT_TWICE, MISSING, EARLY = range(6)
 """Where breaches are counted."""
 HAS_END, HAS_TWO, HAS_NO_SESSION, STEP = 1, 2, 4, 8
-"""What is known of a user in a message, beside the number of that times the last of these: ends that it has, and
-whether one is without a session."""
+"""What is known of a user in a message, beside the number of that times the last of these: an end, two of them, and one
+without a session."""
 
 
 def waiting_in(inbox: dict[int, dict[int, None]]) -> Longs:
@@ -75,15 +77,22 @@ def audit(scenario: Scenario, world: World, notes: Notes, deliveries: Columns, m
     check_chat(world, notes)
 
 
-def audit_recorded(world: World, notes: Notes, deliveries: Columns, meant: Longs) -> None:
-    """Checks laws 1 to 4, which hold of whatever was recorded, be it of a model or of a system that runs."""
+def audit_recorded(
+    world: World, notes: Notes, deliveries: Columns, meant: Longs, offline: Ints | None = None
+) -> None:
+    """Checks laws 1 to 4, which hold of whatever was recorded, be it of a model or of a system that runs.
+
+    Recipients of each message who have no row but are counted as ``offline`` have an end too: rows and count together
+    are as many as there are recipients, and law 2 asks for the sessions of all.
+    """
     messages, sessions = notes.messages(world, meant), notes.all_sessions(world)
     for what, count in (("message", len(meant)), ("recipient", world.users)):
         check_range(what, deliveries[what], count)
     check_range("session", np.maximum(deliveries["session"], 0), max(len(sessions), 1))
-    found, missing = _breaches(world, notes, sessions, messages, deliveries, meant)
+    counted = np.zeros(len(meant), np.int32) if offline is None else offline
+    found, missing = _breaches(world, notes, sessions, messages, deliveries, meant, counted)
     if found[WITHOUT_END] or found[NOT_MEANT]:
-        _refuse_ends(world, deliveries, meant)
+        _refuse_ends(world, deliveries, meant, counted)
     if found[TWO_ENDS]:
         raise AuditError("a message to one recipient has two ends")
     if found[KEPT_TWICE]:
@@ -115,24 +124,14 @@ class Written(NamedTuple):
     time_s: Floats
 
 
-class Online(NamedTuple):
-    """Sessions that came online: of one user after the other, in the order of that. ``latest_s`` is when all up to each
-    one had left, ``until_s`` when all of a user had."""
-
-    first: Longs
-    session: Longs
-    online_s: Floats
-    left_s: Floats
-    latest_s: Floats
-    until_s: Floats
-
-
 class Times(NamedTuple):
-    """When messages were received and done, and whether sessions that were there must have them."""
+    """When messages were received and done, whether sessions that were there must have them, and how many recipients
+    are counted as offline."""
 
     received_s: Floats
     done_s: Floats
     asked: Flags
+    offline: Ints
 
 
 class Room(NamedTuple):
@@ -146,8 +145,9 @@ class Room(NamedTuple):
 
 
 def _breaches(
-    world: World, notes: Notes, sessions: SessionTable, messages: Columns, deliveries: Columns, meant: Longs
-) -> tuple[Longs, Longs]:
+    world: World, notes: Notes, sessions: SessionTable, messages: Columns, deliveries: Columns, meant: Longs,
+    offline: Ints,
+) -> tuple[Longs, Longs]:  # fmt: skip
     """What is found of each breach, and messages and sessions, a row of both each, that were online throughout without
     a row of what was written to them."""
     people, rows = audience(world, meant), len(deliveries["message"])
@@ -160,81 +160,89 @@ def _breaches(
     )  # fmt: skip
     received_s, done_s = (fixed(messages[name], np.float64) for name in ("received_s", "done_s"))
     asked = ~np.isnan(messages["routed_s"]) & ~np.isnan(done_s) & heard(notes, messages, meant)
-    times, online = Times(received_s, done_s, asked), _online(world, notes, sessions)
+    times = Times(received_s, done_s, asked, fixed(offline, np.int32))
     found, missing = np.zeros(6, np.int64), np.empty((2, 0), np.int64)
     while True:
+        there = _online(world, notes, sessions, times)
         room = Room(
             np.zeros(len(meant) + 1, np.int64), np.empty(rows, np.int32), np.full(world.users, -1, np.int64),
             np.full(len(sessions), -1, np.int64),
         )  # fmt: skip
-        run_loop(CHECK, int(people.first[-1]) + rows, people, times, written, online, room, found, *missing)
+        steps = int(people.first[-1]) + rows + len(there.session)
+        run_loop(CHECK, steps, people, times, written, there, room, found, *missing)
         if found[MISSING] <= missing.shape[1]:
             return found, missing
         missing = np.empty((2, found[MISSING]), np.int64)  # there is place for them the second time
         found[:] = 0
 
 
-def _online(world: World, notes: Notes, sessions: SessionTable) -> Online:
-    """The sessions that came online."""
-    online_s = np.nan_to_num(np.array(notes.online_s, np.float64), nan=np.inf)
+def _online(world: World, notes: Notes, sessions: SessionTable, times: Times) -> Meanwhile:
+    """The sessions that came online, as they come and go while messages are looked at."""
+    online_s = np.nan_to_num(np.asarray(notes.online_s, np.float64), nan=np.inf)
     left_s = np.fmin(ends_s(notes.left_s), ends_s(notes.cut_s))
-    came = np.flatnonzero(online_s < left_s)
-    order, first = by_user(world.users, sessions.user[came], online_s[came])
-    came = came[order]
-    latest_s = _latest(sessions.user[came], left_s[came])
-    until_s, any_came = np.full(world.users, -np.inf), first[1:] > first[:-1]
-    until_s[any_came] = latest_s[first[1:][any_came] - 1]
-    return Online(first, came, online_s[came], left_s[came], latest_s, until_s)
-
-
-def _latest(user: npt.NDArray[np.generic], left_s: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """When all sessions of a user up to each one had left, where those of one user follow each other."""
-    latest_s = left_s.copy()
-    for step in (1 << power for power in range(int(np.bincount(user).max(initial=0)).bit_length())):
-        same = user[step:] == user[:-step]
-        latest_s[step:] = np.where(same, np.maximum(latest_s[step:], latest_s[:-step]), latest_s[step:])
-    return latest_s
+    first_s, last_s = np.fmin(times.received_s, times.done_s), times.received_s
+    return meanwhile(world.users, np.arange(len(sessions)), sessions.user, online_s, left_s, first_s, last_s)
 
 
 def _check(
-    people: Audience, times: Times, rows: Written, online: Online, room: Room, found: Longs,
+    people: Audience, times: Times, rows: Written, there: Meanwhile, room: Room, found: Longs,
     missing_message: Longs, missing_session: Longs,
 ) -> int:  # fmt: skip
     """The loop of :func:`_breaches`, over messages."""
     _order_rows(rows.message, room.end, room.row)
-    at = 0
+    at, last = 0, len(people.sender) - 1
     for one in range(len(people.sender)):
-        while at < room.end[one]:
-            _check_row(rows, room.row[at], times.received_s[one], room, found)
-            at += 1
+        prefetch(people.member, people.at[min(one + AHEAD, last)])
+        come_and_go(there, one)
         first = people.at[one]
-        for place in range(first, first + people.first[one + 1] - people.first[one]):
+        end = first + people.first[one + 1] - people.first[one]
+        without = _recipients(people, first, end, one) - times.offline[one]
+        while at < room.end[one]:
+            without -= _check_row(people, rows, room.row[at], times.received_s[one], room, found)
+            at += 1
+        found[WITHOUT_END] += without != 0
+        if not times.asked[one] or not _others_here(people, first, end, one, there):
+            continue
+        for place in range(first, end):
             user = people.member[place]
-            if user == people.sender[one]:
-                continue
-            ends = max(room.user[user] - STEP * one, 0)
-            found[WITHOUT_END] += 1 - (ends & HAS_END)
-            found[NOT_MEANT] -= ends & HAS_END
-            found[TWO_ENDS] += ends // HAS_TWO & ends // HAS_NO_SESSION & 1
-            if times.asked[one] and online.until_s[user] > times.done_s[one]:
-                _check_sessions(one, user, times, online, room, found, missing_message, missing_session)
+            if there.here[user] and user != people.sender[one]:
+                _check_sessions(one, user, times, there, room, found, missing_message, missing_session)
     return 0
 
 
+def _others_here(people: Audience, first: int, end: int, one: int, there: Meanwhile) -> int:
+    """How many members of a room but the sender of a message may be there: mostly none, and to add up is faster than to
+    ask for each."""
+    sender, others = people.sender[one], 0
+    for place in range(first, end):
+        user = people.member[place]
+        others += there.here[user] & (user != sender)
+    return others
+
+
+def _recipients(people: Audience, first: int, end: int, one: int) -> int:
+    """How many of the members of a room a message is for: all but its sender, who need not be one."""
+    return int(end - first - _is_member(people, first, end, people.sender[one]))
+
+
+def _is_member(people: Audience, first: int, end: int, user: int) -> bool:
+    """Whether a user is among the members of a room."""
+    place = place_of(people.member, user, first, end)
+    return bool(place < end and people.member[place] == user)
+
+
 def _check_sessions(
-    one: int, user: int, times: Times, online: Online, room: Room, found: Longs,
+    one: int, user: int, times: Times, there: Meanwhile, room: Room, found: Longs,
     missing_message: Longs, missing_session: Longs,
 ) -> None:  # fmt: skip
     """Looks for sessions of a user that were online throughout, and have no row of a message."""
-    received_s, done_s = times.received_s[one], times.done_s[one]
-    at = not_after(online.online_s, online.first[user], online.first[user + 1], received_s) - 1
-    while at >= online.first[user] and online.latest_s[at] > done_s:
-        is_there = online.online_s[at] < received_s <= online.left_s[at] and online.left_s[at] > done_s
-        if is_there and room.session[online.session[at]] < 2 * one:
+    received_s, done_s, at = times.received_s[one], times.done_s[one], there.head[user]
+    while at != NOBODY:
+        if room.session[there.session[at]] < 2 * one and there.begin_s[at] < received_s <= there.end_s[at] > done_s:
             if found[MISSING] < len(missing_message):
-                missing_message[found[MISSING]], missing_session[found[MISSING]] = one, online.session[at]
+                missing_message[found[MISSING]], missing_session[found[MISSING]] = one, there.session[at]
             found[MISSING] += 1
-        at -= 1
+        at = there.after[at]
 
 
 def _order_rows(message: Ints, begin: Longs, order: Ints) -> None:
@@ -248,9 +256,9 @@ def _order_rows(message: Ints, begin: Longs, order: Ints) -> None:
         begin[message[row]] += 1
 
 
-def _check_row(rows: Written, row: int, received_s: float, room: Room, found: Longs) -> None:
-    """Looks at a row of a message: its times, whether its session had another, and whether it is an end. Those whom an
-    end is for are counted as if it were not meant for them."""
+def _check_row(people: Audience, rows: Written, row: int, received_s: float, room: Room, found: Longs) -> int:
+    """Looks at a row of a message: its times, whether its session had another, and whether it is an end. Returns 1 if
+    it is the first end for one of those whom the message is for."""
     one, user, session, fate = rows.message[row], rows.user[row], rows.session[row], rows.fate[row]
     if rows.written_s[row] < received_s or rows.time_s[row] < rows.written_s[row]:
         found[EARLY] += 1
@@ -260,31 +268,45 @@ def _check_row(rows: Written, row: int, received_s: float, room: Room, found: Lo
             found[KEPT_TWICE] += 1
         room.session[session] = max(room.session[session], 2 * one + is_kept)
     if NO_END >> fate & 1:
-        return
-    if room.user[user] < STEP * one:
-        room.user[user] = STEP * one + HAS_END
-        found[NOT_MEANT] += 1
-    else:
-        room.user[user] |= HAS_TWO
+        return 0
+    is_first = room.user[user] < STEP * one
+    room.user[user] = STEP * one + HAS_END if is_first else room.user[user] | HAS_TWO
     if session < 0:
         room.user[user] |= HAS_NO_SESSION
+    known = room.user[user] - STEP * one
+    found[TWO_ENDS] += known // HAS_TWO & known // HAS_NO_SESSION & 1
+    if not is_first:
+        return 0
+    first, end = people.at[one], people.at[one] + people.first[one + 1] - people.first[one]
+    if user != people.sender[one] and _is_member(people, first, end, user):
+        return 1
+    found[NOT_MEANT] += 1
+    return 0
 
 
-CHECK = loop_of(_check, _order_rows, _check_row, _check_sessions, not_after)
+CHECK = loop_of(
+    _check, *COMING_AND_GOING, place_of, _is_member, _recipients, _others_here, _order_rows, _check_row,
+    _check_sessions,
+)  # fmt: skip
 
 
-def _refuse_ends(world: World, deliveries: Columns, meant: Longs) -> None:
-    """AuditError that names the first recipient for whom a message has no end, or else one who was not meant."""
+def _refuse_ends(world: World, deliveries: Columns, meant: Longs, offline: Ints) -> None:
+    """AuditError that names the first recipient for whom a message has no end, or else one who was not meant; or the
+    first message that counts others offline than have no row."""
     ended = ~among(deliveries["fate"], (Fate.MISSED, Fate.DUPLICATE, Fate.OVERHEARD, Fate.COPY))
     has_end = key_of(world, deliveries["message"][ended], deliveries["recipient"][ended])
     wanted = key_of(world, *pairs_of(world, meant))
+    without = np.setdiff1d(wanted, has_end)
     for what, keys in (
-        ("no end", np.setdiff1d(wanted, has_end)),
+        ("no end", without if not offline.any() else without[:0]),
         ("an end, but was not meant", np.setdiff1d(has_end, wanted)),
     ):
         if len(keys):
             message, user = divmod(int(keys[0]), world.users)
             raise AuditError(f"message {message} to user {user} has {what} ({len(keys)} such)")
+    lack = np.bincount(without // world.users, minlength=len(meant))
+    one = int(np.flatnonzero(lack != offline)[0])
+    raise AuditError(f"message {one} has no row for {lack[one]} recipients, but counts {offline[one]} as offline")
 
 
 def _refuse_missing(notes: Notes, messages: Columns, missing: Longs) -> None:

@@ -24,6 +24,11 @@ def _times(user: npt.NDArray[np.generic]) -> npt.NDArray[np.int64]:
     return times
 
 
+def _column(noted: Any, kind: Any) -> npt.NDArray[Any]:
+    """What is noted as a column of an outcome: a copy of what may still grow."""
+    return noted if isinstance(noted, np.ndarray) and noted.dtype == kind else np.array(noted, kind)
+
+
 class Rows:
     """A table that grows: columns of one type each, by name; "B" stands for yes or no."""
 
@@ -200,28 +205,34 @@ class Notes:
         """The table of messages; ``meant`` is the room whose members each is for, ``recipients`` counts these."""
         trace, rooms = world.messages, world.rooms
         return {
-            "time_s": np.fmax(trace.time_s, np.array(self.searched_s, np.float64)),
+            "time_s": np.fmax(trace.time_s, _column(self.searched_s, np.float64)),
             "sender": trace.sender,
             "session": trace.session,
             "room": meant.astype(np.int32),
             "size_bytes": trace.size_bytes,
-            "recipients": (np.diff(rooms.start)[meant] - 1).astype(np.int32),
-            "gateway": np.array(self.gateway, np.int32),
-            "received_s": np.array(self.received_s, np.float64),
-            "stored_s": np.array(self.stored_s, np.float64),
-            "routed_s": np.array(self.routed_s, np.float64),
-            "told_s": np.array(self.told_s, np.float64),
-            "sends": np.array(self.sends, np.int32),
-            "acked_s": np.array(self.acked_s, np.float64),
-            "done_s": np.array(self.done_s, np.float64),
-            "pushes": np.array(self.pushes, np.int32),
-            "discards": np.array(self.discards, np.int32),
-            "fate": np.array(self.fate, np.int8),
-            "cause": np.array(self.cause, np.int8),
-            "listed_rank": np.array(self.listed_rank, np.int32),
-            "opening": np.array(self.opening, bool),
-            "detour": np.array(self.detour, np.int8),
+            "recipients": (rooms.start[meant + 1] - rooms.start[meant] - 1).astype(np.int32),
+            "gateway": _column(self.gateway, np.int32),
+            "received_s": _column(self.received_s, np.float64),
+            "stored_s": _column(self.stored_s, np.float64),
+            "routed_s": _column(self.routed_s, np.float64),
+            "told_s": _column(self.told_s, np.float64),
+            "sends": _column(self.sends, np.int32),
+            "acked_s": _column(self.acked_s, np.float64),
+            "done_s": _column(self.done_s, np.float64),
+            "pushes": _column(self.pushes, np.int32),
+            "discards": _column(self.discards, np.int32),
+            "fate": _column(self.fate, np.int8),
+            "cause": _column(self.cause, np.int8),
+            "listed_rank": _column(self.listed_rank, np.int32),
+            "opening": _column(self.opening, bool),
+            "detour": _column(self.detour, np.int8),
         }
+
+    def ready_s(self, meant: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+        """When all gateways had subscribed to the room of each message: long ago, unless it was created by one."""
+        ready_s = np.full(int(meant.max(initial=-1)) + 1, -np.inf)
+        ready_s[list(self.room_ready_s)] = list(self.room_ready_s.values())
+        return ready_s[meant]
 
     def all_sessions(self, world: World) -> SessionTable:
         """The sessions of the trace, then those that the system has caused: the next ones of a device, or the first of
@@ -250,18 +261,18 @@ class Notes:
             "device": table.device,
             "start_s": table.start_s,
             "end_s": table.end_s,
-            "gateway": np.array(self.session_gateway, np.int32),
-            "online_s": np.array(self.online_s, np.float64),
-            "left_s": np.array(self.left_s, np.float64),
-            "fate": np.array(self.session_fate, np.int8),
-            "silent": np.array(self.session_silent, bool),
-            "listed": np.array(self.session_listed, np.int32),
-            "unread": np.array(self.session_unread, np.int32),
+            "gateway": _column(self.session_gateway, np.int32),
+            "online_s": _column(self.online_s, np.float64),
+            "left_s": _column(self.left_s, np.float64),
+            "fate": _column(self.session_fate, np.int8),
+            "silent": _column(self.session_silent, bool),
+            "listed": _column(self.session_listed, np.int32),
+            "unread": _column(self.session_unread, np.int32),
             "origin": np.concatenate([np.full(len(world.sessions), -1), self.caused.table()["origin"]]).astype(
                 np.int32
             ),
             "attempt": np.concatenate([np.zeros(len(world.sessions)), self.caused.table()["attempt"]]).astype(np.int32),
-            "cut_s": np.array(self.cut_s, np.float64),
+            "cut_s": _column(self.cut_s, np.float64),
         }
 
     def comes_back(self, user: int, start_s: float, end_s: float, origin: int = -1, attempt: int = 0) -> int:

@@ -151,6 +151,8 @@ class Outcome:
         discards of these; told_s when the sender of a refused message knows; fate (Fate.DELIVERED stands for "taken")
         and cause; listed_rank, where lists are loaded: the recipient's place on the sender's list (0: on none, however
         long; -1: no private message); opening: a conversation opens; detour (see :mod:`chatsim.rules.detour`).
+        Parts of a run alone have offline: how many recipients have LOST it because they were OFFLINE, with nothing
+        written or stored for them; these have no row in ``deliveries``, as they have in a run that is kept whole.
     ``deliveries`` (one row per message x intended session; session = -1 where the recipient had none):
         message, recipient, session, gateway; fate, cause; local (on the sender's gateway); written_s; time_s;
         receipt_s when the sender knows. Rows OVERHEARD and COPY are beyond the audience.
@@ -209,6 +211,7 @@ class Outcome:
 
     def _repr_html_(self) -> str:
         fates = Counter(self.deliveries["fate"].tolist())
+        fates += Counter({int(Fate.LOST): int(np.sum(self.messages.get("offline", 0)))})
         ends = Counter(self.sessions["fate"].tolist())
         said = [
             ("simulated", f"{self.end_s:,.0f} s"),

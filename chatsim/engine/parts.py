@@ -21,7 +21,7 @@ from chatsim.engine.audit import (
 )
 from chatsim.engine.notes import Notes
 from chatsim.engine.outcome import Columns, Fate
-from chatsim.engine.settling import Flags, Longs, places, settle
+from chatsim.engine.settling import Flags, Ints, Longs, places, settle
 from chatsim.scenario import AuditError, Scenario
 from chatsim.world.tables import World
 
@@ -38,16 +38,20 @@ class PartAuditor:
         self._ends: LastEnds | None = None
         self._waiting: list[Waiting] = []
 
-    def settle(self, world: World, notes: Notes, inbox: Longs, meant: Longs, first: int) -> Columns:
-        """The deliveries of a part whose messages are those from ``first`` on; AuditError where a law is broken."""
-        deliveries = settle(self._scenario, world, notes, inbox, meant)
-        audit_recorded(world, notes, deliveries, meant)
+    def settle(
+        self, world: World, notes: Notes, inbox: Longs, meant: Longs, first: int
+    ) -> tuple[Columns, Ints]:
+        """The deliveries of a part whose messages are those from ``first`` on, and for each of these how many have lost
+        it because they were offline, who have no row; AuditError where a law is broken."""
+        offline = np.zeros(len(meant), np.int32)
+        deliveries = settle(self._scenario, world, notes, inbox, meant, offline)
+        audit_recorded(world, notes, deliveries, meant, offline)
         self._counts += counted(self._scenario, notes, notes.messages(world, meant), deliveries)
         self._ends = check_ticks(self._scenario, notes.ticks(), self._ends)
         stored = deliveries["fate"] == Fate.STORED
         keys = (first + deliveries["message"][stored].astype(np.int64)) * world.users + deliveries["recipient"][stored]
         self._waiting.append(Waiting(first * world.users, np.sort(keys)))
-        return deliveries
+        return deliveries, offline
 
     def read(self, keys: Longs, fate: npt.NDArray[np.int8]) -> Flags:
         """Takes from the store what came to sessions of messages of earlier parts; which of it was there until then.

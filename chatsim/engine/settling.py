@@ -8,9 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from chatsim.engine.loops import fixed, loop_of, run_loop
+from chatsim.engine.meanwhile import COMING_AND_GOING, NOBODY, Meanwhile, come_and_go, meanwhile
 from chatsim.engine.notes import NEVER, Notes
 from chatsim.engine.outcome import Cause, Columns, Fate, SessionFate
 from chatsim.scenario import AuditError, Scenario
+from chatsim.world.compiling import prefetch
 from chatsim.world.tables import SessionTable, World
 
 Flags = npt.NDArray[np.bool_]
@@ -27,21 +29,29 @@ NO_END, TO_SAY_WHY = 1 << MISSED | 1 << DUPLICATE | BESIDE, 1 << REFUSED | 1 << 
 OFFLINE, LEFT = int(Cause.OFFLINE), int(Cause.LEFT)
 WAITS, HAS_IT, ENDED = 1, 2, 4
 """What is known of a message for a recipient: it waits in store, a session has it, some row is its end."""
+AHEAD = 16
+"""The members for whom the message after so many is are asked for: rooms are far away from each other in memory."""
 
 
-def settle(scenario: Scenario, world: World, notes: Notes, inbox: Longs, meant: Longs) -> Columns:
+def settle(
+    scenario: Scenario, world: World, notes: Notes, inbox: Longs, meant: Longs, offline: Ints | None = None
+) -> Columns:
     """The table of deliveries: what was written to sessions, and a row for each recipient to whom nothing was.
 
     A recipient without a row of an end of its own is, in this order: refused (the message was never taken), stored
     (it waits in ``inbox``, rows of user and message), in flight (a carrier is still under way), or lost, because no
     session was there or because it left. What came to sessions beyond the audience is overheard, or a copy for the
     sender. ``meant`` says for the members of which room each message is.
+
+    Where ``offline`` is given, an entry for each message, those who have lost it because no session was there get no
+    row: they are counted there. Modifies it. They are not counted where some other cause may yet be noted for them.
     """
     messages, sessions, rows = notes.messages(world, meant), notes.all_sessions(world), notes.rows()
     check_range("message", rows["message"], len(meant))
     check_range("session", rows["session"], len(sessions))
     recipient = sessions.user[rows["session"]]
-    found = _rest_of(scenario, world, notes, messages, meant, inbox, rows)
+    counted = np.zeros(0, np.int32) if offline is None or notes.trimmed or notes.wiped else offline
+    found = _rest_of(scenario, world, notes, messages, meant, inbox, rows, counted)
     _say_why(world, notes, messages, meant, found)
     gateway = np.array(notes.session_gateway, np.int32)[rows["session"]]
     local = gateway == messages["gateway"][rows["message"]]
@@ -64,19 +74,6 @@ def check_range(what: str, numbers: npt.NDArray[Any], count: int) -> None:
         raise AuditError(f"there is a row of {what} {numbers.min()}, or of {what} {numbers.max()}, of {count}")
 
 
-def by_user(users: int, owner: npt.NDArray[Any], times_s: Floats) -> tuple[Longs, Longs]:
-    """The order of times by user and ascending, and where those of each user begin; last, how many there are.
-
-    Sessions come in the order in which they start, so that mostly they are in order when those of each user are.
-    """
-    order = np.sort((owner.astype(np.int64) << 32) + np.arange(len(owner))) & (2**32 - 1)
-    ordered_s, of = times_s[order], owner[order]
-    if ((ordered_s[1:] < ordered_s[:-1]) & (of[1:] == of[:-1])).any():
-        order = np.lexsort((times_s, owner))
-    first = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.bincount(owner, minlength=users))])
-    return order, first
-
-
 def _joined(rows: npt.NDArray[Any], rest: Any, count: int) -> npt.NDArray[Any]:
     column = np.empty(len(rows) + count, rows.dtype)
     column[: len(rows)], column[len(rows) :] = rows, rest
@@ -97,7 +94,8 @@ class Ends(NamedTuple):
     """What each message comes to for recipients without an end among the rows: ``stored`` where it waits, else
     ``fate``; and why, if it is refused or lost, or -1: that asks whether the recipient had a session.
 
-    ``comes``: what a session has lost may still come to its user.
+    ``comes``: what a session has lost may still come to its user. ``offline`` counts those who had no session, where it
+    has an entry for each message.
     """
 
     fate: Codes
@@ -105,6 +103,7 @@ class Ends(NamedTuple):
     cause: Codes
     received_s: Floats
     comes: Flags
+    offline: Ints
 
 
 class Came(NamedTuple):
@@ -114,16 +113,6 @@ class Came(NamedTuple):
     user: Ints
     fate: Codes
     pair: Longs
-
-
-class Stays(NamedTuple):
-    """When sessions began and ended: of one user after the other, each ascending; and from when until when each user
-    had any, one beside the other, since what is far away in memory takes longest."""
-
-    first: Longs
-    begin_s: Floats
-    end_s: Floats
-    span_s: Floats
 
 
 class Rest(NamedTuple):
@@ -137,17 +126,19 @@ class Rest(NamedTuple):
 
 def audience(world: World, meant: Longs) -> Audience:
     """For whom each message is."""
-    first = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.diff(world.rooms.start)[meant], dtype=np.int64)])
-    at, sender = fixed(world.rooms.start[meant], np.int64), fixed(world.messages.sender, np.int32)
-    return Audience(first, at, fixed(world.rooms.member, np.int32), sender)
+    at, first = fixed(world.rooms.start[meant], np.int64), np.zeros(len(meant) + 1, np.int64)
+    np.cumsum(world.rooms.start[meant + 1] - at, out=first[1:])
+    return Audience(first, at, fixed(world.rooms.member, np.int32), fixed(world.messages.sender, np.int32))
 
 
 def _rest_of(
-    scenario: Scenario, world: World, notes: Notes, messages: Columns, meant: Longs, inbox: Longs, rows: Columns
-) -> Rest:
+    scenario: Scenario, world: World, notes: Notes, messages: Columns, meant: Longs, inbox: Longs, rows: Columns,
+    offline: Ints,
+) -> Rest:  # fmt: skip
     """Settles the fates of rows, in their table, and those of recipients without an end among them.
 
-    Of what is lost the cause is what the message was lost for, if that was, and else whether a session was there.
+    Of what is lost the cause is what the message was lost for, if that was, and else whether a session was there. If
+    none was, that is counted alone, where there is an entry for each message.
     """
     people, count = audience(world, meant), len(rows["fate"])
     pairs = int(people.first[-1])
@@ -159,12 +150,14 @@ def _rest_of(
     if not pairs and not count:
         return rest
     waits = fixed(inbox[:, 0], np.int64), fixed(inbox[:, 1], np.int64)
-    ends, known = _ends(messages, scenario.design.offline != "drop"), np.zeros(pairs, np.uint8)
-    found = run_loop(SETTLE, pairs + count, people, ends, *waits, came, _stays(world, notes), known, rest)
+    ends, known = _ends(messages, scenario.design.offline != "drop", offline), np.zeros(pairs, np.uint8)
+    there = _there(world, notes, ends.received_s)
+    steps = pairs + count + len(there.session)
+    found = run_loop(SETTLE, steps, people, ends, *waits, came, there, known, rest)
     return Rest(ints[0, :found], ints[1, :found], codes[0, :found], codes[1, :found])
 
 
-def _ends(messages: Columns, keeps: bool) -> Ends:
+def _ends(messages: Columns, keeps: bool, offline: Ints) -> Ends:
     """What messages come to where nothing was written, in a design that ``keeps`` them for those who are away."""
     taken, under_way = messages["fate"], np.isnan(messages["done_s"])
     fate = np.where(under_way | (taken == Fate.IN_FLIGHT), Fate.IN_FLIGHT, Fate.LOST).astype(np.int8)
@@ -173,28 +166,23 @@ def _ends(messages: Columns, keeps: bool) -> Ends:
     asks = (fate == Fate.LOST) & (taken != Fate.LOST)
     stored, cause = np.where(gone, fate, np.int8(Fate.STORED)), np.where(asks, np.int8(-1), messages["cause"])
     received_s = fixed(messages["received_s"], np.float64)
-    return Ends(fate, fixed(stored, np.int8), fixed(cause, np.int8), received_s, under_way & keeps)
+    return Ends(fate, fixed(stored, np.int8), fixed(cause, np.int8), received_s, under_way & keeps, offline)
 
 
-def _stays(world: World, notes: Notes) -> Stays:
-    """Of sessions that were, or were to be, online."""
+def _there(world: World, notes: Notes, received_s: Floats) -> Meanwhile:
+    """Sessions that were, or were to be, online, as they come and go while messages are received."""
     sessions = notes.all_sessions(world)
-    began = np.flatnonzero(np.array(notes.session_fate) != SessionFate.REFUSED)
-    owner, start_s, end_s = sessions.user[began], sessions.start_s[began], ends_s(notes.left_s)[began]
-    (begin_order, first), (end_order, _) = (by_user(world.users, owner, times_s) for times_s in (start_s, end_s))
-    begin_s, end_s = start_s[begin_order], end_s[end_order]
-    had_any = first[1:] > first[:-1]
-    span_s = np.tile([np.inf, -np.inf], world.users)
-    span_s[0::2][had_any], span_s[1::2][had_any] = begin_s[first[:-1][had_any]], end_s[first[1:][had_any] - 1]
-    return Stays(first, begin_s, end_s, span_s)
+    began = np.flatnonzero(np.asarray(notes.session_fate) != SessionFate.REFUSED)
+    times_s = sessions.start_s[began], ends_s(notes.left_s)[began]
+    return meanwhile(world.users, began, sessions.user[began], *times_s, received_s, received_s)
 
 
 def _settle(
-    people: Audience, ends: Ends, box_user: Longs, box_message: Longs, rows: Came, stays: Stays,
+    people: Audience, ends: Ends, box_user: Longs, box_message: Longs, rows: Came, there: Meanwhile,
     known: npt.NDArray[np.uint8], rest: Rest,
 ) -> int:  # fmt: skip
-    """The loop of :func:`_rest_of`; returns how many recipients have no end among the rows. ``known`` is of each
-    message x member."""
+    """The loop of :func:`_rest_of`; returns how many recipients have no end among the rows, and are not counted as
+    offline. ``known`` is of each message x member."""
     for box in range(len(box_user)):
         pair = _pair_of(people, box_message[box], box_user[box])
         if pair >= 0:
@@ -204,14 +192,50 @@ def _settle(
     for row in range(len(rows.fate)):
         if rows.pair[row] >= 0:
             _end_row(rows, row, ends.comes[rows.message[row]], known)
-    count = 0
+    count, last = 0, len(people.sender) - 1
     for one in range(len(people.sender)):
-        for pair in range(people.first[one], people.first[one + 1]):
-            user = people.member[people.at[one] + pair - people.first[one]]
-            if user != people.sender[one] and not known[pair] & ENDED:
-                rest.message[count], rest.user[count] = one, user
-                _explain(ends, stays, known[pair], rest, count)
-                count += 1
+        prefetch(people.member, people.at[min(one + AHEAD, last)])
+        come_and_go(there, one)
+        if not _all_offline(people, one, ends, there, known):
+            count = _end_others(people, one, ends, there, known, rest, count)
+    return count
+
+
+def _all_offline(
+    people: Audience, one: int, ends: Ends, there: Meanwhile, known: npt.NDArray[np.uint8]
+) -> bool:  # fmt: skip
+    """Whether nobody may be there of those for whom a message has no end, and nothing waits for them: most messages are
+    such. Then they are counted, if anybody is."""
+    if not len(ends.offline) or ends.cause[one] >= 0:
+        return False
+    sender, before = people.sender[one], people.at[one] - people.first[one]
+    count = others = 0
+    for pair in range(people.first[one], people.first[one + 1]):
+        user = people.member[before + pair]
+        is_open = (known[pair] // ENDED ^ 1) & (user != sender)
+        count += is_open
+        others += is_open & (there.here[user] | known[pair])
+    if others == 0:
+        ends.offline[one] = count
+    return others == 0
+
+
+def _end_others(
+    people: Audience, one: int, ends: Ends, there: Meanwhile, known: npt.NDArray[np.uint8], rest: Rest, count: int
+) -> int:
+    """Explains, or counts, what became of a message for recipients without an end among the rows. So many were
+    explained before; returns how many are by now."""
+    before, counts = people.at[one] - people.first[one], len(ends.offline) > 0 and ends.cause[one] < 0
+    for pair in range(people.first[one], people.first[one + 1]):
+        user = people.member[before + pair]
+        if user == people.sender[one] or known[pair] & ENDED:
+            continue
+        if counts and not known[pair] & WAITS and not _was_there(there, user, ends.received_s[one]):
+            ends.offline[one] += 1
+            continue
+        rest.message[count], rest.user[count] = one, user
+        _explain(ends, there, known[pair], rest, count)
+        count += 1
     return count
 
 
@@ -254,31 +278,29 @@ def _end_row(rows: Came, row: int, comes: bool, known: npt.NDArray[np.uint8]) ->
     rows.fate[row] = fate
 
 
-def _explain(ends: Ends, stays: Stays, known: int, rest: Rest, at: int) -> None:
+def _explain(ends: Ends, there: Meanwhile, known: int, rest: Rest, at: int) -> None:
     """Writes what became of a message for a recipient without an end among the rows."""
     message, user = rest.message[at], rest.user[at]
     fate = ends.stored[message] if known & WAITS else ends.fate[message]
     cause = ends.cause[message] if TO_SAY_WHY >> fate & 1 else 0
     if cause < 0:
-        low, high, at_s, cause = stays.first[user], stays.first[user + 1], ends.received_s[message], OFFLINE
-        if stays.span_s[2 * user] <= at_s < stays.span_s[2 * user + 1]:
-            begun = not_after(stays.begin_s, low, high, at_s)
-            cause = LEFT if begun > not_after(stays.end_s, low, high, at_s) else OFFLINE
+        cause = LEFT if _was_there(there, user, ends.received_s[message]) else OFFLINE
     rest.fate[at], rest.cause[at] = fate, cause
 
 
-def not_after(times_s: Floats, low: int, high: int, at_s: float) -> int:
-    """Where those of ascending times from ``low`` to ``high`` begin that are after a given one; none is after NaN."""
-    while low < high:
-        middle = (low + high) >> 1
-        if times_s[middle] > at_s:
-            high = middle
-        else:
-            low = middle + 1
-    return low
+def _was_there(there: Meanwhile, user: int, at_s: float) -> bool:
+    """Whether a user had a session at a time that the message asks for; none had at NaN."""
+    if not there.here[user]:
+        return False
+    at = there.head[user]
+    while at != NOBODY and not there.begin_s[at] <= at_s < there.end_s[at]:
+        at = there.after[at]
+    return bool(at != NOBODY)
 
 
-SETTLE = loop_of(_settle, _pair_of, _take_row, _end_row, _explain, not_after)
+SETTLE = loop_of(
+    _settle, *COMING_AND_GOING, _all_offline, _end_others, _pair_of, _take_row, _end_row, _was_there, _explain
+)
 
 
 def _say_why(world: World, notes: Notes, messages: Columns, meant: Longs, rest: Rest) -> None:
@@ -320,8 +342,9 @@ def _by_breaks(
     if not len(breaks["message"]):
         return
     gateway = np.append(np.array(notes.session_gateway, np.int64), -1)
+    left_s = ends_s(notes.left_s)
     for device in _devices(sessions):
-        session = _session_at(sessions, device, user, received_s)
+        session = _session_at(sessions, left_s, device, user, received_s)
         found = break_of(breaks, message, gateway[session])
         stopped = (session >= 0) & (found >= 0)
         cause[stopped] = breaks["cause"][found[stopped]]
@@ -334,8 +357,9 @@ def _was_cut(notes: Notes, sessions: SessionTable, user: Ints, time_s: Floats, d
     found = np.zeros(len(user), bool)
     if not np.isfinite(cut_s).any():
         return found
+    left_s = ends_s(notes.left_s)
     for device in _devices(sessions):
-        found |= cut_s[_session_at(sessions, device, user, time_s)] < done_s
+        found |= cut_s[_session_at(sessions, left_s, device, user, time_s)] < done_s
     return found
 
 
@@ -356,9 +380,7 @@ def break_of(breaks: Columns, message: npt.NDArray[Any], gateway: Longs) -> Long
 
 def heard(notes: Notes, messages: Columns, meant: Longs) -> Flags:
     """Whether each message came when all gateways had subscribed to its room: all but the first ones of a new room."""
-    ready_s = np.full(int(meant.max(initial=-1)) + 1, -np.inf)
-    ready_s[list(notes.room_ready_s)] = list(notes.room_ready_s.values())
-    heard: Flags = messages["received_s"].astype(np.float64) > ready_s[meant]
+    heard: Flags = messages["received_s"] > notes.ready_s(meant)
     return heard
 
 
@@ -380,13 +402,15 @@ def places(ascending: Longs, keys: Longs) -> Longs:
 
 
 def _session_at(
-    sessions: SessionTable, device: int, user: npt.NDArray[np.generic], time_s: npt.NDArray[np.float64]
+    sessions: SessionTable, left_s: Floats, device: int, user: npt.NDArray[np.generic], time_s: Floats
 ) -> Longs:
-    """The last session of each user's device that started by then, or -1. Sessions of one device do not overlap."""
+    """The session of each user's device that had started by then, and was not left, or -1: sessions of one device do
+    not overlap, and one that was left before has nothing to do with what came then."""
     mine = np.flatnonzero(sessions.device == device)
     order = mine[np.lexsort((sessions.start_s[mine], sessions.user[mine]))]
     first, place = _place_by(sessions.user[order], sessions.start_s[order], user, time_s)
-    return np.where(place > first[user], np.append(order, -1)[place - 1], -1)
+    found = np.append(order, -1)[place - 1]
+    return np.where((place > first[user]) & ~(np.append(left_s, np.inf)[found] <= time_s), found, -1)
 
 
 def _devices(sessions: SessionTable) -> range:

@@ -19,6 +19,7 @@ from chatsim.engine.compiled.result import (
     inbox_of,
     rows_of,
     sessions_of,
+    taken_of,
 )
 from chatsim.engine.compiled.setup import Tables
 from chatsim.engine.compiled.state import GROWING, NONE, State, put_table, tables_of
@@ -54,14 +55,14 @@ class Parts:
         pairs: int,
         take: Callable[[Outcome], None],
     ) -> None:
-        self.ticks = Ticks()
+        self.ticks = Ticks(TICKS_OF_PART + TICKS_OF_PART // 4)
         self._scenario, self._world, self._lists, self._take = scenario, world, lists, take
         self._feed = feed
         self._auditor = PartAuditor(scenario)
         self._first = self._row = 0
         self._boxed: list[tuple[npt.NDArray[Any], ...]] = []
         self._place, self._placed = np.full(0, NONE, np.int32), np.zeros(0, np.int64)
-        self._there, self._begun = np.zeros(0, np.int64), 0
+        self._there, self._begun, self._caused = np.zeros(0, np.int64), 0, len(world.sessions)
         self._rows = Window(ROWS_PER_PAIR * pairs + ROWS_OF_PART, GROWING["rows"])
 
     def begin(self, st: State) -> None:
@@ -112,17 +113,18 @@ class Parts:
         mine = (message >= self._first) & (message < end)
         earlier = (message >= 0) & (message < self._first) & (is_last | ~_is_under_way(rows))
         seen = self._seen(tables, rows["session"][mine], is_last)
-        part = self._tables_of_part(tables, rows[mine], seen, end, is_last)
+        part = self._tables_of_part(tables, taken_of(rows, mine), seen, end, is_last)
         world, notes = self._noted(part, tables, seen, end, self.ticks.all(st) if is_last else self.ticks.give())
-        later = self._later(tables, rows[earlier])
+        later = self._later(tables, taken_of(rows, earlier))
         meant = part["messages"]["meant"].astype(np.int64)
         inbox = self._inbox(tables["boxed"], end)
-        deliveries = self._auditor.settle(world, notes, inbox, meant, self._first)
+        deliveries, offline = self._auditor.settle(world, notes, inbox, meant, self._first)
         if is_last:
             self._auditor.end(self._world, notes, inbox_of(st))
         end_s = self._world.duration_s + self._scenario.workload.drain_s
         outcome = noted(self._scenario, world, notes, deliveries, meant, end_s)
-        self._take(replace(outcome, engine="compiled", later=later))
+        messages = {**outcome.messages, "offline": offline}
+        self._take(replace(outcome, engine="compiled", messages=messages, later=later))
         self._first = end
         self._forget(rows, mine | earlier)
         for name in ("subscriptions", "boxed"):
@@ -154,15 +156,16 @@ class Parts:
     def _seen(self, tables: Tables, session: npt.NDArray[np.integer[Any]], is_last: bool) -> npt.NDArray[np.int64]:
         """Sessions that matter to the messages of a part: to whom they were written, or who were there meanwhile; to
         the last part all."""
-        sessions, count = tables["sessions"], len(self._world.sessions)
+        sessions = tables["sessions"]
         if is_last:
             return np.arange(len(sessions))
-        begun, since_s = self._begun, self._world.messages.time_s[self._first]
+        begun, caused, since_s = self._begun, self._caused, self._world.messages.time_s[self._first]
         self._begun = int(np.searchsorted(self._world.sessions.start_s, tables["now"][0]["time_s"], side="right"))
-        there = np.concatenate([self._there, np.arange(begun, self._begun)])
+        self._caused = len(sessions)
+        there = np.concatenate([self._there, np.arange(begun, self._begun), np.arange(caused, self._caused)])
         self._there = there[~(sessions["left_s"][there] < since_s)]
         matters = np.zeros(len(sessions), bool)
-        matters[self._there], matters[session], matters[count:] = True, True, True
+        matters[self._there], matters[session] = True, True
         return np.flatnonzero(matters)
 
     def _places(self, seen: npt.NDArray[np.int64], sessions: int) -> npt.NDArray[np.int32]:

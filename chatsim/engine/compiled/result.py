@@ -26,7 +26,7 @@ NOTED_OF_SESSIONS = (
     *CAUSED, "gateway", "online_s", "left_s", "fate", "listed", "unread", "silent", "cut_s",
 )  # fmt: skip
 SESSIONS_AT_ONCE = 1 << 16
-ROWS_AT_ONCE = 1 << 12
+ROWS_AT_ONCE, FEW_AT_ONCE = 1 << 12, 1 << 10
 ROW = {"message": np.int32, "session": np.int32, "written_s": np.float64, "time_s": np.float64, "fate": np.int8,
        "cause": np.int8}  # fmt: skip
 """What an outcome has of a row."""
@@ -54,10 +54,9 @@ class Written(Notes):
             setattr(self, name, np.ascontiguousarray(column))
         self.work = tables["work"].tolist()
         self.item_us = tables["stations"]["item_us"].tolist()
-        caused = tables["sessions"][len(world.sessions) :]
-        self.caused.extend({name: caused[name] for name in CAUSED})
-        ready_s = tables["rooms"]["ready_s"]
-        self.room_ready_s = {room: ready_s[room] for room in np.flatnonzero(~np.isnan(ready_s)).tolist()}
+        self.caused.extend({name: tables["sessions"][name][len(world.sessions) :] for name in CAUSED})
+        ready_s = tables["rooms"]["ready_s"][tables["messages"]["meant"]]
+        self._ready_s: npt.NDArray[np.float64] = np.where(np.isnan(ready_s), -np.inf, ready_s)
         for name in ("breaks", *NOTED_OF_RUN):
             getattr(self, "presence" if name == "shown" else name).extend(_columns(tables[name]))
         for name in NOTED_OF_PAIRS:
@@ -78,6 +77,10 @@ class Written(Notes):
         if self._sessions is None:
             self._sessions = super().all_sessions(world)
         return self._sessions
+
+    def ready_s(self, meant: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+        """When all gateways had subscribed to the room of each message."""
+        return self._ready_s
 
     def rows(self) -> Columns:
         """What was written to sessions."""
@@ -133,14 +136,22 @@ def _of_sessions(sessions: Any) -> Columns:
     }  # fmt: skip
 
 
-def sessions_of(sessions: Any, rows: npt.NDArray[np.int64]) -> Any:
+def sessions_of(sessions: Any, rows: npt.NDArray[np.int64]) -> Columns:
     """What is noted of some sessions, ascending; of nearly all that a table in a file has, too."""
-    found = np.empty(len(rows), [(name, sessions.dtype[name]) for name in NOTED_OF_SESSIONS])
-    for part in blocks(len(rows), SESSIONS_AT_ONCE):
-        for name in NOTED_OF_SESSIONS:
-            found[name][part] = sessions[name][rows[part]]
-        put_back(sessions[rows[part.start] : rows[part.stop - 1] + 1])
+    found = {name: np.empty(len(rows), sessions.dtype[name]) for name in NOTED_OF_SESSIONS}
+    for large in blocks(len(rows), SESSIONS_AT_ONCE):
+        chosen = rows[large]
+        for part in blocks(len(chosen), FEW_AT_ONCE):
+            taken, place = taken_of(sessions, chosen[part]), slice(large.start + part.start, large.start + part.stop)
+            for name, column in found.items():
+                column[place] = taken[name]
+        put_back(sessions[chosen[0] : chosen[-1] + 1])
     return found
+
+
+def taken_of(rows: Any, chosen: npt.NDArray[Any]) -> Any:
+    """A copy of some rows of a table, in one piece each: numpy would copy them field by field."""
+    return rows.view(np.dtype((np.void, rows.dtype.itemsize)))[chosen].view(rows.dtype)
 
 
 def rows_of(rows: Any, receipts: Any) -> Columns:

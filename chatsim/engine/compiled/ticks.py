@@ -56,7 +56,7 @@ class Ticks:
     def _add(self, rows: Any) -> None:
         first, self.count = self.count, self.count + len(rows)
         if self.count > len(self._columns["station"]):
-            larger = _empty(max(self._room, 2 * self.count))
+            larger = _empty(ROOM[0] if self.count <= ROOM[0] else max(self._room, 2 * self.count))
             for name, column in self._columns.items():
                 larger[name][:first] = column[:first]
             self._columns = larger
