@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -38,24 +39,25 @@ def friend_list(outcome: Outcome) -> pd.Series:
     broker = np.array([name.startswith("broker") for name in outcome.stations])
     work = outcome.work
     path = subscriptions(outcome)["subscriptions"]
+    figures: dict[str, Any] = {
+        "openings": len(rank),
+        "hit_share": math.nan if asked.policy == "none" else _hit_share(asked.policy, rank, asked.limit),
+        "searches": int((detour == SEARCH).sum()),
+        "turned": int((detour == OTHER).sum()),
+        "abandoned": int((detour == GIVE_UP).sum()),
+        "listed_mean": float(listed.mean()) if len(listed) else math.nan,
+        "login_ms_p50": float(np.quantile(login_ms, 0.5)) if len(login_ms) else math.nan,
+        "login_ms_p99": float(np.quantile(login_ms, 0.99)) if len(login_ms) else math.nan,
+        "redis_ops": int(work[broker].sum()),
+        "database_ops": int(work[[name == "database" for name in outcome.stations]].sum()),
+        "list_reads": int(work[:, (Work.LIST, Work.STATE)].sum()),
+        "list_bytes": float(listed.sum() * asked.entry_bytes),
+        "peak_subscriptions": int(path.max()) if len(path) else 0,
+        "presence_notices": int(presence(outcome)["notices"]),
+        "memory_bytes": float(memory(outcome)["memory_bytes"].max()),
+    }
     return pd.Series(
-        {
-            "openings": len(rank),
-            "hit_share": math.nan if asked.policy == "none" else _hit_share(asked.policy, rank, asked.limit),
-            "searches": int((detour == SEARCH).sum()),
-            "turned": int((detour == OTHER).sum()),
-            "abandoned": int((detour == GIVE_UP).sum()),
-            "listed_mean": float(listed.mean()) if len(listed) else math.nan,
-            "login_ms_p50": float(np.quantile(login_ms, 0.5)) if len(login_ms) else math.nan,
-            "login_ms_p99": float(np.quantile(login_ms, 0.99)) if len(login_ms) else math.nan,
-            "redis_ops": int(work[broker].sum()),
-            "database_ops": int(work[[name == "database" for name in outcome.stations]].sum()),
-            "list_reads": int(work[:, (Work.LIST, Work.STATE)].sum()),
-            "list_bytes": float(listed.sum() * asked.entry_bytes),
-            "peak_subscriptions": int(path.max()) if len(path) else 0,
-            "presence_notices": int(presence(outcome)["notices"]),
-            "memory_bytes": float(memory(outcome)["memory_bytes"].max()),
-        },
+        figures,
         dtype=object,
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -54,25 +55,26 @@ def who_reads(outcome: Outcome) -> pd.Series:
     lag_s = floats(outcome.endings, "effective_s") - floats(outcome.endings, "time_s")
     known_s = lag_s[np.isfinite(lag_s)]
     count = int(taken.sum())
+    figures: dict[str, Any] = {
+        "private": count,
+        "overheard": int(seen["message"].nunique()),
+        "overheard_share": seen["message"].nunique() / count if count else math.nan,
+        "listeners_mean": len(heard) / count if count else math.nan,
+        "by_intruders": int(seen.loc[seen["intruder"], "message"].nunique()),
+        "tried": len(fate),
+        "refused": int((fate == IntrusionFate.REFUSED).sum()),
+        "entered": entered,
+        "entered_share": entered / decided if decided else math.nan,
+        "ended": len(lag_s),
+        "crossed": int(_crossed(outcome, taken).sum()),
+        "forbidden": int((longs(outcome.messages, "cause") == Cause.FORBIDDEN).sum()),
+        "lag_s_mean": float(known_s.mean()) if len(known_s) else math.nan,
+        "lag_s_max": float(known_s.max()) if len(known_s) else math.nan,
+        "never": len(lag_s) - len(known_s),
+        "relation_reads": int(outcome.work[:, Work.RELATION].sum()),
+    }
     return pd.Series(
-        {
-            "private": count,
-            "overheard": int(seen["message"].nunique()),
-            "overheard_share": seen["message"].nunique() / count if count else math.nan,
-            "listeners_mean": len(heard) / count if count else math.nan,
-            "by_intruders": int(seen.loc[seen["intruder"], "message"].nunique()),
-            "tried": len(fate),
-            "refused": int((fate == IntrusionFate.REFUSED).sum()),
-            "entered": entered,
-            "entered_share": entered / decided if decided else math.nan,
-            "ended": len(lag_s),
-            "crossed": int(_crossed(outcome, taken).sum()),
-            "forbidden": int((longs(outcome.messages, "cause") == Cause.FORBIDDEN).sum()),
-            "lag_s_mean": float(known_s.mean()) if len(known_s) else math.nan,
-            "lag_s_max": float(known_s.max()) if len(known_s) else math.nan,
-            "never": len(lag_s) - len(known_s),
-            "relation_reads": int(outcome.work[:, Work.RELATION].sum()),
-        },
+        figures,
         dtype=object,
     )
 

@@ -207,7 +207,8 @@ class Parts:
         )  # fmt: skip
         table = SessionTable(sessions.user[own], sessions.device[own], sessions.start_s[own], sessions.end_s[own])
         world = replace(self._world, messages=messages, sessions=table)
-        part["sessions"]["origin"] = np.where(part["sessions"]["origin"] >= 0, place[part["sessions"]["origin"]], NONE)
+        origin = part["sessions"]["origin"]
+        part["sessions"]["origin"] = np.where(origin >= 0, place[origin], NONE)
         lists = self._lists
         if lists is not None:
             own_lists = {name: getattr(lists, name)[mine] for name in ("opening", "conversation", "recipient", "rank")}
