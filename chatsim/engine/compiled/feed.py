@@ -47,7 +47,6 @@ class Feed:
         rows = {
             "messages": len(world.messages),
             "trace": sum(map(len, self._times_s)),
-            "factors": rooms.pairs if scenario.network.jitter_sigma > 0 else 0,
             "early": rooms.pairs if scenario.design.offline != "drop" else 0,
         }
         self._windows = {name: Window(count, FIXED[name]) for name, count in rows.items() if ahead and count}
@@ -73,7 +72,7 @@ class Feed:
             return
         pairs = int(self.tables["messages"]["offset"][message]) if message < len(self.tables["messages"]) else 0
         # The row of the trace that is to begin next stands in an event already, and the one before may be beginning.
-        ends = {"messages": message, "factors": pairs, "early": pairs, "trace": self._until(time_s) - self._slice}
+        ends = {"messages": message, "early": pairs, "trace": self._until(time_s) - self._slice}
         for name, window in self._windows.items():
             window.give_back(ends[name])
         trace = self._world.messages
@@ -98,7 +97,7 @@ class Feed:
         self.row, self._begun = self.row + len(order), ends
 
     def _write_messages(self, first: int, end: int) -> None:
-        """The messages from ``first`` to ``end``, the factors of their packets, and the luck of their items."""
+        """The messages from ``first`` to ``end``, with the luck of their packets on the way up, and of their items."""
         trace, scenario, luck, mine = self._world.messages, self._scenario, self._luck, slice(first, end)
         self.tables["letters"]["size_bytes"][mine] = trace.size_bytes[mine]
         start, room = self._world.rooms.start, trace.room[mine]
@@ -110,8 +109,6 @@ class Feed:
         }  # fmt: skip
         if self._lists is not None:
             given["opening"] = self._lists.opening[mine]
-        if scenario.network.jitter_sigma > 0:
-            self.tables["factors"][self._pairs : self._pairs + int(sizes.sum())] = luck.downlinks(first, end)
         self._pairs += int(sizes.sum())
         in_database = scenario.design.store_in == "database"
         store: StationCosts = scenario.database if in_database else scenario.broker
