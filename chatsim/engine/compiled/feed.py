@@ -103,8 +103,11 @@ class Feed:
         trace, mine = self._world.messages, slice(first, end)
         self.tables["letters"]["size_bytes"][mine] = trace.size_bytes[mine]
         opening = self._lists.opening[mine] if self._lists is not None else np.empty(0, bool)
-        columns = (fixed(getattr(trace, name)[mine], np.int32) for name in ("sender", "session", "size_bytes", "room"))
-        given = Given(*columns, time_s=fixed(trace.time_s[mine], np.float64), opening=fixed(opening, np.bool_))
+        sender, session, size_bytes, room = (
+            fixed(values[mine], np.int32) for values in (trace.sender, trace.session, trace.size_bytes, trace.room)
+        )
+        time_s = fixed(trace.time_s[mine], np.float64)
+        given = Given(sender, session, size_bytes, room, time_s, fixed(opening, np.bool_))
         lucks, rows = self._lucks(first, end), self.tables["messages"][mine]
         self._pairs = write_messages(rows, given, lucks, self._rooms, self._audiences, first, self._pairs)
 

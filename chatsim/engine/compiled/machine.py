@@ -97,7 +97,12 @@ keeps:
 
 @cache
 def machine() -> Any:
-    """The machine that this runs on."""
+    """The machine that this runs on, for all code that is made."""
+    return machine_anew()
+
+
+def machine_anew() -> Any:
+    """The same, for what keeps it, and ends with it."""
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     cpu, features = processor().split(" ", 1)
@@ -130,7 +135,7 @@ def machine_code(text: str, progress: Callable[[float], None] = lambda share: No
 def named(code: bytes, name: str, result: Any, *kinds: Any) -> Callable[..., Any]:
     """The function of a name in machine code."""
     _make_known()
-    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine())
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine_anew())
     engine.add_object_file(llvm.ObjectFileRef.from_data(code))
     engine.finalize_object()
     found = ctypes.CFUNCTYPE(result, *kinds)(engine.get_function_address(name))
