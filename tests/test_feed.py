@@ -14,12 +14,13 @@ from chatsim.engine.rooms import Rooms
 from chatsim.scenario import load_scenario
 from chatsim.world import build_world
 
-SMALL = ["workload.users=200", "workload.duration_s=20000"]
+SMALL = ["workload.users=200", "workload.duration_s=20000", "workload.relations.ends_per_day=2", "workload.intruders.share=0.1"]
 CHOICES = {
     "pair rooms": ["design.rooms=pair"],
     "personal rooms": ["design.rooms=personal"],
     "rooms of groups": ["design.rooms=group"],
     "luck of items": ["gateway.service=exponential", "broker.service=exponential", "database.service=exponential"],
+    "who may write": ["access.policy=friends"],
     "who opens": ["friend_list.policy=recent"],
     "nothing jitters": ["network.jitter_sigma=0"],
 }
