@@ -13,10 +13,28 @@ from hypothesis import settings
 from chatsim.cli import main
 
 ROOT = Path(__file__).resolve().parent.parent
-
+LONGEST = (
+    "test_style", "test_live", "test_compiled", "test_archive", "test_notebooks", "test_questions", "test_parts", "test_audit",
+    "test_evidence", "test_report", "test_study_command",
+)  # fmt: skip
+"""Files that take longest, which begin: of several workers none should be left with one of them in the end. Live runs go
+beside what keeps one core busy; notebooks take all that there are."""
 
 settings.register_profile("any machine", deadline=None)  # a busy machine is no failure
 settings.load_profile("any machine")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Workers that take a file each take them in the order in which they are collected, and not by how many tests each has:
+    mypy is one test."""
+    if hasattr(config.option, "loadscopereorder"):
+        config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first, all others as they come."""
+    place = {name: at for at, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path.stem, len(place)))
 
 
 class Said(NamedTuple):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -115,6 +117,7 @@ def covered(draw: st.DrawFn) -> Scenario:
     return validate(table)
 
 
+@cache
 def elsewhere() -> list[tuple[str, Any]]:
     """Keys that are the same in all scenarios of the laws, with another value: mostly the least that is allowed, so
     that what takes time there happens at once here."""
@@ -251,19 +254,27 @@ any_worlds = st.builds(
 )
 
 
+class AllTaken(Exception):  # noqa: N818
+    """More scenarios would show nothing."""
+
+
 def test_random_scenarios_take_every_choice() -> None:
-    """Each named value, on and off, the least of a number and more, each kind of fault: of scenarios that are only drawn."""
+    """Each named value, on and off, the least of a number and more, each kind of fault: of scenarios that are only drawn,
+    until all are taken."""
+    wanted = {choice for choice in all_choices() if not choice.startswith(tuple(NEVER_TAKEN))} | {
+        f"workload.drain_s = {each}" for each in (LEAST, MORE)
+    }
     taken: set[str] = set()
 
     @settings(max_examples=1200, deadline=None, suppress_health_check=QUIET, database=None, derandomize=True, phases=[Phase.generate])
     @given(any_scenarios)
     def look(chosen: Scenario) -> None:
         taken.update(choices_of(chosen))
+        if wanted <= taken:
+            raise AllTaken
 
-    look()
-    wanted = {choice for choice in all_choices() if not choice.startswith(tuple(NEVER_TAKEN))} | {
-        f"workload.drain_s = {each}" for each in (LEAST, MORE)
-    }
+    with suppress(AllTaken):
+        look()
     assert wanted - taken == set()
     assert {choice for choice in taken if choice in NEVER_TAKEN} == set()
 

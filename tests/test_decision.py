@@ -80,10 +80,48 @@ def test_what_is_cheaper_and_undecided_is_said_with_it() -> None:
     assert found.table["reason"].tolist() == ["p99_ms < 200: why 0", "p99_ms < 200: why 1", ""]
 
 
-def test_of_equal_costs_the_fastest_is_named() -> None:
-    plan = planned(base="room-channel", factors={"network.broker_rtt_ms": [1.0, 2.0]}, slos=["p99_ms < 200"], **PRICES)
-    found = decide(tables(plan, ["met", "met"], p99_ms=[120.0, 90.0], egress_gb_per_month=[0.0, 0.4]), plan)
-    assert found.named == 1  # by egress a few cents dearer
+LINKS = {"base": "room-channel", "factors": {"network.broker_rtt_ms": [1.0, 2.0, 3.0]}, "slos": ["p99_ms < 200"]}
+"""Points of which egress alone makes one dearer than another: a GB is 5 cents."""
+ALIKE = "network.broker_rtt_ms = "
+
+
+@pytest.mark.parametrize(("figures", "named", "how", "ties"), [
+    # two cost the same to three figures and are not equally fast: the dearer by cents is named, and not as the cheapest
+    ({"p99_ms": [120.0, 90.0, 80.0], "egress_gb_per_month": [0.0, 0.4, 99.0]}, 1, "the fastest (by p99) of the 2 cheapest",
+     f"; as cheap, to three figures: {ALIKE}1 (p99 120 ms)."),
+    # a hair's breadth: both latencies are said
+    ({"p99_ms": [math.nan] * 3, "p50_ms": [36.31, 36.24, 9.0], "egress_gb_per_month": [0.0, 0.4, 99.0]}, 1, "the fastest (by p50) of the 2 cheapest",
+     f"; as cheap, to three figures: {ALIKE}1 (p50 36.3 ms)."),
+    # a latency decides that all who tie have
+    ({"p99_ms": [50.0, math.nan, 10.0], "p50_ms": [12.0, 11.0, 10.0], "egress_gb_per_month": [0.0, 0.4, 99.0]}, 1, "the fastest (by p50) of the 2 cheapest",
+     f"; as cheap, to three figures: {ALIKE}1 (p50 12 ms)."),
+    # as cheap and as fast, as far as figures are said: none is the fastest
+    ({"p99_ms": [90.04, 90.0, 10.0], "egress_gb_per_month": [0.0, 0.4, 99.0]}, 1, "one of the 2 cheapest, equally fast (by p99),",
+     f"; as cheap, to three figures: {ALIKE}1 (p99 90 ms)."),
+    ({"p99_ms": [90.0, 90.0, 95.0], "p50_ms": [10.0, 10.0, 10.0]}, 0, "one of the 2 fastest (by p99) of the 3 cheapest",
+     f"; as cheap, to three figures: {ALIKE}2 (p99 90 ms); {ALIKE}3 (p99 95 ms)."),
+    # nobody is called fast where not all have a latency
+    ({"p99_ms": [math.nan] * 3, "p50_ms": [math.nan, 11.0, 10.0], "egress_gb_per_month": [0.0, 0.4, 99.0]}, 1, "one of the 2 cheapest",
+     f"; as cheap, to three figures: {ALIKE}1 (without a latency)."),
+    # no tie: 4.95 USD are told apart from nothing
+    ({"p99_ms": [120.0, 90.0, 80.0], "egress_gb_per_month": [0.0, 99.0, 99.0]}, 0, "the cheapest", "at 4 x this load."),
+    # without prices there are latencies alone
+    ({"p99_ms": [120.0, 90.0, 80.0], "egress_gb_per_month": [math.nan] * 3}, 2, "the fastest (by p99)", "at 4 x this load."),
+])  # fmt: skip
+def test_of_equal_costs_the_fastest_is_named(figures: dict[str, list[float]], named: int, how: str, ties: str) -> None:
+    plan = planned(**LINKS, **PRICES)
+    found = decide(tables(plan, ["met"] * 3, **figures), plan)
+    assert found.named == named
+    assert found.verdict.startswith(f"{ALIKE}{named + 1} is {how} of the 3 of 3 design points that surely meet p99_ms < 200: ")
+    assert found.verdict.endswith(ties)
+
+
+def test_what_costs_as_much_and_is_undecided_is_not_called_cheaper() -> None:
+    plan = planned(**LINKS, **PRICES)
+    found = decide(tables(plan, ["undecided", "met", "met"], egress_gb_per_month=[0.0, 0.4, 99.0]), plan)
+    assert found.named == 1
+    assert "is the cheapest of the 2 of 3 design points" in found.verdict
+    assert "undecided" not in found.verdict
 
 
 @pytest.mark.parametrize(("verdicts", "needed", "named", "phrase"), [
@@ -115,6 +153,18 @@ def test_a_load_is_no_choice_so_the_largest_that_is_met_is_named() -> None:
         "room-channel carries most and surely meets p99_ms < 200 up to workload.users = 200, and does not from 400 on; there: p50 11 ± 4 ms"
     )
     assert found.notes[0] == "go-chat: met up to workload.users = 100."
+
+
+def test_designs_that_carry_as_much_are_told_apart_by_cost_and_then_by_latency() -> None:
+    plan = planned(**USERS, **PRICES)
+    verdicts = ["met", "met", "not met"] * 2
+    found = decide(tables(plan, verdicts, egress_gb_per_month=[0.0, 99.0, 0.0, 0.0, 0.0, 0.0]), plan)
+    assert found.named == 4
+    assert found.verdict.startswith("go-chat is the cheapest of the 2 that carry most, and surely meets p99_ms < 200 up to workload.users = 200, and")
+    found = decide(tables(plan, verdicts), plan)
+    assert found.named == 1
+    assert found.verdict.startswith("room-channel is the fastest (by p99) of the 2 cheapest of the 2 that carry most, and surely meets p99_ms < 200 up to")
+    assert found.verdict.endswith("; as cheap, to three figures: go-chat (p99 140 ms).")
 
 
 def test_a_load_that_nothing_is_known_beyond() -> None:

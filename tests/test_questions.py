@@ -38,7 +38,9 @@ SMALL = (
     "workload.friends.degree_mean=30",
 )
 TRIED = ("workload.intruders.share=0.2", "workload.intruders.tries_per_hour=300", "workload.relations.ends_per_day=200")
-ASKED = (*(part for change in SMALL for part in ("--set", change)), "--jobs", "1")
+SHORT = "workload.duration_s=20"
+"""For what hangs on the runs' designs and files, and not on what happens in them."""
+ASKED = (*(part for change in (*SMALL, SHORT) for part in ("--set", change)), "--jobs", "1")
 
 
 def small(design: str, *changes: str) -> Scenario:
@@ -87,7 +89,7 @@ def test_each_limit_is_one_run_on_the_same_trace() -> None:
 @pytest.mark.parametrize(("policy", "taken"), [("frequent", "frequent"), ("none", "recent"), ("all", "recent")])
 def test_a_list_keeps_its_ranking(policy: str, taken: str) -> None:
     seen: list[Outcome] = []
-    study.list_limits(small("hub", f"friend_list.policy={policy}"), ("4", "all"), note=seen.append)
+    study.list_limits(small("hub", SHORT, f"friend_list.policy={policy}"), ("4", "all"), note=seen.append)
     asked = [outcome.scenario.friend_list for outcome in seen]
     assert [(one.policy, one.limit) for one in asked] == [(taken, 4), ("all", asked[1].limit)]
     assert seen[0].world is seen[1].world
@@ -95,7 +97,7 @@ def test_a_list_keeps_its_ranking(policy: str, taken: str) -> None:
 
 
 def test_the_same_limit_is_asked_once() -> None:
-    assert study.list_limits(small("hub"), (" 5", "5", "05", "all ", "all"))["limit"].tolist() == ["5", "all"]
+    assert study.list_limits(small("hub", SHORT), (" 5", "5", "05", "all ", "all"))["limit"].tolist() == ["5", "all"]
 
 
 @pytest.mark.parametrize("wrong", ["0", "", "-3", "1.5", "1e3", "²"])
@@ -128,7 +130,7 @@ def test_each_kind_of_rooms_is_run_under_each_policy() -> None:
 def test_a_workload_without_trouble_gets_a_little_and_keeps_what_it_says() -> None:
     seen: list[Outcome] = []
     study.rooms_and_access(
-        small("go-chat", "workload.intruders.tries_per_hour=77", "workload.relations.block_share=0.25"), note=seen.append
+        small("go-chat", SHORT, "workload.intruders.tries_per_hour=77", "workload.relations.block_share=0.25"), note=seen.append
     )
     workloads = {outcome.scenario.workload for outcome in seen}
     (workload,) = workloads
@@ -138,8 +140,8 @@ def test_a_workload_without_trouble_gets_a_little_and_keeps_what_it_says() -> No
     kept = [(outcome.scenario.design.rooms, outcome.scenario.design.membership) for outcome in seen]
     assert kept == [("personal", "broker")] * 3 + [("pair", "memory")] * 3 + [("group", "memory")] * 3
     mine: list[Outcome] = []
-    study.rooms_and_access(small("hub", *TRIED), note=mine.append)
-    assert {outcome.scenario.workload for outcome in mine} == {small("hub", *TRIED).workload}
+    study.rooms_and_access(small("hub", SHORT, *TRIED), note=mine.append)
+    assert {outcome.scenario.workload for outcome in mine} == {small("hub", SHORT, *TRIED).workload}
 
 
 # -------------------------------------------------------------------- tables

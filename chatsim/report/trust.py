@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -260,7 +259,7 @@ def behaviour_fit(table: pd.DataFrame) -> Exhibit:
     shown = table[(table["fitted"] | table["figure"].isin(HITS)) & (table["real"] > 0) & (table["model"] > 0)]
     fitted, foretold = shown[shown["fitted"]], shown[~shown["fitted"]]
     ratio = shown["model"] / shown["real"]
-    far = shown.loc[max(ratio.index, key=lambda row: abs(math.log(ratio[row])))]
+    far = shown.iloc[int(np.abs(np.log(ratio.to_numpy(np.float64))).argmax())]
     near = int((ratio[fitted.index].sub(1).abs() <= NEAR).sum())
     conclusion = (
         f"Fitted to {LOG}, the behaviour model's users meet {near} of {len(fitted)} figures of that log within "

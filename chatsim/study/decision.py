@@ -216,20 +216,52 @@ def _answer(table: pd.DataFrame, tables: Tables, plan: Plan) -> tuple[int, str, 
 def _cheapest(
     met: pd.DataFrame, undecided: pd.DataFrame, ran: pd.DataFrame, asked: str
 ) -> tuple[int, str, list[str]]:
-    best = _ordered(met, ["usd", "p99_ms", "p50_ms"]).iloc[0]
+    best, how, ties = _choice(met)
     if len(ran) == 1:
         head = f"{best['label']} meets {asked}"
     elif len(met) == 1:
         head = f"{best['label']} alone of {_many(len(ran))} surely meets {asked}"
     else:
-        cheap = "the cheapest" if not math.isnan(best["usd_per_month"]) else "the fastest"
-        head = f"{best['label']} is {cheap} of the {len(met)} of {_many(len(ran))} that surely meet {asked}"
-    cheaper = undecided[undecided["usd_per_month"] < 0.995 * best["usd_per_month"]]
+        head = f"{best['label']} is {how} of the {len(met)} of {_many(len(ran))} that surely meet {asked}"
+    said = f"{head}: {_figures(best)}{ties}"
+    cheaper = undecided[_usd(undecided) < _usd(met).min()]
     if cheaper.empty:
-        return int(best["point"]), f"{head}: {_figures(best)}.", []
+        return int(best["point"]), f"{said}.", []
     note = f"Cheaper and undecided, so that more or longer runs may find them enough: {_few(cheaper['label'])}."
     also = f"{len(cheaper)} cheaper {'ones are' if len(cheaper) > 1 else 'one is'} undecided"
-    return int(best["point"]), f"{head}: {_figures(best)}; {also}.", [note]
+    return int(best["point"]), f"{said}; {also}.", [note]
+
+
+def _choice(rows: pd.DataFrame, name: str = "label") -> tuple[pd.Series, str, str]:
+    """The cheapest of these points; of those that cost as much the fastest. With it what it is among them, in words,
+    and who costs as much, each with the latency that decided, so that a small lead is seen to be small."""
+    usd = _usd(rows)
+    priced = bool(usd.notna().any())
+    least = rows[usd == usd.min()] if priced else rows
+    by = next((each for each in LATENCIES[::-1] if least[each].notna().all()), LATENCIES[0])
+    least = _ordered(least, [by, *LATENCIES, "usd_per_month"])
+    best = least.iloc[0]
+    if priced and len(least) == 1:
+        return best, "the cheapest", ""
+    said = [_latency(value, by) for value in least[by]]
+    how = f"one of the {len(least)} cheapest" if priced else "one"
+    if least[by].notna().all():
+        how = _place(said, by.removesuffix("_ms"), f"{len(least)} cheapest" if priced else "")
+    others = [f"{who} ({ms})" for who, ms in zip(least[name][1:], said[1:], strict=True)]
+    return best, how, f"; as cheap, to three figures: {_few(others)}" if priced else ""
+
+
+def _place(latencies: list[str], unit: str, cheapest: str) -> str:
+    """What the first of points that cost the same is among them; the fastest only where no other is as fast."""
+    alike = latencies.count(latencies[0])
+    if cheapest and alike == len(latencies):
+        return f"one of the {cheapest}, equally fast (by {unit}),"
+    fast = "the fastest" if alike == 1 else f"one of the {alike} fastest"
+    return f"{fast} (by {unit}) of the {cheapest}" if cheapest else f"{fast} (by {unit})"
+
+
+def _latency(value: float, name: str) -> str:
+    return "without a latency" if math.isnan(value) else f"{name.removesuffix('_ms')} {figure(value)} ms"
 
 
 def _most_load(
@@ -239,7 +271,8 @@ def _most_load(
     series = {point: name for name, points in series_of(plan, key).items() for point in points}
     ladder = met.assign(load_value=met[key].astype(np.float64), series=met["point"].map(series))
     tops = ladder.sort_values("load_value").groupby("series", sort=False).tail(1)
-    best = tops.assign(down=-tops["load_value"]).pipe(_ordered, ["down", "usd", "p99_ms"]).iloc[0]
+    heaviest = tops[tops["load_value"] == tops["load_value"].max()]
+    best, how, ties = _choice(heaviest, "series")
     own = ran[ran["point"].map(series) == best["series"]]
     values = own[key].astype(np.float64)
     broken, open_ = values[own["verdict"] == "not met"], values[own["verdict"] == "undecided"]
@@ -251,8 +284,13 @@ def _most_load(
         )
     elif len(between):
         tail = f"; above that, up to {figure(float(between.max()))}, it is undecided"
-    who = f"{best['series']} carries most and" if len(set(series.values())) > 1 else f"{best['series']}"
-    verdict = f"{who} surely meets {asked} up to {key} = {figure(best['load_value'])}{tail}; there: {_figures(best)}."
+    who = str(best["series"])
+    if len(heaviest) > 1:
+        who += f" is {how} of the {len(heaviest)} that carry most, and"
+    elif len(set(series.values())) > 1:
+        who += " carries most and"
+    upto = f"up to {key} = {figure(best['load_value'])}{tail}"
+    verdict = f"{who} surely meets {asked} {upto}; there: {_figures(best)}{ties}."
     below = broken[broken < best["load_value"]]
     notes = [f"It is not met at a smaller {key} either: {_few(map(figure, below))}."] if len(below) else []
     others = tops[tops["series"] != best["series"]]
@@ -280,9 +318,13 @@ def _nearest_to_a_decision(
 
 
 def _ordered(rows: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
-    """Rows by these columns; costs are equal where their first three digits are, what is not known comes last."""
-    usd = [float(f"{value:.3g}") for value in rows["usd_per_month"]]
-    return rows.assign(usd=usd).sort_values(list(by), kind="stable", na_position="last")
+    """Rows by these columns; what is not known comes last."""
+    return rows.assign(usd=_usd(rows)).sort_values(list(by), kind="stable", na_position="last")
+
+
+def _usd(rows: pd.DataFrame) -> pd.Series:
+    """What points cost, as far as costs are told apart: to three figures, as a sentence says them."""
+    return rows["usd_per_month"].map(lambda value: float(f"{value:.3g}"))
 
 
 def _figures(row: pd.Series) -> str:

@@ -7,6 +7,7 @@ import math
 from chatsim.engine.compiled.code import compiled
 from chatsim.engine.compiled.kinds import FORBIDDEN, I_NO_SESSION, NO_CAUSE
 from chatsim.engine.compiled.memory import grown
+from chatsim.engine.compiled.places import is_there
 from chatsim.engine.compiled.pools import EMPTY, fill, link, slot_of, unlink
 from chatsim.engine.compiled.rules import may_enter, may_write, personal_room, remembered
 from chatsim.engine.compiled.state import NONE, State
@@ -214,7 +215,7 @@ def answer(st: State, message: int, gateway: int) -> int:
 def lets_in(st: State, user: int, room: int) -> bool:
     """Whether a user may come into a room of which it is no member."""
     is_member, known, by_friends = False, False, st.asked[0].access == FRIENDS
-    for place in range(st.rooms[room].start, st.rooms[room].end):
+    for place in range(st.room_start[room], st.room_start[room + 1]):
         is_member |= st.member[place] == user
         known |= by_friends and knows(st, user, st.member[place])
     return bool(may_enter(st.asked[0].access, is_member, known))
@@ -253,9 +254,9 @@ def wanted(st: State, number: int) -> int:
 @compiled
 def is_closed(st: State, room: int, user: int) -> bool:
     """Whether a room exists of which a user is no member."""
-    if not st.rooms[room].exists:
+    if not is_there(st, room):
         return False
-    for place in range(st.rooms[room].start, st.rooms[room].end):  # noqa: SIM110
+    for place in range(st.room_start[room], st.room_start[room + 1]):  # noqa: SIM110
         if st.member[place] == user:
             return False
     return True

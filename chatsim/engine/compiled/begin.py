@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from chatsim.engine.compiled.access import keeps_rights, verdict_of
+from chatsim.engine.compiled.audience import find_members, find_sessions
 from chatsim.engine.compiled.clients import has_room_s, send, write
 from chatsim.engine.compiled.code import compiled, seldom
 from chatsim.engine.compiled.kinds import (
@@ -25,8 +26,8 @@ from chatsim.engine.compiled.kinds import (
     TOUCH_TARGETS,
 )
 from chatsim.engine.compiled.lines import read_push
-from chatsim.engine.compiled.places import into, is_founding, is_in, line_of, position_of, row_of_channel
-from chatsim.engine.compiled.pools import add_link, link, new_job, place_of, tokens_of
+from chatsim.engine.compiled.places import into, is_founding, is_in, line_of, own_session, row_of_channel
+from chatsim.engine.compiled.pools import add_link, link, new_job, tokens_of
 from chatsim.engine.compiled.requests import subscription
 from chatsim.engine.compiled.rules import bus_copies, downlink, room_channel, tokens_now, verdict
 from chatsim.engine.compiled.state import NONE, State
@@ -215,9 +216,9 @@ def begin_fan_out(st: State, station: int, job: int, at_s: float) -> float:
 @seldom
 def invite(st: State, room: int, gateway: int) -> int:
     """The first message of a new room brings its members here into the room; commands that this takes."""
-    needs, start = False, st.rooms[room].start
-    for place in range(start, st.rooms[room].end):
-        session = st.users[st.member[place]].first
+    needs, start = False, st.room_start[room]
+    for place in range(start, st.room_start[room + 1]):
+        session = st.here[st.member[place]]
         while session >= 0:
             if st.sessions[session].gateway == gateway and not is_in(st, session, room):
                 needs |= into(st, session, room, place - start, own_rank(st, st.member[place], room))
@@ -241,56 +242,6 @@ def own_rank(st: State, user: int, room: int) -> int:
     while st.own_room[own] != room:
         own += 1
     return int(own)
-
-
-@compiled
-def own_session(st: State, message: int) -> int:
-    """The session in which a message is written: the one that its device has now. A device of the trace is a client
-    with the number of its session there."""
-    return int(st.clients[st.messages[message].session].session)
-
-
-@compiled
-def find_sessions(st: State, station: int, job: int, message: int, recipient: int) -> bool:
-    """The sessions of one user at a gateway, not the one that has written; whether there are none at all."""
-    asked = st.asked[0]
-    position, own = position_of(st, message, recipient), own_session(st, message)
-    nobody = True
-    session = st.users[recipient].first
-    while session >= 0:
-        if st.sessions[session].gateway == station:
-            nobody = False
-            if not (asked.own_devices and session == own):
-                add_link(st, job, session, position)
-        session = st.sessions[session].next_here
-    return nobody
-
-
-@compiled
-def find_members(st: State, station: int, job: int, message: int) -> bool:
-    """The sessions in a message's room at a gateway: others', then with copies the sender's; whether none is."""
-    asked, row = st.asked[0], st.messages[message]
-    place = place_of(st, row.room, station)
-    if place < 0 or st.places[place].count == 0:
-        return True
-    first = st.places[place].first
-    seat = first
-    while seat >= 0:
-        session, position = st.seats[seat].session, st.seats[seat].position
-        user = st.sessions[session].user
-        if user != row.sender:
-            add_link(st, job, session, position if row.room == row.meant else position_of(st, message, user))
-        seat = st.seats[seat].next
-    if not asked.own_devices:
-        return False
-    own, own_position = own_session(st, message), position_of(st, message, row.sender)
-    seat = first
-    while seat >= 0:
-        session = st.seats[seat].session
-        if st.sessions[session].user == row.sender and session != own:
-            add_link(st, job, session, own_position)
-        seat = st.seats[seat].next
-    return False
 
 
 @compiled

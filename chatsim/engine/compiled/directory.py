@@ -5,7 +5,7 @@ from __future__ import annotations
 from chatsim.engine.compiled.clients import broken, send
 from chatsim.engine.compiled.code import compiled
 from chatsim.engine.compiled.kinds import CUT_OFF, J_LOOK_UP, LOOKUP, TOUCH_ONE
-from chatsim.engine.compiled.places import is_founding
+from chatsim.engine.compiled.places import comers, is_founding
 from chatsim.engine.compiled.pools import add_link, link, new_job
 from chatsim.engine.compiled.state import NONE, State
 
@@ -18,7 +18,7 @@ def look_up(st: State, message: int, recipient: int, gateway: int, reply: int, u
     row.message, row.recipient, row.gateway, row.reply = message, recipient, gateway, reply
     row.cost_us, row.touch = asked.lookup_us + asked.lookup_user_us * users, TOUCH_ONE
     row.known = recipient < 0 and is_founding(st, message)
-    here = NONE if recipient >= 0 or row.known else st.rooms[st.messages[message].room].entered
+    here = NONE if recipient >= 0 or row.known else comers(st, st.messages[message].room)
     while here >= 0:
         if st.links[here].one != st.messages[message].sender:
             add_link(st, job, st.links[here].one, 0)
@@ -52,7 +52,7 @@ def stamp_holders(st: State, user: int, stamp: int) -> None:
 @compiled
 def stamp_local(st: State, user: int, stamp: int) -> None:
     """Stamps the gateways that have taken a session of a user on."""
-    session = st.users[user].first
+    session = st.here[user]
     while session >= 0:
         st.stamps[st.sessions[session].gateway] = stamp
         session = st.sessions[session].next_here
@@ -78,8 +78,8 @@ def for_all_asked(st: State, job: int, stamp: int, is_known: bool) -> None:
     if recipient >= 0:
         stamp_one(st, recipient, stamp, is_known)
         return
-    room, creates = st.rooms[row.room], st.jobs[job].known
-    for place in range(room.start, room.end):
+    creates = st.jobs[job].known
+    for place in range(st.room_start[row.room], st.room_start[row.room + 1]):
         if creates or st.member[place] != row.sender:
             stamp_one(st, st.member[place], stamp, is_known)
     here = st.jobs[job].first
@@ -107,10 +107,9 @@ def find_holders(st: State, job: int, reply: int) -> int:
     """
     asked, message, gateway = st.asked[0], st.jobs[job].message, st.jobs[job].gateway
     row = st.messages[message]
-    room = st.rooms[row.room]
     st.now[0].stamp += 1
     stamp, creates = st.now[0].stamp, st.jobs[job].known
-    for place in range(room.start, room.end):
+    for place in range(st.room_start[row.room], st.room_start[row.room + 1]):
         if creates or st.member[place] != row.sender:
             stamp_holders(st, st.member[place], stamp)
     here = st.jobs[job].first

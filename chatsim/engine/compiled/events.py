@@ -12,11 +12,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from chatsim.engine.compiled import fetching
 from chatsim.engine.compiled.code import compiled
 from chatsim.engine.compiled.memory import copy_rows, grown
 from chatsim.engine.compiled.state import NONE, SLOTS, State
 
 KIND_BITS = 8
+NO_SLOT = 1 << 62
+"""The slot of what never comes."""
+
 
 @compiled
 def at(st: State, time_s: float, kind: int, one: int, two: int, three: int) -> None:
@@ -115,13 +119,16 @@ def drop_first(heap: Any, count: int) -> None:
 
 @compiled
 def comes(st: State) -> bool:
-    """Whether there is an event yet to happen; the first one is the first of the small heap then."""
+    """Whether an event is to happen before the slot of the trace's next row is over; the first one is the first of the
+    small heap then."""
     now = st.now[0]
     while now.heap == 0:
+        if now.next_slot <= now.slot:
+            return False
         if now.coming_count == 0:
             if now.later == 0:
                 return False
-            now.slot = int(st.later[0].time_s * st.asked[0].slots_per_s)
+            now.slot = min(int(st.later[0].time_s * st.asked[0].slots_per_s), now.next_slot)
         else:
             now.slot += 1
         open_slot(st)
@@ -135,6 +142,8 @@ def open_slot(st: State) -> None:
     here = st.slots[now.slot % SLOTS]
     st.slots[now.slot % SLOTS] = NONE
     while here >= 0:
+        if st.asked[0].fetches:
+            fetching.nears(st, kind_of(st.coming[here].key), st.coming[here].one, st.coming[here].two)
         place = room_on_heap(st, st.coming[here].time_s, st.coming[here].key)
         copy_rows(st.coming, here, st.heap, place, 1)
         following = st.coming[here].next

@@ -22,7 +22,7 @@ from chatsim.world.draws import Purpose, exponential
 from chatsim.world.shelf import column, put_back
 from chatsim.world.tables import World
 
-SLICE = 1 << 18
+SLICE = 1 << 14
 """Messages that are written before the run comes to them, where not all are."""
 MESSAGES_AT_ONCE = 1 << 14
 """Messages for which is drawn at once: the draws stay in the cache of a core until they are written."""

@@ -7,11 +7,10 @@ while other things happen; nothing else changes. What a small run has is near al
 from __future__ import annotations
 
 from chatsim.engine.compiled.code import compiled
-from chatsim.engine.compiled.kinds import E_LOGIN, E_MESSAGE
+from chatsim.engine.compiled.kinds import E_DELIVERED, E_LOGIN, E_MESSAGE, E_PACKET, E_TRIES, E_UPLINK
 from chatsim.engine.compiled.memory import ahead
 from chatsim.engine.compiled.pools import ABREAST, lists_ahead, place_of
-from chatsim.engine.compiled.rules import publishes_per_recipient
-from chatsim.engine.compiled.state import State
+from chatsim.engine.compiled.state import NONE, State
 
 FEW = 16
 """Members of a room who are looked up ahead: more are read one after the other, which memory finds out by itself."""
@@ -29,10 +28,22 @@ def follows(st: State, row: int) -> None:
         message = st.messages[number]
         ahead(st.clients, message.session)
         ahead(st.sessions, message.session)
-        ahead(st.rooms, message.room)
-        lists_ahead(st, message.room)
+        ahead(st.room_start, message.room)
+        if st.asked[0].keeps_seats:
+            ahead(st.rooms, message.room)
+            lists_ahead(st, message.room)
     elif st.trace[row].kind == E_LOGIN:
         ahead(st.sessions, number)
+
+
+@compiled
+def nears(st: State, kind: int, one: int, two: int) -> None:
+    """An event is among the next to happen: whose it is."""
+    if E_LOGIN <= kind <= E_TRIES or kind in (E_DELIVERED, E_PACKET):
+        ahead(st.sessions, one)
+    elif kind == E_UPLINK:
+        ahead(st.messages, one)
+        ahead(st.sessions, two)
 
 
 @compiled
@@ -40,28 +51,28 @@ def begun(st: State, message: int) -> None:
     """A message is on its way to its gateway: where its audience is."""
     if not st.asked[0].fetches:
         return
-    asked, room = st.asked[0], st.rooms[st.messages[message].room]
-    if asked.keeps_missed or publishes_per_recipient(asked.routing):
-        for place in range(room.start, min(room.end, room.start + FEW)):
-            ahead(st.users, st.member[place])
-    if not publishes_per_recipient(asked.routing):
-        first = place_of(st, st.messages[message].room, 0)
+    room = st.messages[message].room
+    ahead(st.member, st.room_start[room])
+    if st.asked[0].keeps_seats:
+        first = place_of(st, room, 0)
         if first >= 0:
             ahead(st.places, first)
-            ahead(st.places, first + min(asked.gateways, ABREAST) - 1)
+            ahead(st.places, first + min(st.asked[0].gateways, ABREAST) - 1)
 
 
 @compiled
 def arrived(st: State, message: int) -> None:
-    """A message is at its gateway: the seats, or the sessions, of its audience."""
-    if not st.asked[0].fetches:
+    """A message is at its gateway: its audience, or their seats."""
+    asked = st.asked[0]
+    if not asked.fetches:
         return
-    asked, room = st.asked[0], st.rooms[st.messages[message].room]
-    if publishes_per_recipient(asked.routing):
-        for place in range(room.start, min(room.end, room.start + FEW)):
-            ahead(st.sessions, st.users[st.member[place]].first)
-        return
-    first = place_of(st, st.messages[message].room, 0)
+    room = st.messages[message].room
+    if asked.keeps_missed or not asked.keeps_seats:
+        for place in range(st.room_start[room], few_of(st, room)):
+            ahead(st.here, st.member[place])
+            if asked.keeps_missed:
+                ahead(st.users, st.member[place])
+    first = place_of(st, room, 0) if asked.keeps_seats else NONE
     if first >= 0:
         for place in range(first, first + min(asked.gateways, ABREAST)):
             if st.places[place].count:
@@ -71,18 +82,27 @@ def arrived(st: State, message: int) -> None:
 @compiled
 def taken(st: State, message: int) -> None:
     """A gateway has taken a message: the first sessions that will get it."""
-    if not st.asked[0].fetches:
-        return
     asked = st.asked[0]
-    if publishes_per_recipient(asked.routing):
+    if not asked.fetches:
         return
-    first = place_of(st, st.messages[message].room, 0)
+    room = st.messages[message].room
+    if not asked.keeps_seats:
+        for place in range(st.room_start[room], few_of(st, room)):
+            ahead(st.sessions, max(st.here[st.member[place]], 0))
+        return
+    first = place_of(st, room, 0)
     if first >= 0:
         for place in range(first, first + min(asked.gateways, ABREAST)):
             if st.places[place].count:
                 seat = st.seats[st.places[place].first]
                 ahead(st.sessions, seat.session)
                 ahead(st.seats, max(seat.next, 0))
+
+
+@compiled
+def few_of(st: State, room: int) -> int:
+    """Where those of a room's members end who are looked up ahead."""
+    return int(min(st.room_start[room + 1], st.room_start[room] + FEW))
 
 
 @compiled
@@ -103,7 +123,7 @@ def joins(st: State, user: int, gateway: int) -> None:
 @compiled
 def parts(st: State, session: int) -> None:
     """A session leaves all its seats."""
-    if not st.asked[0].fetches:
+    if not st.asked[0].fetches or not st.asked[0].keeps_seats:
         return
     here = st.sessions[session].seat_first
     while here >= 0:

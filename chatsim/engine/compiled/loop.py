@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 from chatsim.engine.compiled import chat, directory, fetching, logic, messages, queries, reaching, returning, sessions
 from chatsim.engine.compiled.clients import delivered, packet_arrives, queues, told
 from chatsim.engine.compiled.code import compiled, entry, seldom
-from chatsim.engine.compiled.events import at, comes, drop_first, kind_of, soon
+from chatsim.engine.compiled.events import NO_SLOT, comes, drop_first, is_before, key_of, kind_of, soon
 from chatsim.engine.compiled.kinds import (
     E_ARRIVES,
     E_ASKED,
@@ -115,8 +117,11 @@ def go_on(st: State, steps: int) -> int:
             kind, one, two, three = begins.kind, begins.one, begins.two, begins.three
             now.soon -= 1
             now.soon_first = (now.soon_first + 1) & (len(st.soon) - 1)
+        elif is_traced(st):
+            kind, one, two, three = E_TRACE, now.next_row, NONE, NONE
+            now.time_s = now.next_s
         else:
-            if now.heap == 0 and not comes(st):
+            if now.heap == 0:
                 now.time_s = st.asked[0].end_s
                 return DONE
             event = st.heap[0]
@@ -128,6 +133,16 @@ def go_on(st: State, steps: int) -> int:
                 drop_first(st.heap, now.heap)
         happens(st, kind, one, two, three)
     return MORE
+
+
+@compiled
+def is_traced(st: State) -> bool:
+    """Whether a row of the trace is next, which lies on no heap; else it is the first event of the small heap, if there
+    is one."""
+    now = st.now[0]
+    if now.heap == 0 and not comes(st):
+        return bool(now.next_s < st.asked[0].end_s)
+    return is_before(now.next_s, now.next_key, st.heap[0].time_s, st.heap[0].key)
 
 
 @seldom
@@ -201,8 +216,12 @@ def message_happens(st: State, kind: int, one: int, two: int) -> None:
 @compiled
 def trace_goes_on(st: State, row: int) -> None:
     """A row of the trace begins now (-1: none yet), and the next one is set to its time."""
-    if row + 1 < len(st.trace):
-        at(st, st.trace[row + 1].time_s, E_TRACE, row + 1, NONE, NONE)
+    now = st.now[0]
+    now.next_row, now.next_s, now.next_slot = row + 1, math.inf, NO_SLOT
+    if row + 1 < len(st.trace) and st.trace[row + 1].time_s < st.asked[0].end_s:
+        now.number += 1
+        now.next_s, now.next_key = st.trace[row + 1].time_s, key_of(now.number, E_TRACE)
+        now.next_slot = int(now.next_s * st.asked[0].slots_per_s)
         fetching.follows(st, row + 1)
     if row < 0:
         return

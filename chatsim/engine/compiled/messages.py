@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from chatsim.engine.compiled import fetching
-from chatsim.engine.compiled.begin import factor_of, own_session
+from chatsim.engine.compiled.begin import factor_of
 from chatsim.engine.compiled.boxes import into_box, out_of_box
 from chatsim.engine.compiled.chat import pushes_for
 from chatsim.engine.compiled.clients import (
@@ -61,12 +61,14 @@ from chatsim.engine.compiled.lines import extra_s, keep, watch
 from chatsim.engine.compiled.lists import finds, moves, noted
 from chatsim.engine.compiled.memory import grown
 from chatsim.engine.compiled.places import (
+    comers,
     has_members,
     hearers,
     is_founding,
     line_of,
     members_here,
     node_of,
+    own_session,
     store_of_room,
 )
 from chatsim.engine.compiled.pools import new_job
@@ -249,16 +251,16 @@ def stored(st: State, message: int) -> None:
     row.fate, row.cause = DELIVERED, NO_CAUSE
     if not st.asked[0].keeps_missed:
         return
-    room = st.rooms[row.meant]
-    for place in range(room.start, room.end):
+    start, end = st.room_start[row.meant], st.room_start[row.meant + 1]
+    for place in range(start, end):
         user = st.member[place]
-        if user != row.sender and not has_early(st, message, place - room.start):
+        if user != row.sender and not has_early(st, message, place - start):
             waits(st, user, message)
     trim_history(st, message)
     if st.asked[0].pushes_kept:
-        for place in range(room.start, room.end):
+        for place in range(start, end):
             user = st.member[place]
-            if user != row.sender and not has_early(st, message, place - room.start):
+            if user != row.sender and not has_early(st, message, place - start):
                 pushes_for(st, user, message)
 
 
@@ -297,8 +299,8 @@ def trim_history(st: State, message: int) -> None:
     forgotten = room.kept_first
     room.kept_first = st.messages[forgotten].kept_next
     room.kept -= 1
-    audience = st.rooms[st.messages[forgotten].meant]
-    for place in range(audience.start, audience.end):
+    audience = st.messages[forgotten].meant
+    for place in range(st.room_start[audience], st.room_start[audience + 1]):
         user = st.member[place]
         if user != st.messages[forgotten].sender and out_of_box(st, user, forgotten):
             st.now[0].trimmed += 1
@@ -401,7 +403,7 @@ def route(st: State, message: int, session: int, gateway: int) -> None:
 def publish_to_each(st: State, message: int, gateway: int) -> None:
     """One PUBLISH for each who hears a message, ascending; last its sender, for other devices."""
     row, routing = st.messages[message], st.asked[0].routing
-    place, end, here = st.rooms[row.room].start, st.rooms[row.room].end, st.rooms[row.room].entered
+    place, end, here = st.room_start[row.room], st.room_start[row.room + 1], comers(st, row.room)
     while place < end or here >= 0:
         if here < 0 or (place < end and st.member[place] < st.links[here].one):
             user = st.member[place]
@@ -424,7 +426,7 @@ def ask_directory(st: State, message: int, session: int, gateway: int) -> None:
     room = st.messages[message].room
     users = hearers(st, message)
     if is_founding(st, message):
-        users = st.rooms[room].end - st.rooms[room].start
+        users = st.room_start[room + 1] - st.room_start[room]
     look_up(st, message, -1, gateway, reply, users, node_of(st, room_channel(room)))
 
 

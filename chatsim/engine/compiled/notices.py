@@ -25,7 +25,7 @@ from chatsim.engine.compiled.kinds import (
     RECEIPT,
 )
 from chatsim.engine.compiled.memory import grown
-from chatsim.engine.compiled.places import node_of
+from chatsim.engine.compiled.places import is_there, node_of
 from chatsim.engine.compiled.pools import add_link, free_job, new_job
 from chatsim.engine.compiled.rules import bus_copies, presence_channel, room_channel, server_channel, user_channel
 from chatsim.engine.compiled.state import NEVER, NONE, State
@@ -161,7 +161,7 @@ def add_channels(st: State, job: int, user: int) -> None:
     elif asked.routing == ROOM and asked.shown_to == ROOMS:
         for own in range(st.own_start[user], st.own_start[user + 1]):
             room = st.own_room[own]
-            if st.rooms[room].exists:
+            if is_there(st, room):
                 add_link(st, job, room_channel(room), room)
     elif asked.routing == ROOM and asked.watches:
         add_link(st, job, presence_channel(user), NONE)

@@ -101,7 +101,7 @@ def founds(st: State, message: int, session: int) -> None:
     if not asked.asks_members:
         asks_members(st, message, session)
         return
-    members = room.end - room.start
+    members = st.room_start[number + 1] - st.room_start[number]
     job = request(st, J_REQUEST, st.sessions[session].gateway, NONE, UPDATE, asked.update_us * members)
     st.jobs[job].times, st.jobs[job].place = members, node_of(st, room_channel(number))
     ask_one(st, Q_FOUNDED, message, session, job)

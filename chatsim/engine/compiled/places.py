@@ -12,7 +12,6 @@ from chatsim.engine.compiled.pools import link, place_made, place_of, unlink
 from chatsim.engine.compiled.rules import (
     presence_channel,
     publish_node,
-    publishes_per_recipient,
     room_channel,
     server_channel,
     standing_channel,
@@ -217,13 +216,15 @@ def hold(st: State, session: int) -> None:
     row = st.sessions[session]
     home = st.stations[row.gateway]
     row.held, row.life = 1, home.life
+    st.connections[row.gateway] += 1
+    if not st.asked[0].lists_held:
+        return
     row.held_previous, row.held_next = home.held_last, NONE
     if home.held_last >= 0:
         st.sessions[home.held_last].held_next = session
     else:
         home.held_first = session
     home.held_last = session
-    st.connections[row.gateway] += 1
 
 
 @compiled
@@ -231,6 +232,10 @@ def released(st: State, session: int) -> None:
     """A gateway has one connection less."""
     row = st.sessions[session]
     home = st.stations[row.gateway]
+    row.held = 0
+    st.connections[row.gateway] -= 1
+    if not st.asked[0].lists_held:
+        return
     if row.held_previous >= 0:
         st.sessions[row.held_previous].held_next = row.held_next
     else:
@@ -239,8 +244,6 @@ def released(st: State, session: int) -> None:
         st.sessions[row.held_next].held_previous = row.held_previous
     else:
         home.held_last = row.held_previous
-    row.held = 0
-    st.connections[row.gateway] -= 1
 
 
 # ---------------------------------------------------------------------- rooms
@@ -367,10 +370,17 @@ def out_of(st: State, row: int) -> bool:
 
 
 @compiled
+def own_session(st: State, message: int) -> int:
+    """The session in which a message is written: the one that its device has now. A device of the trace is a client
+    with the number of its session there."""
+    return int(st.clients[st.messages[message].session].session)
+
+
+@compiled
 def sessions_here(st: State, user: int, gateway: int) -> int:
     """How many sessions of a user a gateway has taken on."""
     count = 0
-    session = st.users[user].first
+    session = st.here[user]
     while session >= 0:
         count += st.sessions[session].gateway == gateway
         session = st.sessions[session].next_here
@@ -389,17 +399,19 @@ def join(st: State, session: int) -> int:
     if person.last >= 0:
         st.sessions[person.last].next_here = session
     else:
-        person.first = session
+        st.here[user] = session
     person.last = session
+    st.now[0].joins += 1
+    st.sessions[session].joined = st.now[0].joins
     head = last = link(st, NONE, 0, 0.0)
     routing = st.asked[0].routing
     if routing == USER and sessions_here(st, user, gateway) == 1:
         last = st.links[head].next = link(st, user_channel(user), 0, 0.0)
-    if not publishes_per_recipient(routing):
+    if st.asked[0].keeps_seats:
         fetching.joins(st, user, gateway)
         for own in range(st.own_start[user], st.own_start[user + 1]):
             room = st.own_room[own]
-            if st.rooms[room].exists and into(st, session, room, st.own_place[own], own) and routing == ROOM:
+            if is_there(st, room) and into(st, session, room, st.own_place[own], own) and routing == ROOM:
                 last = add_channel(st, last, room)
     if st.asked[0].watches:
         watch(st, session, last)
@@ -433,14 +445,14 @@ def part(st: State, session: int) -> int:
     person = st.users[user]
     person.held -= 1
     fetching.parts(st, session)
-    before, here = NONE, person.first
+    before, here = NONE, st.here[user]
     while here != session:
         before, here = here, st.sessions[here].next_here
     following = st.sessions[session].next_here
     if before >= 0:
         st.sessions[before].next_here = following
     else:
-        person.first = following
+        st.here[user] = following
     if following < 0:
         person.last = before
     head = last = link(st, NONE, 0, 0.0)
@@ -450,7 +462,7 @@ def part(st: State, session: int) -> int:
     st.sessions[session].seat_first = st.sessions[session].seat_last = NONE
     while seat >= 0:
         following, room, rank = st.seats[seat].next_own, st.seats[seat].room, st.seats[seat].rank
-        if rank < ENTERED and not st.rooms[room].exists:
+        if rank < ENTERED and not is_there(st, room):
             add_own(st, session, seat, rank)
         elif out_of(st, seat) and st.asked[0].routing == ROOM:
             last = add_channel(st, last, room)
@@ -461,27 +473,40 @@ def part(st: State, session: int) -> int:
 @compiled
 def position_of(st: State, message: int, user: int) -> int:
     """A user's place in the room that a message is meant for, or -1."""
-    room = st.rooms[st.messages[message].meant]
-    low, high = room.start, room.end
+    room = st.messages[message].meant
+    start, end = st.room_start[room], st.room_start[room + 1]
+    low, high = start, end
     while low < high:
         middle = (low + high) // 2
         if st.member[middle] < user:
             low = middle + 1
         else:
             high = middle
-    return int(low - room.start) if low < room.end and st.member[low] == user else NONE
+    return int(low - start) if low < end and st.member[low] == user else NONE
 
 
 @compiled
 def hearers(st: State, message: int) -> int:
     """How many users are in the room in which a message is broadcast, the sender where its devices get copies."""
     asked, row = st.asked[0], st.messages[message]
-    room = st.rooms[row.room]
-    count, here = room.end - room.start - (row.room < asked.total_rooms), room.entered
+    count = st.room_start[row.room + 1] - st.room_start[row.room] - (row.room < asked.total_rooms)
+    here = comers(st, row.room)
     while here >= 0:
         count += st.links[here].one != row.sender
         here = st.links[here].next
     return int(count + asked.own_devices)
+
+
+@compiled
+def is_there(st: State, room: int) -> bool:
+    """Whether a room has been created."""
+    return not st.asked[0].creates_rooms or bool(st.rooms[room].exists)
+
+
+@compiled
+def comers(st: State, room: int) -> int:
+    """The first of those who are in a room, but no members of it, or -1."""
+    return int(st.rooms[room].entered) if st.asked[0].enters else NONE
 
 
 @compiled
@@ -514,7 +539,7 @@ def is_founding(st: State, message: int) -> bool:
 @compiled
 def has_members(st: State, room: int, gateway: int) -> bool:
     """Whether a gateway holds a member of a room, in it or not."""
-    for place in range(st.rooms[room].start, st.rooms[room].end):
+    for place in range(st.room_start[room], st.room_start[room + 1]):
         if sessions_here(st, st.member[place], gateway):
             return True
     return False

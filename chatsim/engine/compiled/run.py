@@ -26,7 +26,7 @@ from chatsim.world import build_world
 from chatsim.world.contacts import FriendLists, friend_lists
 from chatsim.world.tables import World
 
-STEPS = 200_000
+STEPS = 1 << 15
 """Events in which nothing of the trace need be fed, and after which a part may be made."""
 SLICE = 1 << 15
 """Events after which ticks are taken while the processor's cache has them, with a look at progress, and at ctrl-C."""

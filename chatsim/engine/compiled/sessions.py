@@ -66,6 +66,7 @@ from chatsim.engine.compiled.places import (
     change_subscription,
     database,
     hold,
+    is_there,
     join,
     node_of,
     node_to_hear,
@@ -223,7 +224,7 @@ def rooms_of(st: State, session: int) -> int:
     """A request for the rooms that a user is in."""
     row, asked, rooms = st.sessions[session], st.asked[0], 0
     for own in range(st.own_start[row.user], st.own_start[row.user + 1]):
-        rooms += st.rooms[st.own_room[own]].exists
+        rooms += is_there(st, st.own_room[own])
     cost_us = asked.lookup_us + asked.lookup_user_us * rooms
     job = request(st, J_REQUEST, row.gateway, row.user, MEMBERS, cost_us)
     st.jobs[job].place = node_of(st, user_channel(row.user))

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from chatsim.engine.compiled.events import NO_SLOT
 from chatsim.engine.compiled.feed import Feed, service_luck, standing_sessions
 from chatsim.engine.compiled.kinds import (
     DATABASE_TIER,
@@ -31,7 +32,14 @@ from chatsim.rules.presence import ALL as SHOWN_TO_ALL
 from chatsim.rules.presence import NOBODY, SHOWN_TO_NUMBERS, is_watched
 from chatsim.rules.ranking import POLICY_NUMBERS as RANKING_NUMBERS
 from chatsim.rules.reconnect import RECONNECT_NUMBERS
-from chatsim.rules.routing import ROUTING_NUMBERS, TOPOLOGY_NUMBERS
+from chatsim.rules.routing import (
+    DIRECTORY,
+    IN_PROCESS,
+    ROOM,
+    ROUTING_NUMBERS,
+    TOPOLOGY_NUMBERS,
+    publishes_per_recipient,
+)
 from chatsim.rules.waking import NEVER_S
 from chatsim.scenario import Scenario
 from chatsim.scenario.models import StationCosts
@@ -53,6 +61,8 @@ NEAR_BYTES = 1 << 20
 """A table of sessions that is no larger stays in a processor's cache."""
 TICKS_AT_MOST = 1 << 19
 """Ticks for which there is room in their table, should nobody take them out of it."""
+LOOKS_PER_SEAT = 4
+"""Members that are looked at for what it takes to come to a seat and leave it, about."""
 ROOM_AT_FIRST = 1024
 """Rows that growing tables have at first."""
 
@@ -78,6 +88,7 @@ def tables_for(
         "free_box", "chained",
     ):  # fmt: skip
         now[name] = NONE
+    now["next_s"], now["next_slot"] = math.inf, NO_SLOT
     now["unsigned_first"] = now["unsigned_last"] = NONE
     now["admission_left"], now["minute"] = float(scenario.balancer.burst), -1.0
     _blanks(tables, scenario)
@@ -139,6 +150,8 @@ def _ask(asked: Any, scenario: Scenario, world: World, troubled: bool) -> None:
         "troubled": troubled,
         "pulls": kept and scenario.presence.how == "pull",
         "keeps_presence": kept, "pushes_kept": design.offline == "push", "total_rooms": len(world.rooms),
+        "lists_held": scenario.scaling.start > 0 or bool(kinds) or scenario.presence.show_to == "all",
+        "enters": design.rooms == "personal" or len(world.intrusions) > 0,
         "users": world.users, "receipts": design.receipts,
         "limited": bool(broker.subscriber_max_bytes or broker.subscriber_soft_bytes),
         "stream_us": broker.stream_us if broker.delivery == "stream" else 0.0,
@@ -285,20 +298,39 @@ def _people(tables: Tables, scenario: Scenario, world: World, rooms: Rooms, luck
     trace = world.sessions
     count = len(trace)
     users = tables["users"] = np.zeros(world.users, FIXED["users"])
-    for name in ("last_gateway", "first", "last", "registered", "box_first", "box_last", "holding"):
+    for name in ("last_gateway", "last", "registered", "box_first", "box_last", "holding"):
         users[name] = NONE
+    tables["here"] = np.full(world.users, NONE, SHORT)
     users["came_s"] = users["waits_since_s"] = -math.inf
     _sessions(tables, scenario, world, luck, count + max(64, count // 8))
     tables["now"][0]["sessions"] = count
     tables["own_start"], tables["own_room"], tables["own_place"] = rooms.own(SHORT)
+    tables["asked"][0]["keeps_seats"] = _keeps_seats(scenario, world, rooms, tables)
     start, member = rooms.with_personal()
     tables["member"] = column(len(member), SHORT)
     tables["member"][:] = member
+    tables["room_start"] = start.astype(SHORT)
     table = tables["rooms"] = column(max(1, len(start) - 1), FIXED["rooms"])
     table["founding"] = table["entered"] = table["places"] = NONE
     table["ready_s"] = NEVER
     if len(start) > 1:
-        table["start"], table["end"], table["exists"] = start[:-1], start[1:], rooms.exist_at_first()[: len(start) - 1]
+        table["exists"] = rooms.exist_at_first()[: len(start) - 1]
+
+
+def _keeps_seats(scenario: Scenario, world: World, rooms: Rooms, tables: Tables) -> bool:
+    """Whether there are lists of those who sit in each room at each gateway: where gateways must know them, where not
+    only members come in, and where messages have so many members to look at that seats are less to do."""
+    design, routing = scenario.design, ROUTING_NUMBERS[scenario.design.routing]
+    if publishes_per_recipient(routing):
+        return False
+    if routing == ROOM or design.mesh_directory or design.rooms_created == "first_message":
+        return True
+    if tables["asked"][0]["enters"]:
+        return True
+    user, own_rooms = world.sessions.user, np.diff(tables["own_start"])
+    hear = 1 if routing in (IN_PROCESS, DIRECTORY) else design.gateways
+    seats = sum(int(own_rooms[user[part]].sum()) for part in blocks(len(user), SESSIONS_AT_ONCE))
+    return rooms.pairs * hear > LOOKS_PER_SEAT * seats
 
 
 def _sessions(tables: Tables, scenario: Scenario, world: World, luck: Luck, room: int) -> None:

@@ -56,12 +56,13 @@ SLOT = record("key row")
 PARCEL = record("place to_session first last count next station life")
 SESSION = both(
     record(
-        "stamp read user client gateway online gone closed cut parcel live live_first synced_count synced_max",
+        "stamp read user client gateway next_here joined online gone closed cut parcel live live_first"
+        " synced_count synced_max",
         "link_s rate uplink_s downlink_s drained_s unsent_bytes outbox_bytes",
     ),
     record(
-        "registered held silent fate listed unread live_last entered holds old synced origin attempt next_here"
-        " seat_first seat_last outbox_first outbox_last sending life unsigned held_next held_previous",
+        "held registered silent fate life listed unread live_last entered holds old synced origin attempt"
+        " seat_first seat_last outbox_first outbox_last sending unsigned held_next held_previous",
         "start_s end_s online_s left_s cut_s rights_s due_s sync_luck base_s base_rate",
     ),
 )
@@ -77,7 +78,8 @@ FIXED: dict[str, np.dtype[Any]] = {
         " asks_more personal creates_rooms asks_members leaves_idle access asks renews reads_friends client_joins"
         " loads ranked list_policy list_limit pushes_presence shown_to watches tells_all channels drops_oldest"
         " fetches one_by_one troubled faulty orderly keeps stream_max"
-        " resends deduplicate sends_max scaling_start least draws_kept standing tells_boxes",
+        " resends deduplicate sends_max scaling_start least draws_kept standing tells_boxes keeps_seats enters"
+        " lists_held",
         "end_s receive_us parse_us command_us write_us flush_us login_us close_us publish_us push_us bus_send_us"
         " bus_receive_us subscribe_us lookup_us lookup_user_us update_us presence_us store_us sync_us broker_link_s"
         " database_link_s notice_s outbound_max_bytes connect_timeout_s reconnect_s reconnect_max_s messages_per_s"
@@ -89,13 +91,13 @@ FIXED: dict[str, np.dtype[Any]] = {
     ),
     "now": record(
         "number arrivals stamp taken overflowed scarce stops heap slot coming coming_count later free_coming soon"
-        " soon_first links jobs parcels batches queries sessions seats places place_groups tokens rows ticks"
+        " soon_first links jobs parcels batches queries sessions joins seats places place_groups tokens rows ticks"
         " subscriptions shown pulls pushed trimmed unasked missed receipts answers packets free_link free_job"
         " free_parcel free_batch"
         " boxes free_box free_query free_seat free_packet chained chained_number"
         " cuts slow_first slow_count away away_number parted unsigned_first unsigned_last breaks faults wiped drains"
-        " got changing emptied started boxed",
-        "time_s admission_left admission_s minute chained_s",
+        " got changing emptied started boxed next_row next_key next_slot",
+        "time_s next_s admission_left admission_s minute chained_s",
     ),
     "stations": record(
         "tier idle waits by_item batch_max cores ending host first last length parcel parcel_last exponential up life"
@@ -105,7 +107,7 @@ FIXED: dict[str, np.dtype[Any]] = {
     ),
     "hosts": record("free first last"),
     "users": record(
-        "held last_gateway online first last registered box_first box_last retries due pushes drawn again linked"
+        "held last_gateway online last registered box_first box_last retries due pushes drawn again linked"
         " sessions shown holding mark warm",
         "came_s waits_since_s shown_until_s",
     ),
@@ -115,9 +117,10 @@ FIXED: dict[str, np.dtype[Any]] = {
         " unacked waits attempt",
         "time_s uplink received_s stored_s routed_s told_s acked_s done_s store_luck receive_luck publish_luck",
     ),
-    "rooms": record("start end kept_first kept_last kept exists founding waits not_joined entered places", "ready_s"),
+    "rooms": record("kept_first kept_last kept exists founding waits not_joined entered places", "ready_s"),
     "trace": record("kind number", "time_s"), "letters": record("size_bytes gateway"),
-    "member": SHORT, "own_start": LONG, "own_room": SHORT, "own_place": SHORT, "channel_first": SHORT,
+    "room_start": SHORT, "member": SHORT, "here": SHORT,
+    "own_start": LONG, "own_room": SHORT, "own_place": SHORT, "channel_first": SHORT,
     "parcel_of": LONG, "slots": LONG, "stamps": LONG, "connections": LONG, "out": LONG, "early": BYTE,
     "push_luck": REAL, "blank_job": JOB, "blank_parcel": PARCEL, "blank_session": SESSION, "work": LONG,
     "lines": record("away wanted why line cut kept_first kept_last owed", "soft_since_s"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from chatsim.engine.compiled.code import compiled
-from chatsim.engine.compiled.places import is_in, watch_room
+from chatsim.engine.compiled.places import is_in, is_there, watch_room
 from chatsim.engine.compiled.pools import add_link, place_of
 from chatsim.engine.compiled.state import NONE, State
 from chatsim.rules.presence import ALL, FRIENDS, ROOMS
@@ -13,7 +13,7 @@ from chatsim.rules.routing import ROOM, USER
 @compiled
 def find_local(st: State, station: int, job: int, user: int, but: int) -> None:
     """The sessions of a user at a gateway, ``but`` one."""
-    session = st.users[user].first
+    session = st.here[user]
     while session >= 0:
         if st.sessions[session].gateway == station and session != but:
             add_link(st, job, session, 0)
@@ -52,9 +52,9 @@ def find_neighbours(st: State, user: int) -> int:
     stamp, count = st.now[0].stamp, 0
     st.users[user].mark = stamp
     for own in range(st.own_start[user], st.own_start[user + 1]):
-        room = st.rooms[st.own_room[own]]
-        if room.exists:
-            for place in range(room.start, room.end):
+        room = st.own_room[own]
+        if is_there(st, room):
+            for place in range(st.room_start[room], st.room_start[room + 1]):
                 count = add_user(st, count, st.member[place], stamp)
     return in_order(st, count)
 
@@ -110,7 +110,7 @@ def find_watching(st: State, station: int, job: int) -> None:
     if asked.shown_to == ROOMS:
         find_in_rooms(st, station, job, scope, user)
     elif asked.routing == USER:
-        session = st.users[scope].first
+        session = st.here[scope]
         while session >= 0:
             is_here = st.sessions[session].gateway == station
             if is_here and (not asked.watches or is_in(st, session, watch_room(st, user))):
