@@ -13,14 +13,17 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as some
+from scipy import special
 
 from chatsim.engine.compiled.code import compiled, is_interpreted
+from chatsim.engine.compiled.elementwise import exp, loop_of, ndtri
 from chatsim.engine.compiled.machine import machine_code, named
 from chatsim.engine.compiled.memory import Memory, grown
 from chatsim.engine.compiled.state import TABLES, TWO_DIMENSIONS, State
 from chatsim.engine.compiled.translating import Translation
 from chatsim.engine.compiled.values import NotSaidError
 from chatsim.rules.hashing import spread
+from chatsim.world.draws import Purpose, uniform
 from tests.conftest import ROOT
 
 if is_interpreted():
@@ -91,6 +94,12 @@ def powers(st: State, one: float, number: int) -> float:
 
 
 @compiled
+def lognormal(st: State, share: float, sigma: float) -> float:
+    """What numpy and scipy make of one number."""
+    return exp(sigma * ndtri(share))
+
+
+@compiled
 def abs_of(st: State, one: float) -> float:
     """One's size."""
     return -one if one < 0.0 else one
@@ -116,6 +125,19 @@ def test_whole_numbers(number: int, other: int) -> None:
 def test_real_numbers(one: float, number: int) -> None:
     assert MIXED(None, one, number) == mixed(None, one, number)
     assert POWERS(None, one, number) == powers(None, one, number)
+
+
+def test_numpy_and_scipy_make_of_one_number_what_they_make_of_many() -> None:
+    handler, shares = fast(lognormal), uniform(1, 0, Purpose.DOWNLINK, np.arange(20_000), 0)
+    for sigma in (0.3, 3.0, 40.0):
+        many = np.exp(sigma * special.ndtri(shares))
+        assert [handler(None, share, sigma) for share in shares.tolist()] == many.tolist()
+        assert lognormal(None, shares[7], sigma) == many[7]
+
+
+def test_what_is_no_function_of_one_number_has_no_loop() -> None:
+    with pytest.raises(TypeError, match="add is no function of one number"):
+        loop_of(np.add)
 
 
 @pytest.mark.parametrize("one", [math.nan, math.inf, -math.inf, 0.0, -0.0])

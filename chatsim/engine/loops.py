@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -26,8 +27,13 @@ def loop_of(function: Any, *parts: Any) -> Loop:
 
 def run_loop(loop: Loop, steps: int, *arguments: Any) -> int:
     """What a loop of so many steps returns, compiled if that is worth it: draws are then too."""
-    load_from([loop, DRAW], steps * STEP_S, LOADED_S if "numba" in sys.modules else KEPT_S, NOT_KEPT_S)
+    load_if_worth_it((loop,), steps)
     return int(loop(*arguments))
+
+
+def load_if_worth_it(loops: Iterable[Loop], steps: int, step_s: float = STEP_S) -> None:
+    """Has loops compiled, or their code loaded, and draws, where so many steps would take long as they are."""
+    load_from([*loops, DRAW], steps * step_s, LOADED_S if "numba" in sys.modules else KEPT_S, NOT_KEPT_S)
 
 
 def fixed(array: Any, kind: type) -> npt.NDArray[Any]:

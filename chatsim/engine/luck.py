@@ -14,8 +14,6 @@ from chatsim.world.tables import World
 
 BLOCK = 512
 BLOCKS_KEPT = 8
-PAIRS_AT_ONCE = 1 << 15
-"""Packets whose factors are drawn at once, about: so few stay in a processor's cache."""
 AHEAD = 16
 RECEIVE, PUBLISH, STORE, SYNC = range(4)
 PUSH = 16
@@ -154,23 +152,17 @@ class Luck:
             self._drawn[purpose, entity, block] = drawn
         return drawn[place]
 
-    def downlinks(self, first: int, end: int) -> npt.NDArray[np.float64]:
-        """The factors of the packets of the messages from ``first`` to ``end``, one message after the other."""
-        rooms = self._room[first:end]
-        pairs = int((self._start[rooms + 1] - self._start[rooms]).sum())
-        step = max(1, PAIRS_AT_ONCE * (end - first) // max(pairs, 1))
-        blocks = [self._factors(place, min(place + step, end))[0] for place in range(first, end, step)]
-        return np.concatenate(blocks) if blocks else np.ones(0)
-
     def _draw(self, block: int) -> tuple[list[float], list[int]]:
         """The factors of one block of messages and their offsets; blocks come nearly in order, so few are kept."""
-        factors, offsets = self._factors(block * BLOCK, (block + 1) * BLOCK)
+        factors, offsets = self.downlinks(block * BLOCK, (block + 1) * BLOCK)
         if len(self._blocks) == BLOCKS_KEPT:
             del self._blocks[next(iter(self._blocks))]
         self._blocks[block] = factors.tolist(), offsets.tolist()
         return self._blocks[block]
 
-    def _factors(self, first: int, end: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+    def downlinks(self, first: int, end: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+        """The factors of the packets of the messages from ``first`` to ``end``, one message after the other, and where
+        those of each message begin."""
         messages = np.arange(first, min(end, self._messages))
         rooms = self._room[messages]
         sizes = self._start[rooms + 1] - self._start[rooms]

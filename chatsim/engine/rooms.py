@@ -88,6 +88,11 @@ class Rooms:
         return self._venues()
 
     @cached_property
+    def venues(self) -> Longs:
+        """The same as an array."""
+        return np.array(self.venue, np.int64)
+
+    @cached_property
     def pairs(self) -> int:
         """Messages x members of the rooms that they are meant for."""
         room, sizes = self._world.messages.room, np.diff(self._world.rooms.start)
@@ -213,7 +218,7 @@ class Rooms:
         if self.kind == PERSONAL_ROOMS:
             partner = self.partners(first, end)
             return np.where(partner >= 0, personal_room(0, self._total) + partner, meant)
-        return np.array(self.venue, np.int64)[meant]
+        return self.venues[meant]
 
     def own(self, kind: npt.DTypeLike = np.int64) -> tuple[Longs, npt.NDArray[Any], npt.NDArray[Any]]:
         """Where the rooms of each user begin, these rooms, created or not, and the user's place in each, as numbers of
@@ -223,7 +228,7 @@ class Rooms:
         if self.kind == PERSONAL_ROOMS:
             used[: self._total] = self._world.rooms.kind != PAIR
         elif self.kind == GROUP_ROOMS:
-            used[:] = np.array(self.venue, np.int64) == np.arange(self._total)
+            used[:] = self.venues == np.arange(self._total)
         of = owners(start)
         entries = None if used.all() else np.flatnonzero(used[of])
         own_start, order = grouped(member if entries is None else member[entries], self._world.users)

@@ -16,6 +16,7 @@ from chatsim.world.compiling import Loop
 from chatsim.world.tables import Floats
 
 Words = npt.NDArray[np.uint64]
+Numbers = npt.NDArray[np.integer]
 
 ROUNDS = 10
 MULTIPLIERS = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
@@ -134,6 +135,8 @@ def uniform(seed: int, replication: int, purpose: int, entity: npt.ArrayLike, in
     if 0 in shape:
         return np.empty(shape)
     key = seed & 0xFFFFFFFF, seed >> 32
+    if DRAW.fast and entities.ndim == 1 and (indices.ndim == 0 or indices.shape == shape):
+        return _at_once(key, int(replication), int(purpose), entities, indices)
     blocks = np.nditer(
         [entities, indices, None], flags=["external_loop", "buffered"], order="C", casting="unsafe", buffersize=BLOCK,
         op_flags=[["readonly"], ["readonly"], ["writeonly", "allocate"]],
@@ -172,6 +175,22 @@ def lognormal(
     return np.multiply(drawn, median, out=drawn)
 
 
+def _at_once(key: tuple[int, int], replication: int, purpose: int, entities: Numbers, indices: Numbers) -> Floats:
+    """All draws in one go, out of numbers as they are: to copy them takes as long as to draw."""
+    if not indices.ndim:
+        indices = np.full(len(entities), indices, np.int32 if indices < 2**31 else np.int64)
+    first, second = (_as_they_are(values) for values in (indices, entities))
+    drawn, words_of_key = np.empty(len(entities)), (np.uint64(word) for word in (*key, purpose, replication))
+    DRAW(*words_of_key, first, second, drawn)
+    return drawn
+
+
+def _as_they_are(values: Numbers) -> Numbers:
+    """Numbers of a kind that the loop is compiled for."""
+    kept: Numbers = np.ascontiguousarray(values, np.int32 if values.dtype == np.int32 else np.int64)
+    return kept
+
+
 def _block(key: tuple[int, int], replication: int, purpose: int, entities: Words, indices: Words) -> Floats:
     if DRAW.fast:
         drawn = np.empty(len(entities))
@@ -208,10 +227,11 @@ def words_of(seed: int, purpose: int, replication: int) -> tuple[np.uint64, np.u
 
 def _draw(
     low: np.uint64, high: np.uint64, purpose: np.uint64, replication: np.uint64,
-    indices: Words, entities: Words, drawn: Floats,
+    indices: Numbers, entities: Numbers, drawn: Floats,
 ) -> None:
     for place in range(len(drawn)):
-        bits = bits_of(low, high, purpose, replication, indices[place], entities[place])
+        index, entity = np.uint64(indices[place]), np.uint64(entities[place])
+        bits = bits_of(low, high, purpose, replication, index, entity)
         drawn[place] = (np.float64(bits) + 0.5) * 2.0**-52
 
 

@@ -59,6 +59,18 @@ def order_in_rows(start: Longs, value: npt.NDArray[np.floating]) -> Longs:
     >>> order_in_rows(np.array([0, 3, 5]), np.array([3.0, 1.0, 2.0, 5.0, 4.0])).tolist()
     [1, 2, 0, 4, 3]
     """
+    words, bits = words_in_rows(start, value)
+    order = (words & ((np.uint64(1) << bits) - np.uint64(1))).astype(np.int64)
+    if value.dtype != np.float32:
+        words >>= bits
+        places = _ties(words)
+        entries = order[places]
+        order[places] = entries[np.lexsort((entries, value[entries], words[places]))]
+    return order
+
+
+def words_in_rows(start: Longs, value: npt.NDArray[np.floating]) -> tuple[npt.NDArray[np.uint64], np.uint64]:
+    """The words that :func:`order_in_rows` sorts, sorted, and how many of their bits are those of the place."""
     bits = np.uint64(max(len(value) - 1, 0).bit_length())
     short = value.astype(np.float32, copy=False).view(np.uint32)
     if PACK.fast:
@@ -70,13 +82,7 @@ def order_in_rows(start: Longs, value: npt.NDArray[np.floating]) -> Longs:
         words <<= bits
         words |= np.arange(len(value), dtype=np.uint64)
     words.sort()
-    order = (words & ((np.uint64(1) << bits) - np.uint64(1))).astype(np.int64)
-    if value.dtype != np.float32:
-        words >>= bits
-        places = _ties(words)
-        entries = order[places]
-        order[places] = entries[np.lexsort((entries, value[entries], words[places]))]
-    return order
+    return words, bits
 
 
 def _pack(start: Longs, short: npt.NDArray[np.uint32], bits: np.uint64, words: npt.NDArray[np.uint64]) -> None:

@@ -17,6 +17,7 @@ from chatsim.world.tables import Bools, Floats, Ints, Longs
 
 RANKS_MAX = 5000
 SEEN_AT_ONCE = 16
+LINES_AHEAD, FRIENDS_IN_LINE = 8, 16
 GUIDES = 4096
 NOBODY = -1 << 62
 """In the place of a peer: there is nobody to write to."""
@@ -157,9 +158,12 @@ def _look_ahead(
     event = order[min(place + 6, last)]
     if event < openings and not talks.to_group[going + event]:
         _guess_peer(talk, talks, people, ties, going + event)
-    event = order[min(place + 2, last)]
+    event = order[min(place + 3, last)]
     if event < openings and not talks.to_group[going + event]:
-        _fetch_partners(ties, int(talks.peer[going + event]))
+        peer = int(talks.peer[going + event])
+        _fetch_partners(ties, peer)
+        if _is_new(talk, talks, ties, going + event):
+            _fetch_others(ties, peer)
 
 
 def _fetch_sides(talks: Openings, people: People, ties: Ties, one: int) -> None:
@@ -196,9 +200,9 @@ def _fetch_who_writes(talks: Openings, steps: Steps, people: People, ties: Ties,
 def _guess_peer(talk: Talk, talks: Openings, people: People, ties: Ties, one: int) -> None:
     """Has come near who is likely to be the peer of an opening."""
     user = int(talks.user[one])
-    first, end = ties.bounds[2 * user], ties.bounds[2 * user + 1]
-    known = end - first
-    if talks.to_new[one] < talk.new_partner_share / (1 + known / talk.new_partner_scale):
+    end = ties.bounds[2 * user + 1]
+    known = end - ties.bounds[2 * user]
+    if _is_new(talk, talks, ties, one):
         if end == ties.bounds[2 * user + 2]:
             return
         talks.peer[one] = ties.friend[end]
@@ -206,6 +210,20 @@ def _guess_peer(talk: Talk, talks: Openings, people: People, ties: Ties, one: in
     elif known:
         talks.peer[one] = ties.friend[end - _rank(ties, talks.target[one], min(known, RANKS_MAX))]
     prefetch(ties.bounds, 2 * int(talks.peer[one]))
+
+
+def _is_new(talk: Talk, talks: Openings, ties: Ties, one: int) -> bool:
+    """Whether an opening is to go to a friend never written to, where it does not go to a group."""
+    user = int(talks.user[one])
+    known = ties.bounds[2 * user + 1] - ties.bounds[2 * user]
+    return bool(talks.to_new[one] < talk.new_partner_share / (1 + known / talk.new_partner_scale))
+
+
+def _fetch_others(ties: Ties, user: int) -> None:
+    """Has the first friends of a user come near that are no partners: among them one is looked for."""
+    first, last = int(ties.bounds[2 * user + 1]), len(ties.friend) - 1
+    for line in range(LINES_AHEAD):
+        prefetch(ties.friend, min(first + FRIENDS_IN_LINE * line, last))
 
 
 def _fetch_partners(ties: Ties, user: int) -> None:
@@ -241,7 +259,7 @@ def _target(talk: Talk, talks: Openings, people: People, ties: Ties, opening: in
         if group != NOBODY:
             return group, False
     known = ties.bounds[2 * user + 1] - ties.bounds[2 * user]
-    if not known or talks.to_new[opening] < talk.new_partner_share / (1 + known / talk.new_partner_scale):
+    if not known or _is_new(talk, talks, ties, opening):
         friend = _new_partner(people, ties, user, talks.time_s[opening])
         if friend >= 0:
             return friend, True
@@ -372,7 +390,7 @@ def _get_to_know(ties: Ties, user: int, other: int, owes: int) -> None:
 
 TELL = Loop(
     tell, place_of, _session_at, _session_now, _rank, _get_to_know, _meet, _new_partner, _old_partner, _next, _group,
-    _target, _write, _fetch_partners, _fetch_sides, _fetch_who_writes, _guess_peer, _look_ahead,
+    _target, _write, _is_new, _fetch_others, _fetch_partners, _fetch_sides, _fetch_who_writes, _guess_peer, _look_ahead,
 )  # fmt: skip
 
 

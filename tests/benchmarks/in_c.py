@@ -61,7 +61,7 @@ def world_in_c(scenario: Scenario, people: World) -> tuple[Struct, dict[str, npt
     order = np.argsort(place, kind="stable")
     seat = np.arange(len(place)) - np.repeat(people.rooms.start[:-1], np.diff(people.rooms.start))
     arrays = {
-        "time_s": people.messages.time_s, "uplink": np.array(luck.uplink), "factor": luck.downlinks(0, messages),
+        "time_s": people.messages.time_s, "uplink": np.array(luck.uplink), "factor": luck.downlinks(0, messages)[0],
         "link_s": np.array(luck.link_s), "rate": np.array([luck.rate(n) for n in range(len(people.sessions))]),
         "sender": people.messages.sender.astype(np.int32), "room": people.messages.room.astype(np.int32),
         "size_bytes": people.messages.size_bytes.astype(np.int32),

@@ -29,7 +29,7 @@ from chatsim.engine.compiled.lines import read_push
 from chatsim.engine.compiled.places import into, is_founding, is_in, line_of, own_session, row_of_channel
 from chatsim.engine.compiled.pools import add_link, link, new_job, tokens_of
 from chatsim.engine.compiled.requests import subscription
-from chatsim.engine.compiled.rules import bus_copies, room_channel, tokens_now, verdict
+from chatsim.engine.compiled.rules import bus_copies, downlink, room_channel, tokens_now, verdict
 from chatsim.engine.compiled.state import NONE, State
 from chatsim.engine.compiled.watching import find_local, find_watching
 from chatsim.engine.station import US
@@ -247,9 +247,9 @@ def own_rank(st: State, user: int, room: int) -> int:
 @compiled
 def factor_of(st: State, message: int, position: int) -> float:
     """The luck of a message's packet to the user at a place of its room."""
-    if position < 0 or not st.asked[0].jitters:
+    if position < 0 or st.asked[0].jitter_sigma == 0.0:
         return 1.0
-    return float(st.factors[st.messages[message].offset + position])
+    return downlink(st, message, position)
 
 
 @compiled

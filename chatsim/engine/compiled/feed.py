@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from chatsim.engine.compiled.kinds import E_INTRUDES, E_LOGIN, E_MESSAGE, E_TIE_ENDS, IN_FLIGHT
-from chatsim.engine.compiled.state import FIXED, NEVER, NONE
+from chatsim.engine.compiled.kinds import E_INTRUDES, E_LOGIN, E_MESSAGE, E_TIE_ENDS
+from chatsim.engine.compiled.state import FIXED, NONE
 from chatsim.engine.compiled.window import Window
+from chatsim.engine.compiled.writing import MERGE, WRITE, Given, Lucks, audiences_of, write_messages, write_trace
+from chatsim.engine.loops import fixed, load_if_worth_it
 from chatsim.engine.luck import PUBLISH, RECEIVE, STORE, Luck
 from chatsim.engine.rooms import Rooms
 from chatsim.rules.access import OPEN, POLICY_NUMBERS
@@ -22,8 +24,10 @@ from chatsim.world.tables import World
 
 SLICE = 1 << 14
 """Messages that are written before the run comes to them, where not all are."""
-MESSAGES_AT_ONCE = 1 << 12
-"""Messages of which one column after the other is written: what they take stays in the cache of a core meanwhile."""
+MESSAGES_AT_ONCE = 1 << 14
+"""Messages for which is drawn at once: the draws stay in the cache of a core until they are written."""
+MESSAGE_S = 3e-7
+"""What a message takes where that is not compiled."""
 
 
 class Feed:
@@ -35,7 +39,7 @@ class Feed:
     ) -> None:
         self._scenario, self._world, self._rooms, self._lists = scenario, world, rooms, lists
         self._luck, self._slice = Luck(scenario, world), SLICE if ahead else max(1, len(world.messages))
-        standing = standing_sessions(world)
+        self._audiences, standing = audiences_of(world, rooms), standing_sessions(world)
         is_open = POLICY_NUMBERS[scenario.access.policy] == OPEN
         self._kinds = (E_LOGIN, NONE if is_open else E_TIE_ENDS, E_MESSAGE, E_INTRUDES)
         starts_s, ends = world.sessions.start_s[standing:], world.endings.time_s
@@ -47,7 +51,6 @@ class Feed:
         rows = {
             "messages": len(world.messages),
             "trace": sum(map(len, self._times_s)),
-            "factors": rooms.pairs if scenario.network.jitter_sigma > 0 else 0,
             "early": rooms.pairs if scenario.design.offline != "drop" else 0,
         }
         self._windows = {name: Window(count, FIXED[name]) for name, count in rows.items() if ahead and count}
@@ -73,7 +76,7 @@ class Feed:
             return
         pairs = int(self.tables["messages"]["offset"][message]) if message < len(self.tables["messages"]) else 0
         # The row of the trace that is to begin next stands in an event already, and the one before may be beginning.
-        ends = {"messages": message, "factors": pairs, "early": pairs, "trace": self._until(time_s) - self._slice}
+        ends = {"messages": message, "early": pairs, "trace": self._until(time_s) - self._slice}
         for name, window in self._windows.items():
             window.give_back(ends[name])
         trace = self._world.messages
@@ -85,57 +88,37 @@ class Feed:
         last = self._begun[2] + self._slice - 1
         until_s = float(messages_s[last]) if last < len(messages_s) - 1 else np.inf
         ends = [int(np.searchsorted(times_s, until_s, side="right")) for times_s in self._times_s]
+        load_if_worth_it((WRITE, MERGE), len(self._world.messages), MESSAGE_S)
         for first in range(self._begun[2], ends[2], MESSAGES_AT_ONCE):
             self._write_messages(first, min(first + MESSAGES_AT_ONCE, ends[2]))
         parts = [slice(begun, end) for begun, end in zip(self._begun, ends, strict=True)]
-        count = [part.stop - part.start for part in parts]
-        times_s = np.concatenate([times_s[part] for times_s, part in zip(self._times_s, parts, strict=True)])
-        numbers = [np.arange(part.start, part.stop) + first for part, first in zip(parts, self._numbers, strict=True)]
-        order = np.argsort(times_s, kind="stable")
-        rows = self.tables["trace"][self.row : self.row + len(order)]
-        rows["kind"], rows["number"] = np.repeat(self._kinds, count)[order], np.concatenate(numbers)[order]
-        rows["time_s"] = times_s[order]
-        self.row, self._begun = self.row + len(order), ends
+        times_s = [fixed(times_s[part], np.float64) for times_s, part in zip(self._times_s, parts, strict=True)]
+        until = self.row + sum(map(len, times_s))
+        numbers = np.array([first + part.start for first, part in zip(self._numbers, parts, strict=True)])
+        write_trace(self.tables["trace"][self.row : until], tuple(times_s), np.array(self._kinds), numbers)
+        self.row, self._begun = until, ends
 
     def _write_messages(self, first: int, end: int) -> None:
-        """The messages from ``first`` to ``end``, the factors of their packets, and the luck of their items."""
-        trace, scenario, luck, mine = self._world.messages, self._scenario, self._luck, slice(first, end)
+        """The messages from ``first`` to ``end``, with the luck of their packets on the way up, and of their items."""
+        trace, mine = self._world.messages, slice(first, end)
         self.tables["letters"]["size_bytes"][mine] = trace.size_bytes[mine]
-        start, room = self._world.rooms.start, trace.room[mine]
-        sizes = start[room + 1] - start[room]
-        given: dict[str, npt.NDArray[Any]] = {
-            **{name: getattr(trace, name)[mine] for name in ("sender", "session", "size_bytes", "time_s")},
-            "room": self._rooms.all_rooms(first, end), "meant": room, "partner": self._rooms.partners(first, end),
-            "uplink": luck.uplinks(first, end), "offset": self._pairs + np.cumsum(sizes) - sizes,
-        }  # fmt: skip
-        if self._lists is not None:
-            given["opening"] = self._lists.opening[mine]
-        if scenario.network.jitter_sigma > 0:
-            self.tables["factors"][self._pairs : self._pairs + int(sizes.sum())] = luck.downlinks(first, end)
-        self._pairs += int(sizes.sum())
-        in_database = scenario.design.store_in == "database"
-        store: StationCosts = scenario.database if in_database else scenario.broker
-        for name, costs, purpose in (
-            ("receive_luck", scenario.gateway, RECEIVE), ("publish_luck", scenario.broker, PUBLISH),
-            ("store_luck", store, STORE),
-        ):  # fmt: skip
-            if costs.service == "exponential":
-                given[name] = service_luck(self._world, costs, purpose, first, end)
-        fill(self.tables["messages"][mine], given)
+        opening = self._lists.opening[mine] if self._lists is not None else np.empty(0, bool)
+        sender, session, size_bytes, room = (
+            fixed(values[mine], np.int32) for values in (trace.sender, trace.session, trace.size_bytes, trace.room)
+        )
+        time_s = fixed(trace.time_s[mine], np.float64)
+        given = Given(sender, session, size_bytes, room, time_s, fixed(opening, np.bool_))
+        lucks, rows = self._lucks(first, end), self.tables["messages"][mine]
+        self._pairs = write_messages(rows, given, lucks, self._rooms, self._audiences, first, self._pairs)
 
-
-def fill(table: Any, given: dict[str, npt.NDArray[Any]]) -> None:
-    """Writes messages, with what is ``given`` of each."""
-    blank = np.zeros(1, FIXED["messages"])
-    blank["gateway"], blank["fate"] = NONE, IN_FLIGHT
-    for name in ("received_s", "stored_s", "routed_s", "told_s", "acked_s", "done_s"):
-        blank[name] = NEVER
-    for name in ("receive_luck", "publish_luck", "store_luck"):
-        blank[name] = 1.0
-    # numpy copies records field by field, and bytes as they are.
-    table.view(np.uint8).reshape(-1, table.itemsize)[:] = blank.view(np.uint8)
-    for name, values in given.items():
-        table[name] = values
+    def _lucks(self, first: int, end: int) -> Lucks:
+        """What is drawn for the messages from ``first`` to ``end``."""
+        scenario, drawn = self._scenario, []
+        store: StationCosts = scenario.database if scenario.design.store_in == "database" else scenario.broker
+        for costs, purpose in ((scenario.gateway, RECEIVE), (scenario.broker, PUBLISH), (store, STORE)):
+            is_drawn = costs.service == "exponential"
+            drawn.append(service_luck(self._world, costs, purpose, first, end) if is_drawn else np.empty(0))
+        return Lucks(self._luck.uplinks(first, end), *drawn)
 
 
 def service_luck(world: World, costs: StationCosts, purpose: int, first: int, end: int) -> npt.NDArray[np.float64]:

@@ -12,6 +12,8 @@ from typing import Any
 
 import llvmlite.binding as llvm
 
+from chatsim.engine.compiled.elementwise import loops
+
 LEVEL = 2
 """How hard the whole is optimised: the third level takes longer, and makes it no faster."""
 TEXT_SHARE, OPTIMISED_SHARE = 0.1, 0.75
@@ -27,6 +29,38 @@ declare double @llvm.ceil.f64(double)
 declare double @llvm.fabs.f64(double)
 declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
 declare void @llvm.prefetch.p0(ptr, i32, i32, i32)
+@chatsim_loop_exp = external global [2 x ptr]
+@chatsim_loop_ndtri = external global [2 x ptr]
+
+define internal double @chatsim_exp(double %value) nounwind {
+  %made = call double @chatsim_one(ptr @chatsim_loop_exp, double %value)
+  ret double %made
+}
+
+define internal double @chatsim_ndtri(double %value) nounwind {
+  %made = call double @chatsim_one(ptr @chatsim_loop_ndtri, double %value)
+  ret double %made
+}
+
+define internal double @chatsim_one(ptr %loop, double %value) noinline nounwind {
+  %count = alloca i64
+  %steps = alloca [2 x i64]
+  %numbers = alloca [2 x double]
+  %places = alloca [2 x ptr]
+  store i64 1, ptr %count
+  store [2 x i64] [i64 8, i64 8], ptr %steps
+  store double %value, ptr %numbers
+  %made = getelementptr double, ptr %numbers, i64 1
+  store ptr %numbers, ptr %places
+  %second = getelementptr ptr, ptr %places, i64 1
+  store ptr %made, ptr %second
+  %function = load ptr, ptr %loop
+  %last = getelementptr ptr, ptr %loop, i64 1
+  %data = load ptr, ptr %last
+  call void %function(ptr %places, ptr %count, ptr %steps, ptr %data)
+  %result = load double, ptr %made
+  ret double %result
+}
 
 define internal ptr @chatsim_grown(ptr %before, i64 %bytes) noinline cold nounwind {
   %room = shl i64 %bytes, 1
@@ -58,12 +92,17 @@ keeps:
   ret void
 }
 """
-"""What handlers call that no handler is, and how a table grows."""
+"""What handlers call that no handler is: with a loop of numpy's that is given one number, and how a table grows."""
 
 
 @cache
 def machine() -> Any:
-    """The machine that this runs on."""
+    """The machine that this runs on, for all code that is made."""
+    return machine_anew()
+
+
+def machine_anew() -> Any:
+    """The same, for what keeps it, and ends with it."""
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     cpu, features = processor().split(" ", 1)
@@ -96,7 +135,7 @@ def machine_code(text: str, progress: Callable[[float], None] = lambda share: No
 def named(code: bytes, name: str, result: Any, *kinds: Any) -> Callable[..., Any]:
     """The function of a name in machine code."""
     _make_known()
-    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine())
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine_anew())
     engine.add_object_file(llvm.ObjectFileRef.from_data(code))
     engine.finalize_object()
     found = ctypes.CFUNCTYPE(result, *kinds)(engine.get_function_address(name))
@@ -117,9 +156,12 @@ def _make_known() -> list[Any]:
         "chatsim_no_memory": ctypes.CFUNCTYPE(None, ctypes.c_int64)(_no_memory),
         "chatsim_no_row": ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)(_no_row),
     }
-    for name, found in there.items():
-        llvm.add_symbol(name, ctypes.cast(found, ctypes.c_void_p).value)
-    return list(there.values())
+    addresses = {name: ctypes.cast(found, ctypes.c_void_p).value for name, found in there.items()}
+    known = loops()
+    addresses |= {name: ctypes.addressof(loop) for name, loop in known.items()}
+    for name, address in addresses.items():
+        llvm.add_symbol(name, address)
+    return [*there.values(), *known.values()]
 
 
 def _no_memory(size_bytes: int) -> None:

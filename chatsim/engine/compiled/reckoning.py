@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from chatsim.engine.compiled.elementwise import exp, ndtri
 from chatsim.engine.compiled.memory import ADDRESS, COLUMNS, OWN, ROWS, STAY, ahead, copy_rows, grown
 from chatsim.engine.compiled.state import TABLES
 from chatsim.engine.compiled.values import (
@@ -504,6 +505,8 @@ SAID: dict[Any, Callable[..., Any]] = {
     math.floor: lambda at, value: at.rounded("floor", value),
     math.ceil: lambda at, value: at.rounded("ceil", value),
     math.log: lambda at, value: Value(REAL, at.from_real("log", value)),
+    exp: lambda at, value: Value(REAL, at.from_real("chatsim_exp", value)),
+    ndtri: lambda at, value: Value(REAL, at.from_real("chatsim_ndtri", value)),
     math.isnan: Reckoning.is_nan,
     math.isinf: Reckoning.is_inf,
     grown: Reckoning.grown,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from chatsim.engine.compiled.code import compiled
+from chatsim.engine.compiled.elementwise import exp, ndtri
 from chatsim.engine.compiled.state import State
 from chatsim.rules import (
     access,
@@ -58,6 +59,7 @@ LOW, HALF, HIGH_20, LOW_12 = (np.uint64(value) for value in (0xFFFFFFFF, 32, 20,
 FIRST, SECOND = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 STEP_LOW, STEP_HIGH = (np.uint64(step) for step in WEYL)
 RECONNECT, LOSS, RETURN = int(Purpose.RECONNECT), int(Purpose.LOSS), int(Purpose.RETURN)
+DOWNLINK = int(Purpose.DOWNLINK)
 
 
 @compiled
@@ -76,6 +78,13 @@ def loss_draw(st: State, link: int, packet: int) -> float:
 def return_draw(st: State, user: int, number: int) -> float:
     """Uniform: the draw by which a user comes back for its ``number``-th push."""
     return drawn(st, RETURN, user, number)
+
+
+@compiled
+def downlink(st: State, message: int, position: int) -> float:
+    """By what the delay of a message's packet to the member at a place of its room differs from that of its link. It is
+    drawn when the packet leaves: few members are connected."""
+    return exp(st.asked[0].jitter_sigma * ndtri(drawn(st, DOWNLINK, message, position)))
 
 
 @compiled

@@ -156,7 +156,7 @@ def _ask(asked: Any, scenario: Scenario, world: World, troubled: bool) -> None:
         "limited": bool(broker.subscriber_max_bytes or broker.subscriber_soft_bytes),
         "stream_us": broker.stream_us if broker.delivery == "stream" else 0.0,
         "quota_per_min": scenario.push.quota_per_min,
-        "command_places": gateway.flush_us > 0, "jitters": network.jitter_sigma > 0,
+        "command_places": gateway.flush_us > 0, "jitter_sigma": network.jitter_sigma,
         "seed_low": world.seed & 0xFFFFFFFF, "seed_high": world.seed >> 32, "replication": world.replication,
         "admission_burst": scenario.balancer.burst, "resync": client.resync,
         "remembers_early": design.offline != "drop" and design.store != "before",

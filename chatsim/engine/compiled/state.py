@@ -74,7 +74,7 @@ FIXED: dict[str, np.dtype[Any]] = {
         " store store_in_database connections_max shed_above message_max_bytes burst buffer_max tries_max reconnect"
         " trips blocks checks closes pulls pushes_kept total_rooms users history_max limited quota_per_min"
         " command_places"
-        " receipts keeps_presence jitters seed_low seed_high replication admission_burst remembers_early resync"
+        " receipts keeps_presence seed_low seed_high replication admission_burst remembers_early resync"
         " asks_more personal creates_rooms asks_members leaves_idle access asks renews reads_friends client_joins"
         " loads ranked list_policy list_limit pushes_presence shown_to watches tells_all channels drops_oldest"
         " fetches one_by_one troubled faulty orderly keeps stream_max"
@@ -87,7 +87,7 @@ FIXED: dict[str, np.dtype[Any]] = {
         " soft_s stream_us slots_per_s leave_idle_s message_us token_us token_life_s cache_s relation_us friends_us"
         " friend_us list_us list_entry_us entry_us entry_bytes search_us search_share other_share"
         " least_bytes broker_retry_s broker_silence_s balancer_notice_s ping_s ping_timeout_s"
-        " ack_timeout_s up_above down_below check_s delay_s scaling_grace_s",
+        " ack_timeout_s up_above down_below check_s delay_s scaling_grace_s jitter_sigma",
     ),
     "now": record(
         "number arrivals stamp taken overflowed scarce stops heap slot coming coming_count later free_coming soon"
@@ -121,7 +121,7 @@ FIXED: dict[str, np.dtype[Any]] = {
     "trace": record("kind number", "time_s"), "letters": record("size_bytes gateway"),
     "room_start": SHORT, "member": SHORT, "here": SHORT,
     "own_start": LONG, "own_room": SHORT, "own_place": SHORT, "channel_first": SHORT,
-    "parcel_of": LONG, "slots": LONG, "stamps": LONG, "connections": LONG, "out": LONG, "early": BYTE, "factors": REAL,
+    "parcel_of": LONG, "slots": LONG, "stamps": LONG, "connections": LONG, "out": LONG, "early": BYTE,
     "push_luck": REAL, "blank_job": JOB, "blank_parcel": PARCEL, "blank_session": SESSION, "work": LONG,
     "lines": record("away wanted why line cut kept_first kept_last owed", "soft_since_s"),
     "arrives_s": REAL, "slow_draw": REAL,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 import platform
 import sys
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,10 @@ import numpy.typing as npt
 KNOWN = sys.platform == "linux" and platform.machine() in ("x86_64", "aarch64")
 NO_RESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000 if KNOWN else 0)
 """That a table may be larger than memory: of what is never written there is nothing. Python 3.11 has no name for it."""
+
+
+GIVEN_BACK_BYTES = 1 << 21
+"""So many are given back at once, or several times as many: as much as the largest pages of a machine hold."""
 
 
 class Window:
@@ -35,13 +40,16 @@ class Window:
             self._memory = mmap.mmap(-1, size, flags=flags)
         else:
             self._memory = mmap.mmap(-1, size)
+        if hasattr(mmap, "MADV_HUGEPAGE"):
+            with suppress(OSError):  # the machine has none
+                self._memory.madvise(mmap.MADV_HUGEPAGE)
         self.table: npt.NDArray[Any] = np.frombuffer(self._memory, dtype, max(1, rows))
         self._pages = 0
 
     def give_back(self, end: int) -> None:
-        """Gives back the rows before ``end``, in whole pages: they are not looked at any more."""
-        pages = min(end, len(self.table)) * self.table.itemsize // mmap.PAGESIZE
+        """Gives back the rows before ``end``, but for a last page: they are not looked at any more."""
+        pages = min(end, len(self.table)) * self.table.itemsize // GIVEN_BACK_BYTES
         if pages > self._pages and hasattr(mmap, "MADV_DONTNEED"):
-            start, length = self._pages * mmap.PAGESIZE, (pages - self._pages) * mmap.PAGESIZE
+            start, length = self._pages * GIVEN_BACK_BYTES, (pages - self._pages) * GIVEN_BACK_BYTES
             self._memory.madvise(mmap.MADV_DONTNEED, start, length)
             self._pages = pages
