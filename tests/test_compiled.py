@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 from chatsim.engine import TOO_SMALL, Fate, Outcome, prepare, simulate
+from chatsim.engine.compiled import setup
 from chatsim.engine.compiled.coverage import missing
 from chatsim.engine.compiled.state import TABLES, TWO_DIMENSIONS
 from chatsim.scenario import InputError, Scenario, load_scenario, preset_names
@@ -239,6 +240,21 @@ def limits_of_subscribers(draw: st.DrawFn) -> dict[str, float]:
 def test_presets_have_equal_outcomes(name: str) -> None:
     chosen = load_scenario(name, ["workload.users=1500", "workload.duration_s=120", "push.after_min=0.3"])
     check_equal(chosen, build_world(chosen), f"design {name}")
+
+
+@pytest.mark.parametrize("looks_per_seat", [0, 1 << 40], ids=["by seats", "among members"])
+@pytest.mark.parametrize("name", ["hub", "global-channel", "directory", "phoenix"])
+def test_who_is_there_is_found_by_seats_or_among_members(name: str, looks_per_seat: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """People of one group log in in another order than they are numbered, some twice, and come back."""
+    monkeypatch.setattr(setup, "LOOKS_PER_SEAT", looks_per_seat)
+    order = [(7 * number) % 20 for number in range(20)]
+    sessions = [(user, 0.1 + 0.02 * place, 8.0) for place, user in enumerate(order)]
+    sessions += [(user, 1.0 + 0.01 * place, 4.0) for place, user in enumerate(reversed(order[:9]))]
+    messages = [(0.15 + 0.02 * number, order[number // 3 % 20], number % 2) for number in range(300)]
+    people = world(sorted(sessions, key=lambda session: session[1]), [list(range(20)), list(range(0, 20, 2))], [row for row in messages if row[2] == 0 or row[1] % 2 == 0])
+    chosen = load_scenario(name, ["design.own_devices=true", "workload.users=20"])
+    outcome = check_equal(chosen, people, f"design {name}, {looks_per_seat} looks per seat")
+    assert (np.bincount(outcome.deliveries["message"][outcome.deliveries["fate"] == Fate.DELIVERED]) > 15).any()
 
 
 @pytest.mark.long

@@ -7,24 +7,36 @@ while other things happen; nothing else changes. What a small run has is near al
 from __future__ import annotations
 
 from chatsim.engine.compiled.code import compiled
-from chatsim.engine.compiled.kinds import E_DELIVERED, E_LOGIN, E_MESSAGE, E_PACKET, E_TRIES, E_UPLINK
+from chatsim.engine.compiled.kinds import (
+    E_CONNECTED,
+    E_DELIVERED,
+    E_LEAVE,
+    E_LOGIN,
+    E_MESSAGE,
+    E_NOTICED,
+    E_PACKET,
+    E_TRIES,
+    E_UPLINK,
+)
 from chatsim.engine.compiled.memory import ahead
 from chatsim.engine.compiled.pools import ABREAST, lists_ahead, place_of
 from chatsim.engine.compiled.state import NONE, State
 
 FEW = 16
 """Members of a room who are looked up ahead: more are read one after the other, which memory finds out by itself."""
+ROWS_AHEAD = 4
+"""How many rows before its turn a row of the trace is looked at."""
 
 
 @compiled
 def follows(st: State, row: int) -> None:
-    """A row of the trace comes next: its message and its session."""
+    """A row of the trace comes next: what its message, or its session, is about; and another comes soon."""
     if not st.asked[0].fetches:
         return
-    if row + 1 < len(st.trace) and st.trace[row + 1].kind == E_MESSAGE:
-        ahead(st.messages, st.trace[row + 1].number)
-    number = st.trace[row].number
-    if st.trace[row].kind == E_MESSAGE:
+    if row + ROWS_AHEAD < len(st.trace):
+        comes_soon(st, st.trace[row + ROWS_AHEAD].kind, st.trace[row + ROWS_AHEAD].number)
+    kind, number = st.trace[row].kind, st.trace[row].number
+    if kind == E_MESSAGE:
         message = st.messages[number]
         ahead(st.clients, message.session)
         ahead(st.sessions, message.session)
@@ -32,18 +44,32 @@ def follows(st: State, row: int) -> None:
         if st.asked[0].keeps_seats:
             ahead(st.rooms, message.room)
             lists_ahead(st, message.room)
-    elif st.trace[row].kind == E_LOGIN:
+    elif kind == E_LOGIN:
+        ahead(st.users, st.sessions[number].user)
+
+
+@compiled
+def comes_soon(st: State, kind: int, number: int) -> None:
+    """A row of the trace comes soon: its message, or its session."""
+    if kind == E_MESSAGE:
+        ahead(st.messages, number)
+    elif kind == E_LOGIN:
         ahead(st.sessions, number)
+        ahead(st.clients, number)
 
 
 @compiled
 def nears(st: State, kind: int, one: int, two: int) -> None:
     """An event is among the next to happen: whose it is."""
-    if E_LOGIN <= kind <= E_TRIES or kind in (E_DELIVERED, E_PACKET):
-        ahead(st.sessions, one)
-    elif kind == E_UPLINK:
-        ahead(st.messages, one)
+    if kind == E_UPLINK:
         ahead(st.sessions, two)
+        audience_nears(st, one)
+    elif E_LOGIN <= kind <= E_TRIES or kind in (E_DELIVERED, E_PACKET):
+        ahead(st.sessions, one)
+        if kind <= E_TRIES:
+            ahead(st.clients, one)
+        if kind in (E_CONNECTED, E_LEAVE, E_NOTICED):
+            ahead(st.users, two)
 
 
 @compiled
@@ -61,12 +87,10 @@ def begun(st: State, message: int) -> None:
 
 
 @compiled
-def arrived(st: State, message: int) -> None:
-    """A message is at its gateway: its audience, or their seats."""
-    asked = st.asked[0]
-    if not asked.fetches:
-        return
-    room = st.messages[message].room
+def audience_nears(st: State, message: int) -> None:
+    """A message will soon be at its gateway: its audience, or their seats."""
+    asked, room = st.asked[0], st.messages[message].room
+    ahead(st.messages, message)
     if asked.keeps_missed or not asked.keeps_seats:
         for place in range(st.room_start[room], few_of(st, room)):
             ahead(st.here, st.member[place])
@@ -80,8 +104,8 @@ def arrived(st: State, message: int) -> None:
 
 
 @compiled
-def taken(st: State, message: int) -> None:
-    """A gateway has taken a message: the first sessions that will get it."""
+def arrived(st: State, message: int) -> None:
+    """A message is at its gateway: the first sessions that will get it."""
     asked = st.asked[0]
     if not asked.fetches:
         return

@@ -194,7 +194,6 @@ def end_receive(st: State, station: int, job: int) -> bool:
 def carry(st: State, message: int, session: int, gateway: int) -> None:
     """A message that was taken goes to the store and on to its audience."""
     row, store = st.messages[message], st.asked[0].store
-    fetching.taken(st, message)
     row.fate, row.cause = DELIVERED, NO_CAUSE
     if store == STORE_BEFORE:
         ask_store(st, message, session, gateway, True)
@@ -285,9 +284,10 @@ def has_early(st: State, message: int, position: int) -> bool:
 @compiled
 def trim_history(st: State, message: int) -> None:
     """A history that is full forgets its oldest message, read or not."""
-    asked, room = st.asked[0], st.rooms[st.messages[message].room]
+    asked = st.asked[0]
     if asked.history_max == 0 or asked.store_in_database:
         return
+    room = st.rooms[st.messages[message].room]
     if room.kept > 0:
         st.messages[room.kept_last].kept_next = message
     else:

@@ -22,7 +22,7 @@ from chatsim.engine.compiled.result import (
     taken_of,
 )
 from chatsim.engine.compiled.setup import Tables
-from chatsim.engine.compiled.state import GROWING, NONE, State, put_table, tables_of
+from chatsim.engine.compiled.state import GROWING, NONE, State, put_table, table_of, tables_of
 from chatsim.engine.compiled.ticks import Ticks
 from chatsim.engine.compiled.window import Window
 from chatsim.engine.finishing import noted
@@ -72,11 +72,11 @@ class Parts:
 
     def next(self, st: State) -> None:
         """Takes what is done, where that is much, and has the trace ready for the next events. Modifies the state."""
-        now_s = float(tables_of(st)["now"][0]["time_s"])
+        now = table_of(st, "now")[0]
+        now_s, rows = float(now["time_s"]), int(now["rows"]) - self._row
         self._feed.write(now_s)
         if in_memory_bytes() > FILES_BYTES:
             put_back(*tables_of(st).values())
-        rows = int(tables_of(st)["now"][0]["rows"]) - self._row
         if rows < ROWS_OF_PART and self.ticks.count < TICKS_OF_PART:
             return
         end = self._done(tables_of(st))

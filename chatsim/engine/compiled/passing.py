@@ -24,7 +24,7 @@ from chatsim.engine.compiled.kinds import (
     UPDATE,
 )
 from chatsim.engine.compiled.messages import carry
-from chatsim.engine.compiled.places import database, hearers, node_of
+from chatsim.engine.compiled.places import database, hearers, is_there, node_of
 from chatsim.engine.compiled.pools import new_job
 from chatsim.engine.compiled.queries import ask_one
 from chatsim.engine.compiled.requests import request
@@ -91,10 +91,10 @@ def joins(st: State, message: int, session: int) -> None:
 def founds(st: State, message: int, session: int) -> None:
     """The first message of a pair creates its room; it carries its members, so that gateways can join them."""
     asked, number = st.asked[0], st.messages[message].room
-    room = st.rooms[number]
-    if not asked.creates_rooms or room.exists:
+    if is_there(st, number):
         asks_members(st, message, session)
         return
+    room = st.rooms[number]
     room.exists, room.founding = 1, message
     if asked.routing == ROOM:
         room.ready_s = math.inf

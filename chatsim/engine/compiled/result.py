@@ -55,8 +55,10 @@ class Written(Notes):
         self.work = tables["work"].tolist()
         self.item_us = tables["stations"]["item_us"].tolist()
         self.caused.extend({name: tables["sessions"][name][len(world.sessions) :] for name in CAUSED})
-        ready_s = tables["rooms"]["ready_s"][tables["messages"]["meant"]]
-        self._ready_s: npt.NDArray[np.float64] = np.where(np.isnan(ready_s), -np.inf, ready_s)
+        self._ready_s: npt.NDArray[np.float64] = np.full(len(tables["messages"]), -np.inf)
+        if tables["asked"][0]["creates_rooms"]:
+            ready_s = tables["rooms"]["ready_s"][tables["messages"]["meant"]]
+            self._ready_s = np.where(np.isnan(ready_s), -np.inf, ready_s)
         for name in ("breaks", *NOTED_OF_RUN):
             getattr(self, "presence" if name == "shown" else name).extend(_columns(tables[name]))
         for name in NOTED_OF_PAIRS:

@@ -125,14 +125,14 @@ def login(st: State, session: int) -> None:
         return
     row, asked, now_s = st.sessions[session], st.asked[0], st.now[0].time_s
     row.live = 1
-    at(st, row.end_s, E_LEAVE, session, NONE, NONE)
+    at(st, row.end_s, E_LEAVE, session, row.user, NONE)
     at(st, now_s + asked.connect_timeout_s, E_TIMES_OUT, session, NONE, NONE)
     if not st.stations[row.gateway].up:
         row.cut = 1
         if not st.stations[row.gateway].silent:
             at(st, now_s + 2 * row.link_s, E_FINDS_NOBODY, session, NONE, NONE)
         return
-    at(st, now_s + (2 * asked.trips + 1) * row.link_s, E_CONNECTED, session, NONE, NONE)
+    at(st, now_s + (2 * asked.trips + 1) * row.link_s, E_CONNECTED, session, row.user, NONE)
 
 
 @compiled
@@ -391,7 +391,7 @@ def goodbye(st: State, session: int, how: int) -> None:
         notice_s = st.sessions[session].link_s
     elif how == SILENCE:
         notice_s = st.asked[0].notice_s
-    at(st, st.now[0].time_s + notice_s, E_NOTICED, session, NONE, NONE)
+    at(st, st.now[0].time_s + notice_s, E_NOTICED, session, st.sessions[session].user, NONE)
 
 
 @compiled
@@ -470,4 +470,4 @@ def standing(st: State, session: int) -> None:
         will_renew(st, session, row.start_s)
     if keeps_registry(asked.routing):
         register(st, row.user, row.gateway, 1)
-    at(st, max(0.0, row.end_s), E_LEAVE, session, NONE, NONE)
+    at(st, max(0.0, row.end_s), E_LEAVE, session, row.user, NONE)

@@ -30,6 +30,7 @@ from chatsim.rules.offline import MINUTE_S
 from chatsim.rules.placement import PLACEMENT_NUMBERS
 from chatsim.rules.presence import ALL as SHOWN_TO_ALL
 from chatsim.rules.presence import NOBODY, SHOWN_TO_NUMBERS, is_watched
+from chatsim.rules.presence import ROOMS as SHOWN_TO_ROOMS
 from chatsim.rules.ranking import POLICY_NUMBERS as RANKING_NUMBERS
 from chatsim.rules.reconnect import RECONNECT_NUMBERS
 from chatsim.rules.routing import (
@@ -55,8 +56,10 @@ BROKER_COSTS = (
     "publish_us", "push_us", "bus_send_us", "bus_receive_us", "subscribe_us", "lookup_us", "lookup_user_us",
     "update_us", "presence_us", "history_max",
 )  # fmt: skip
-EVENTS_PER_SLOT = 8.0
+EVENTS_PER_SLOT, FETCHED_PER_SLOT = 8.0, 32.0
+"""Events in a slot of time, at most about; more where what comes is fetched ahead, so that it is there in time."""
 SESSIONS_AT_ONCE = 1 << 16
+MEMBERS_AT_ONCE = 1 << 22
 NEAR_BYTES = 1 << 20
 """A table of sessions that is no larger stays in a processor's cache."""
 TICKS_AT_MOST = 1 << 19
@@ -98,8 +101,9 @@ def tables_for(
     tables |= tables_of_faults(scenario, world, luck)
     for name, rows in _likely(world, rooms).items():
         tables[name] = np.empty(max(rows, ROOM_AT_FIRST), GROWING[name])
-    tables["slots"] = np.full(SLOTS, NONE, LONG)
-    slots_of_run = (likely_events(world, rooms) + 1) / EVENTS_PER_SLOT
+    tables["slots"] = np.full(SLOTS, NONE, SHORT)
+    per_slot = FETCHED_PER_SLOT if tables["asked"][0]["fetches"] else EVENTS_PER_SLOT
+    slots_of_run = (likely_events(world, rooms) + 1) / per_slot
     tables["asked"][0]["slots_per_s"] = slots_of_run / max(world.duration_s, 1.0)
     _ties(tables, scenario, world, rooms)
     _lists(tables, scenario, world, rooms, lists)
@@ -304,12 +308,22 @@ def _people(tables: Tables, scenario: Scenario, world: World, rooms: Rooms, luck
     users["came_s"] = users["waits_since_s"] = -math.inf
     _sessions(tables, scenario, world, luck, count + max(64, count // 8))
     tables["now"][0]["sessions"] = count
-    tables["own_start"], tables["own_room"], tables["own_place"] = rooms.own(SHORT)
-    tables["asked"][0]["keeps_seats"] = _keeps_seats(scenario, world, rooms, tables)
+    _rooms(tables, scenario, world, rooms)
+
+
+def _rooms(tables: Tables, scenario: Scenario, world: World, rooms: Rooms) -> None:
+    """Rooms, their members, and the rooms of each user: these, and what becomes of rooms, only where that
+    is asked for, as there are many."""
+    asked = tables["asked"][0]
     start, member = rooms.with_personal()
-    tables["member"] = column(len(member), SHORT)
-    tables["member"][:] = member
     tables["room_start"] = start.astype(SHORT)
+    tables["member"] = np.ascontiguousarray(member, SHORT)
+    asked["keeps_seats"] = _keeps_seats(scenario, world, rooms, tables)
+    are_entered = asked["keeps_seats"] or asked["creates_rooms"] or asked["enters"]
+    if are_entered or asked["asks_members"] or asked["shown_to"] == SHOWN_TO_ROOMS:
+        tables["own_start"], tables["own_room"], tables["own_place"] = rooms.own(SHORT)
+    if not (are_entered or asked["history_max"]):
+        return
     table = tables["rooms"] = column(max(1, len(start) - 1), FIXED["rooms"])
     table["founding"] = table["entered"] = table["places"] = NONE
     table["ready_s"] = NEVER
@@ -320,16 +334,17 @@ def _people(tables: Tables, scenario: Scenario, world: World, rooms: Rooms, luck
 def _keeps_seats(scenario: Scenario, world: World, rooms: Rooms, tables: Tables) -> bool:
     """Whether there are lists of those who sit in each room at each gateway: where gateways must know them, where not
     only members come in, and where messages have so many members to look at that seats are less to do."""
-    design, routing = scenario.design, ROUTING_NUMBERS[scenario.design.routing]
+    design, routing, asked = scenario.design, ROUTING_NUMBERS[scenario.design.routing], tables["asked"][0]
     if publishes_per_recipient(routing):
         return False
-    if routing == ROOM or design.mesh_directory or design.rooms_created == "first_message":
+    if routing == ROOM or design.mesh_directory or asked["creates_rooms"] or asked["enters"]:
         return True
-    if tables["asked"][0]["enters"]:
-        return True
-    user, own_rooms = world.sessions.user, np.diff(tables["own_start"])
-    hear = 1 if routing in (IN_PROCESS, DIRECTORY) else design.gateways
+    user, member = world.sessions.user, tables["member"]
+    own_rooms = np.zeros(world.users, np.int64)
+    for part in blocks(len(member), MEMBERS_AT_ONCE):
+        own_rooms += np.bincount(member[part], minlength=world.users)
     seats = sum(int(own_rooms[user[part]].sum()) for part in blocks(len(user), SESSIONS_AT_ONCE))
+    hear = 1 if routing in (IN_PROCESS, DIRECTORY) else design.gateways
     return rooms.pairs * hear > LOOKS_PER_SEAT * seats
 
 

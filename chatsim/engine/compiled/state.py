@@ -121,7 +121,7 @@ FIXED: dict[str, np.dtype[Any]] = {
     "trace": record("kind number", "time_s"), "letters": record("size_bytes gateway"),
     "room_start": SHORT, "member": SHORT, "here": SHORT,
     "own_start": LONG, "own_room": SHORT, "own_place": SHORT, "channel_first": SHORT,
-    "parcel_of": LONG, "slots": LONG, "stamps": LONG, "connections": LONG, "out": LONG, "early": BYTE,
+    "parcel_of": LONG, "slots": SHORT, "stamps": LONG, "connections": LONG, "out": LONG, "early": BYTE,
     "push_luck": REAL, "blank_job": JOB, "blank_parcel": PARCEL, "blank_session": SESSION, "work": LONG,
     "lines": record("away wanted why line cut kept_first kept_last owed", "soft_since_s"),
     "arrives_s": REAL, "slow_draw": REAL,
