@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 from chatsim.engine import TOO_SMALL, Fate, Outcome, prepare, simulate
-from chatsim.engine.compiled import setup
+from chatsim.engine.compiled import feed, setup
 from chatsim.engine.compiled.coverage import missing
 from chatsim.engine.compiled.state import TABLES, TWO_DIMENSIONS
 from chatsim.scenario import InputError, Scenario, load_scenario, preset_names
@@ -255,6 +255,15 @@ def test_who_is_there_is_found_by_seats_or_among_members(name: str, looks_per_se
     chosen = load_scenario(name, ["design.own_devices=true", "workload.users=20"])
     outcome = check_equal(chosen, people, f"design {name}, {looks_per_seat} looks per seat")
     assert (np.bincount(outcome.deliveries["message"][outcome.deliveries["fate"] == Fate.DELIVERED]) > 15).any()
+
+
+@pytest.mark.parametrize("least_share", [0.0, 2.0], ids=["ahead", "as they leave"])
+@pytest.mark.parametrize("name", ["hub", "go-chat"])
+def test_luck_is_the_same_whenever_it_is_drawn(name: str, least_share: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feed, "AHEAD_SHARE", least_share)
+    chosen = load_scenario(name, ["workload.users=400", "workload.duration_s=600", "design.own_devices=true"])
+    assert chosen.network.jitter_sigma > 0
+    check_equal(chosen, build_world(chosen), f"design {name}, drawn ahead from a share of {least_share}")
 
 
 @pytest.mark.long

@@ -283,10 +283,12 @@ def test_redis_is_killed_and_comes_back() -> None:
     people = world(STANDING, ROOMS, chat(3.0), duration_s=3.0)
     measured = live(asked(workload={"drain_s": 1.0}, **strikes("broker_down", 1.0, 0.5)), people).outcome
     time_s = measured.messages["time_s"][measured.deliveries["message"]]
-    got, back_s = measured.deliveries["fate"] == Fate.DELIVERED, float(measured.faults["end_s"][0])
-    assert np.all(got[time_s < 0.9])
+    got = measured.deliveries["fate"] == Fate.DELIVERED
+    gone_s, back_s = (float(measured.faults[name][0]) for name in ("start_s", "end_s"))  # as measured: a machine may stall
+    assert gone_s >= 1.0
+    assert np.all(got[time_s < gone_s - 0.1])
     assert np.all(got[time_s > back_s + 0.6])  # gateways try every 0.1 s
-    assert not np.any(got[(time_s > 1.1) & (time_s < back_s - 0.1)])
+    assert not np.any(got[(time_s > gone_s + 0.1) & (time_s < back_s - 0.1)])
     assert set(measured.deliveries["cause"][~got]) <= {Cause.BROKER_DOWN, Cause.CUT_OFF, Cause.UNAVAILABLE}
     assert np.all(measured.sessions["fate"] == SessionFate.ONLINE)  # nobody's connection was lost
 

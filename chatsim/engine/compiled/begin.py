@@ -249,6 +249,8 @@ def factor_of(st: State, message: int, position: int) -> float:
     """The luck of a message's packet to the user at a place of its room."""
     if position < 0 or st.asked[0].jitter_sigma == 0.0:
         return 1.0
+    if st.asked[0].draws_ahead:
+        return float(st.factors[st.messages[message].offset + position])
     return downlink(st, message, position)
 
 

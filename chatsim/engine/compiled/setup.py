@@ -110,6 +110,7 @@ def tables_for(
     feed = feed or Feed(scenario, world, rooms, lists)
     feed.write(-math.inf)
     tables |= feed.tables
+    tables["asked"][0]["draws_ahead"] = feed.draws_ahead
     tables["user_draws"] = first_draws(tables, scenario, world)
     return tables
 

@@ -79,7 +79,7 @@ FIXED: dict[str, np.dtype[Any]] = {
         " loads ranked list_policy list_limit pushes_presence shown_to watches tells_all channels drops_oldest"
         " fetches one_by_one troubled faulty orderly keeps stream_max"
         " resends deduplicate sends_max scaling_start least draws_kept standing tells_boxes keeps_seats enters"
-        " lists_held",
+        " lists_held draws_ahead",
         "end_s receive_us parse_us command_us write_us flush_us login_us close_us publish_us push_us bus_send_us"
         " bus_receive_us subscribe_us lookup_us lookup_user_us update_us presence_us store_us sync_us broker_link_s"
         " database_link_s notice_s outbound_max_bytes connect_timeout_s reconnect_s reconnect_max_s messages_per_s"
@@ -121,7 +121,7 @@ FIXED: dict[str, np.dtype[Any]] = {
     "trace": record("kind number", "time_s"), "letters": record("size_bytes gateway"),
     "room_start": SHORT, "member": SHORT, "here": SHORT,
     "own_start": LONG, "own_room": SHORT, "own_place": SHORT, "channel_first": SHORT,
-    "parcel_of": LONG, "slots": SHORT, "stamps": LONG, "connections": LONG, "out": LONG, "early": BYTE,
+    "parcel_of": LONG, "slots": SHORT, "stamps": LONG, "connections": LONG, "out": LONG, "early": BYTE, "factors": REAL,
     "push_luck": REAL, "blank_job": JOB, "blank_parcel": PARCEL, "blank_session": SESSION, "work": LONG,
     "lines": record("away wanted why line cut kept_first kept_last owed", "soft_since_s"),
     "arrives_s": REAL, "slow_draw": REAL,
