@@ -177,25 +177,22 @@ def lognormal(
 
 def _at_once(key: tuple[int, int], replication: int, purpose: int, entities: Numbers, indices: Numbers) -> Floats:
     """All draws in one go, out of numbers as they are: to copy them takes as long as to draw."""
+    small = entities.dtype == np.int32 and (indices.dtype == np.int32 if indices.ndim else indices < 2**31)
+    kind = np.int32 if small else np.int64  # the loop is compiled for these two
     if not indices.ndim:
-        indices = np.full(len(entities), indices, np.int32 if indices < 2**31 else np.int64)
-    first, second = (_as_they_are(values) for values in (indices, entities))
+        indices = np.full(len(entities), indices, kind)
+    first, second = (np.ascontiguousarray(values, kind) for values in (indices, entities))
     drawn, words_of_key = np.empty(len(entities)), (np.uint64(word) for word in (*key, purpose, replication))
     DRAW(*words_of_key, first, second, drawn)
     return drawn
-
-
-def _as_they_are(values: Numbers) -> Numbers:
-    """Numbers of a kind that the loop is compiled for."""
-    kept: Numbers = np.ascontiguousarray(values, np.int32 if values.dtype == np.int32 else np.int64)
-    return kept
 
 
 def _block(key: tuple[int, int], replication: int, purpose: int, entities: Words, indices: Words) -> Floats:
     if DRAW.fast:
         drawn = np.empty(len(entities))
         words_of_key = (np.uint64(word) for word in (*key, purpose, replication))
-        DRAW.fast(*words_of_key, np.ascontiguousarray(indices), np.ascontiguousarray(entities), drawn)
+        first, second = (np.ascontiguousarray(words).view(np.int64) for words in (indices, entities))
+        DRAW.fast(*words_of_key, first, second, drawn)
         return drawn
     counter = np.empty((4, len(entities)), np.uint64)
     counter[0], counter[1], counter[2], counter[3] = indices, entities, purpose, replication

@@ -78,7 +78,7 @@ def draw(found: dict[str, list[tuple[float, float]]], folder: Path) -> Path:
             axes.plot(sizes, times_ns, color=look.color, marker=look.marker)
             limit_ns = [times_ns[0] * allowed(size, sizes[0]) for size in sizes]
             axes.plot(sizes, limit_ns, color="#888888", linestyle=(0, (3, 2)), linewidth=1.2)
-            axes.annotate("n log n", (sizes[-1], limit_ns[-1]), (-4, 4), textcoords="offset points", ha="right", color="#666666")
+            axes.annotate("n log n", (sizes[1], limit_ns[1]), (-4, 4), textcoords="offset points", ha="right", color="#666666")
             axes.set_xscale("log")
             axes.set_xticks(sizes, [number(size) for size in sizes])
             axes.minorticks_off()
