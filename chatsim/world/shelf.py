@@ -48,10 +48,19 @@ def shelved(rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """
     if rows.nbytes < LARGE_BYTES:
         return np.ascontiguousarray(rows)
-    kept = column(len(rows), rows.dtype)
+    return with_room(rows, len(rows))
+
+
+def with_room(rows: npt.NDArray[Any], count: int) -> npt.NDArray[Any]:
+    """A copy of rows as the beginning of a column of so many.
+
+    >>> with_room(np.arange(3), 4).tolist()
+    [0, 1, 2, 0]
+    """
+    kept = column(count, rows.dtype)
     for first in range(0, len(rows), ROWS_AT_ONCE):
-        part = kept[first:first + ROWS_AT_ONCE]
-        part[:] = rows[first:first + ROWS_AT_ONCE]
+        part = kept[first : min(first + ROWS_AT_ONCE, len(rows))]
+        part[:] = rows[first : first + ROWS_AT_ONCE]
         put_back(part)
     return kept
 

@@ -13,30 +13,36 @@ from chatsim.engine.compiled.state import NONE, State
 
 
 @compiled
-def find_sessions(st: State, station: int, job: int, message: int, recipient: int) -> bool:
-    """The sessions of one user at a gateway, not the one that has written; whether there are none at all."""
-    asked = st.asked[0]
-    position, own = position_of(st, message, recipient), own_session(st, message)
-    nobody = True
-    session = st.here[recipient]
+def find_local(st: State, station: int, job: int, user: int, but: int, position: int) -> bool:
+    """The sessions of a user at a gateway, ``but`` one, each with its place in a room; whether there are none."""
+    nobody, session = True, st.here[user]
     while session >= 0:
         if st.sessions[session].gateway == station:
             nobody = False
-            if not (asked.own_devices and session == own):
+            if session != but:
                 add_link(st, job, session, position)
         session = st.sessions[session].next_here
     return nobody
 
 
 @compiled
-def find_members(st: State, station: int, job: int, message: int) -> bool:
-    """The sessions in a message's room at a gateway: others', then with copies the sender's; whether none is."""
-    return find_seated(st, station, job, message) if st.asked[0].keeps_seats else find_there(st, station, job, message)
+def find_sessions(st: State, station: int, job: int, message: int, recipient: int) -> bool:
+    """The sessions of one user at a gateway, not the one that has written; whether there are none at all."""
+    own = own_session(st, message) if st.asked[0].own_devices else NONE
+    return find_local(st, station, job, recipient, own, position_of(st, message, recipient))
 
 
 @compiled
-def find_seated(st: State, station: int, job: int, message: int) -> bool:
-    """They have seats."""
+def find_members(st: State, station: int, job: int, message: int) -> bool:
+    """The sessions in a message's room at a gateway: others', then with copies the sender's; whether none is."""
+    if st.asked[0].keeps_seats:
+        return find_by_seats(st, station, job, message)
+    return find_among_members(st, station, job, message)
+
+
+@compiled
+def find_by_seats(st: State, station: int, job: int, message: int) -> bool:
+    """The same by the lists of seats in the room."""
     asked, row = st.asked[0], st.messages[message]
     place = place_of(st, row.room, station)
     if place < 0 or st.places[place].count == 0:
@@ -62,8 +68,8 @@ def find_seated(st: State, station: int, job: int, message: int) -> bool:
 
 
 @compiled
-def find_there(st: State, station: int, job: int, message: int) -> bool:
-    """They are those of its members."""
+def find_among_members(st: State, station: int, job: int, message: int) -> bool:
+    """The same by the members of the room, all of whom are looked at."""
     row = st.messages[message]
     start, end = st.room_start[row.room], st.room_start[row.room + 1]
     sender, is_own = row.sender, row.room == row.meant
@@ -83,19 +89,8 @@ def find_there(st: State, station: int, job: int, message: int) -> bool:
     if not is_ordered:
         as_they_came(st, job)
     if st.asked[0].own_devices and not nobody:
-        find_own(st, station, job, message)
+        find_local(st, station, job, sender, own_session(st, message), position_of(st, message, sender))
     return nobody
-
-
-@compiled
-def find_own(st: State, station: int, job: int, message: int) -> None:
-    """The sender's sessions at a gateway, but the one that has written."""
-    sender, own = st.messages[message].sender, own_session(st, message)
-    position, session = position_of(st, message, sender), st.here[sender]
-    while session >= 0:
-        if st.sessions[session].gateway == station and session != own:
-            add_link(st, job, session, position)
-        session = st.sessions[session].next_here
 
 
 @seldom

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from chatsim.engine.compiled.access import keeps_rights, verdict_of
-from chatsim.engine.compiled.audience import find_members, find_sessions
+from chatsim.engine.compiled.audience import find_local, find_members, find_sessions
 from chatsim.engine.compiled.clients import has_room_s, send, write
 from chatsim.engine.compiled.code import compiled, seldom
 from chatsim.engine.compiled.kinds import (
@@ -31,7 +31,7 @@ from chatsim.engine.compiled.pools import add_link, link, new_job, tokens_of
 from chatsim.engine.compiled.requests import subscription
 from chatsim.engine.compiled.rules import bus_copies, downlink, room_channel, tokens_now, verdict
 from chatsim.engine.compiled.state import NONE, State
-from chatsim.engine.compiled.watching import find_local, find_watching
+from chatsim.engine.compiled.watching import find_watching
 from chatsim.engine.station import US
 from chatsim.rules.limits import ACCEPTED
 from chatsim.rules.limits import TOO_MANY as MANY
@@ -176,10 +176,10 @@ def find_concerned(st: State, station: int, job: int) -> None:
         return
     reader, scope = st.jobs[job].session, st.jobs[job].recipient
     if st.asked[0].routing == USER:
-        find_local(st, station, job, scope, reader)
+        find_local(st, station, job, scope, reader, 0)
         return
-    find_local(st, station, job, st.messages[st.jobs[job].message].sender, reader)
-    find_local(st, station, job, st.sessions[reader].user, reader)
+    find_local(st, station, job, st.messages[st.jobs[job].message].sender, reader, 0)
+    find_local(st, station, job, st.sessions[reader].user, reader, 0)
 
 
 @compiled

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chatsim.engine.compiled.kinds import E_INTRUDES, E_LOGIN, E_MESSAGE, E_TIE_ENDS
-from chatsim.engine.compiled.state import FIXED, NONE
+from chatsim.engine.compiled.state import FIXED, NONE, SESSIONS_AT_ONCE
 from chatsim.engine.compiled.window import Window
 from chatsim.engine.compiled.writing import MERGE, WRITE, Given, Lucks, audiences_of, write_messages, write_trace
 from chatsim.engine.loops import fixed, load_if_worth_it
@@ -23,7 +23,6 @@ from chatsim.world.orders import blocks
 from chatsim.world.shelf import column, put_back
 from chatsim.world.tables import World
 
-SESSIONS_AT_ONCE = 1 << 20
 SLICE = 1 << 14
 """Messages that are written before the run comes to them, where not all are."""
 MESSAGES_AT_ONCE = 1 << 14

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chatsim.engine.compiled.setup import Tables
-from chatsim.engine.compiled.state import State, tables_of
+from chatsim.engine.compiled.state import SESSIONS_AT_ONCE, State, tables_of
 from chatsim.engine.notes import NEVER, Notes
 from chatsim.engine.outcome import Columns, Fate, SessionFate
 from chatsim.world.contacts import FriendLists
@@ -25,7 +25,6 @@ CAUSED = ("user", "start_s", "end_s", "origin", "attempt")
 NOTED_OF_SESSIONS = (
     *CAUSED, "gateway", "online_s", "left_s", "fate", "listed", "unread", "silent", "cut_s",
 )  # fmt: skip
-SESSIONS_AT_ONCE = 1 << 16
 ROWS_AT_ONCE, FEW_AT_ONCE = 1 << 12, 1 << 10
 ROW = {"message": np.int32, "session": np.int32, "written_s": np.float64, "time_s": np.float64, "fate": np.int8,
        "cause": np.int8}  # fmt: skip

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,8 +14,8 @@ from chatsim.engine.compiled.loop import BREAKS, DONE, NEEDS_DRAWS, NEEDS_SESSIO
 from chatsim.engine.compiled.luck import more_draws
 from chatsim.engine.compiled.parts import Parts
 from chatsim.engine.compiled.result import Written, cut_to_size, inbox_of, rows_of
-from chatsim.engine.compiled.setup import SESSIONS_AT_ONCE, clients_from, likely_events, sync_luck, tables_for
-from chatsim.engine.compiled.state import State, put_table, state_of, table_of, tables_of
+from chatsim.engine.compiled.setup import clients_from, likely_events, sync_luck, tables_for
+from chatsim.engine.compiled.state import SESSIONS_AT_ONCE, State, put_table, state_of, table_of, tables_of
 from chatsim.engine.compiled.ticks import Ticks
 from chatsim.engine.finishing import outcome_of
 from chatsim.engine.loops import LOOPS
@@ -25,8 +24,7 @@ from chatsim.engine.rooms import Rooms
 from chatsim.scenario import Scenario
 from chatsim.world import build_world
 from chatsim.world.contacts import FriendLists, friend_lists
-from chatsim.world.orders import blocks
-from chatsim.world.shelf import column, put_back
+from chatsim.world.shelf import put_back, with_room
 from chatsim.world.tables import World
 
 STEPS = 1 << 15
@@ -162,22 +160,14 @@ def _tell(progress: Callable[[float], None] | None, told: int, share: float) -> 
 def _more_sessions(st: State, scenario: Scenario, world: World) -> None:
     """Half as many sessions and clients again, where there is place for so many."""
     tables = tables_of(st)
-    sessions, clients = (larger(tables[name]) for name in ("sessions", "clients"))
-    for part in blocks(len(sessions), SESSIONS_AT_ONCE):
-        new = slice(max(part.start, len(tables["sessions"])), part.stop)
-        if new.start < new.stop:
-            sessions[new] = tables["blank_session"]
-            sessions["sync_luck"][new] = sync_luck(scenario, world, new.start, new.stop)
-            clients[new] = clients_from(new.start, new.stop - new.start)
-            put_back(sessions[new], clients[new])
+    before = len(tables["sessions"])
+    count = before + before // 2 + 1
+    sessions, clients = (with_room(tables[name], count) for name in ("sessions", "clients"))
+    for first in range(before, count, SESSIONS_AT_ONCE):
+        new = slice(first, min(first + SESSIONS_AT_ONCE, count))
+        sessions[new] = tables["blank_session"]
+        sessions["sync_luck"][new] = sync_luck(scenario, world, new.start, new.stop)
+        clients[new] = clients_from(new.start, new.stop - new.start)
+        put_back(sessions[new], clients[new])
     put_table(st, "sessions", sessions)
     put_table(st, "clients", clients)
-
-
-def larger(rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """A copy of rows as a column, with room for half as many again."""
-    found = column(len(rows) + len(rows) // 2 + 1, rows.dtype)
-    for part in blocks(len(rows), SESSIONS_AT_ONCE):
-        found[part] = rows[part]
-        put_back(found[part])
-    return found

@@ -21,7 +21,7 @@ from chatsim.engine.compiled.kinds import (
 from chatsim.engine.compiled.luck import first_draws
 from chatsim.engine.compiled.pools import ABREAST, EMPTY
 from chatsim.engine.compiled.schedule import tables_of_faults
-from chatsim.engine.compiled.state import FIXED, GROWING, LONG, NEVER, NONE, SHORT, SLOTS
+from chatsim.engine.compiled.state import FIXED, GROWING, LONG, NEVER, NONE, SESSIONS_AT_ONCE, SHORT, SLOTS
 from chatsim.engine.luck import PUSH, SYNC, Luck
 from chatsim.engine.outcome import Work
 from chatsim.engine.rooms import Rooms
@@ -58,7 +58,6 @@ BROKER_COSTS = (
 )  # fmt: skip
 EVENTS_PER_SLOT, FETCHED_PER_SLOT = 8.0, 32.0
 """Events in a slot of time, at most about; more where what comes is fetched ahead, so that it is there in time."""
-SESSIONS_AT_ONCE = 1 << 16
 MEMBERS_AT_ONCE = 1 << 22
 NEAR_BYTES = 1 << 20
 """A table of sessions that is no larger stays in a processor's cache."""

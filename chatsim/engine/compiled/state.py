@@ -17,6 +17,8 @@ from chatsim.engine.compiled.code import is_interpreted
 State = Any
 NEVER = float("nan")
 NONE = -1
+SESSIONS_AT_ONCE = 1 << 16
+"""Sessions that are written, or read, one block after the other: they are many, and large."""
 SLOTS = 1 << 16
 """Slots of time of which each has a list of the events that are to come in it."""
 

@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
+from chatsim.engine.compiled.audience import find_local
 from chatsim.engine.compiled.code import compiled
 from chatsim.engine.compiled.places import is_in, is_there, watch_room
 from chatsim.engine.compiled.pools import add_link, place_of
 from chatsim.engine.compiled.state import NONE, State
 from chatsim.rules.presence import ALL, FRIENDS, ROOMS
 from chatsim.rules.routing import ROOM, USER
-
-
-@compiled
-def find_local(st: State, station: int, job: int, user: int, but: int) -> None:
-    """The sessions of a user at a gateway, ``but`` one."""
-    session = st.here[user]
-    while session >= 0:
-        if st.sessions[session].gateway == station and session != but:
-            add_link(st, job, session, 0)
-        session = st.sessions[session].next_here
 
 
 @compiled
@@ -133,10 +124,10 @@ def find_in_rooms(st: State, station: int, job: int, scope: int, user: int) -> N
     if routing == ROOM and scope >= 0:
         find_seated(st, station, job, scope, user)
     elif routing == USER:
-        find_local(st, station, job, scope, NONE)
+        find_local(st, station, job, scope, NONE, 0)
     else:
         for place in range(find_neighbours(st, user)):
-            find_local(st, station, job, st.scratch[place], NONE)
+            find_local(st, station, job, st.scratch[place], NONE, 0)
 
 
 @compiled
