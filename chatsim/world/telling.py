@@ -107,63 +107,65 @@ class Told(NamedTuple):
     session: Ints
 
 
-def tell(
-    talk: Talk, talks: Openings, steps: Steps, people: People, ties: Ties, told: Told, order: Longs, going: int
-) -> int:
-    """Tells messages in their order into ``told``; how many. The first ``going`` conversations are open already; of the
-    ``order``, the others' openings are the first numbers, and the steps those that follow."""
-    count, openings = 0, len(talks.time_s) - going
-    for place in range(len(order)):
-        if talk.looks_ahead:
-            _look_ahead(talk, talks, steps, people, ties, order, going, place)
-        event = order[place]
-        if event < openings:
-            one = going + event
+def tell(talk: Talk, talks: Openings, steps: Steps, people: People, ties: Ties, told: Told, going: int) -> int:
+    """Tells messages in their order into ``told``; how many. The first ``going`` conversations are open already; the
+    others open, and the steps are due, in the order of time. At equal times conversations open first."""
+    count, one, step = 0, going, 0
+    while one < len(talks.time_s) or step < len(steps.due_s):
+        if step == len(steps.due_s) or (one < len(talks.time_s) and talks.time_s[one] <= steps.due_s[step]):
+            if talk.looks_ahead:
+                _look_ahead_of_opening(talk, talks, people, ties, one)
             peer, is_new = _target(talk, talks, people, ties, one)
             if peer == NOBODY:
                 talks.own[one] = -1
-                continue
-            talks.peer[one] = peer
-            count = _write(ties, told, count, talks, one, talks.time_s[one], is_new)
+            else:
+                talks.peer[one] = peer
+                count = _write(ties, told, count, talks, one, talks.time_s[one], is_new)
+            one += 1
         else:
-            step = event - openings
-            one = int(steps.one[step])
-            if talks.own[one] >= 0 and _next(talks, steps, people, one, step):
-                count = _write(ties, told, count, talks, one, steps.due_s[step], False)
+            if talk.looks_ahead:
+                _look_ahead_of_step(talks, steps, people, ties, step)
+            answered = int(steps.one[step])
+            if talks.own[answered] >= 0 and _next(talks, steps, people, answered, step):
+                count = _write(ties, told, count, talks, answered, steps.due_s[step], False)
+            step += 1
     return count
 
 
-def _look_ahead(
-    talk: Talk, talks: Openings, steps: Steps, people: People, ties: Ties, order: Longs, going: int, place: int
-) -> None:
-    """Has what the next messages need come near: first where it stands of both sides what they need, then that."""
-    last, openings = len(order) - 1, len(talks.time_s) - going
-    event = order[min(place + 16, last)]
-    if event < openings:
-        user = int(talks.user[going + event])
-        prefetch(ties.bounds, 2 * user)
-        if talks.to_group[going + event]:
-            prefetch(people.own_group_start, user)
+def _look_ahead_of_opening(talk: Talk, talks: Openings, people: People, ties: Ties, one: int) -> None:
+    """Has what the next openings need come near: first where it stands of both sides what they need, then that."""
+    last = len(talks.time_s) - 1
+    ahead = min(one + 10, last)
+    user = int(talks.user[ahead])
+    prefetch(ties.bounds, 2 * user)
+    if talks.to_group[ahead]:
+        prefetch(people.own_group_start, user)
+    ahead = min(one + 7, last)
+    user = int(talks.user[ahead])
+    if talks.to_group[ahead]:
+        prefetch(people.own_group, int(people.own_group_start[user]))
     else:
-        _fetch_sides(talks, people, ties, int(steps.one[event - openings]))
-    event = order[min(place + 10, last)]
-    if event < openings:
-        user = int(talks.user[going + event])
-        if talks.to_group[going + event]:
-            prefetch(people.own_group, int(people.own_group_start[user]))
-        else:
-            _fetch_partners(ties, user)
-    else:
-        _fetch_who_writes(talks, steps, people, ties, event - openings)
-    event = order[min(place + 6, last)]
-    if event < openings and not talks.to_group[going + event]:
-        _guess_peer(talk, talks, people, ties, going + event)
-    event = order[min(place + 3, last)]
-    if event < openings and not talks.to_group[going + event]:
-        peer = int(talks.peer[going + event])
+        _fetch_partners(ties, user)
+    ahead = min(one + 4, last)
+    if not talks.to_group[ahead]:
+        _guess_peer(talk, talks, people, ties, ahead)
+    ahead = min(one + 2, last)
+    if not talks.to_group[ahead]:
+        peer = int(talks.peer[ahead])
         _fetch_partners(ties, peer)
-        if _is_new(talk, talks, ties, going + event):
+        if _is_new(talk, talks, ties, ahead):
             _fetch_others(ties, peer)
+
+
+def _look_ahead_of_step(talks: Openings, steps: Steps, people: People, ties: Ties, step: int) -> None:
+    """The same for the next steps."""
+    last = len(steps.one) - 1
+    ahead = int(steps.one[min(step + 12, last)])
+    prefetch(talks.own, ahead)
+    prefetch(talks.user, ahead)
+    prefetch(talks.peer, ahead)
+    _fetch_sides(talks, people, ties, int(steps.one[min(step + 7, last)]))
+    _fetch_who_writes(talks, steps, people, ties, min(step + 4, last))
 
 
 def _fetch_sides(talks: Openings, people: People, ties: Ties, one: int) -> None:
@@ -228,9 +230,7 @@ def _fetch_others(ties: Ties, user: int) -> None:
 
 def _fetch_partners(ties: Ties, user: int) -> None:
     """Has the latest partners of a user come near."""
-    end = int(ties.bounds[2 * user + 1])
-    prefetch(ties.friend, max(end - 1, 0))
-    prefetch(ties.friend, max(end - 17, 0))
+    prefetch(ties.friend, max(int(ties.bounds[2 * user + 1]) - 1, 0))
 
 
 def _write(ties: Ties, told: Told, count: int, talks: Openings, one: int, time_s: float, is_new: bool) -> int:
@@ -390,7 +390,8 @@ def _get_to_know(ties: Ties, user: int, other: int, owes: int) -> None:
 
 TELL = Loop(
     tell, place_of, _session_at, _session_now, _rank, _get_to_know, _meet, _new_partner, _old_partner, _next, _group,
-    _target, _write, _is_new, _fetch_others, _fetch_partners, _fetch_sides, _fetch_who_writes, _guess_peer, _look_ahead,
+    _target, _write, _is_new, _fetch_others, _fetch_partners, _fetch_sides, _fetch_who_writes, _guess_peer,
+    _look_ahead_of_opening, _look_ahead_of_step,
 )  # fmt: skip
 
 
@@ -410,11 +411,11 @@ class Teller:
         going = len(talks.time_s) - own
         is_due = steps.due_s < until_s
         due = np.flatnonzero(is_due)
-        order = order_in_time(np.concatenate([opening.time_s, steps.due_s[due]]))
-        numbers = np.concatenate([np.arange(own), own + due])
-        told = Told(np.empty(len(order)), *(np.empty(len(order), np.int32) for _ in range(3)))
+        due = due[order_in_time(steps.due_s[due])]
+        now = Steps._make(column[due] for column in steps)
+        told = Told(np.empty(own + len(due)), *(np.empty(own + len(due), np.int32) for _ in range(3)))
         run = TELL.fast or _interpreted
-        count = run(self._talk, talks, steps, self._people, self._ties, told, numbers[order], going)
+        count = run(self._talk, talks, now, self._people, self._ties, told, going)
         for side in ("user", "peer"):
             getattr(opening, side)[:] = getattr(talks, side)[going:]
         self._going = _left_of(talks, steps, ~is_due & (talks.own[steps.one] >= 0))
@@ -438,8 +439,8 @@ def _left_of(talks: Openings, steps: Steps, is_left: Bools) -> tuple[Openings, S
 
 def _interpreted(talk: Any, *parts: Any) -> int:
     """As it is. Python reads numbers faster from a view of memory than from an array."""
-    *columns, order, going = parts
-    views = [*(type(part)._make(memoryview(column) for column in part) for part in columns), memoryview(order), going]
+    *columns, going = parts
+    views = [*(type(part)._make(memoryview(column) for column in part) for part in columns), going]
     return tell(talk._replace(looks_ahead=False), *views)
 
 
