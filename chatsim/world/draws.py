@@ -241,6 +241,7 @@ def _fits_32_bits(name: str, value: npt.ArrayLike) -> None:
         return
     if values.dtype.kind not in "iub":
         raise ValueError(f"{name}: whole numbers are needed, not {values.dtype}")
-    lowest, highest = int(values.min()), int(values.max())
-    if lowest < 0 or highest >= 2**32:
+    signed = values.dtype.kind == "i"  # as unsigned ones, those below 0 are the largest
+    if int(values.view(f"u{values.itemsize}").max()) >= min(2**32, 2 ** (8 * values.itemsize - signed)):
+        lowest, highest = int(values.min()), int(values.max())
         raise ValueError(f"{name} = {lowest if lowest < 0 else highest}: 0 to 2**32 - 1 is needed")

@@ -59,12 +59,12 @@ def _friends_of_seeds(
     """(group, member) keys of the friends that join, the strongest first in a race of exponential draws."""
     degree = friends.start[seeds + 1] - friends.start[seeds]
     start = np.concatenate([[0], np.cumsum(degree)])
-    row = np.repeat(np.arange(len(groups)), degree)
-    place = np.arange(len(row)) - start[row]
-    entry = friends.start[seeds][row] + place
-    finish = exponential(seed, replication, Purpose.GROUP_MEMBER, groups[row], place) / friends.strength[entry]
-    joins = order_in_rows(start, finish)[place < wanted[row]]
-    return pair_keys(groups[row[joins]], friends.friend[entry[joins]])
+    place = np.arange(start[-1]) - np.repeat(start[:-1], degree)
+    entry = place + np.repeat(friends.start[seeds], degree)
+    finish = exponential(seed, replication, Purpose.GROUP_MEMBER, np.repeat(groups, degree), place)
+    finish /= friends.strength[entry]
+    joins = order_in_rows(start, finish)[place < np.repeat(wanted, degree)]
+    return pair_keys(np.repeat(groups, np.minimum(wanted, degree)), friends.friend[entry[joins]])
 
 
 def _filled(keys: Keys, sizes: Longs, users: int, seed: int, replication: int) -> Keys:

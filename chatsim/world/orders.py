@@ -13,6 +13,7 @@ from chatsim.world.tables import Floats, Ints, Longs
 
 ENTRIES_AT_ONCE = 1 << 16
 """So many entries have place in a word beside a float of 32 bits, twice: see :func:`order_in_rows`."""
+TIME_S_MIN = 1e-9
 
 
 def blocks(count: int, size: int) -> Iterator[slice]:
@@ -105,13 +106,25 @@ def _ties(ordered: npt.NDArray[Any]) -> Longs:
 def order_in_time(time_s: Floats, *then: npt.NDArray[np.integer]) -> Longs:
     """The order of times, equal ones by ``then``, one after the other, and last by their place.
 
-    Few are equal, and a sort that need not keep those in order takes a third of the time.
+    How far each time is into all of them, in whole steps, and its place make one word: words sort in half the time, and
+    few are in the same step.
 
     >>> order_in_time(np.array([2.0, 1.0, 2.0]), np.array([1, 0, 0])).tolist()
     [1, 2, 0]
     """
-    order = np.argsort(time_s)
-    places = _ties(time_s[order])
+    if not len(time_s):
+        return np.empty(0, np.int64)
+    first_s = float(time_s.min())
+    bits = len(time_s).bit_length()
+    steps = time_s - first_s
+    steps *= 2.0 ** (62 - bits) / max(float(time_s.max()) - first_s, TIME_S_MIN)
+    words = steps.astype(np.int64)
+    words <<= bits
+    words |= np.arange(len(words))
+    words.sort()
+    order = words & ((1 << bits) - 1)
+    words >>= bits
+    places = _ties(words)
     if len(places):
         rows = order[places]
         order[places] = rows[np.lexsort((rows, *(key[rows] for key in reversed(then)), time_s[rows]))]

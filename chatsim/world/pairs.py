@@ -25,7 +25,7 @@ def pair_keys(first: npt.ArrayLike, second: npt.ArrayLike) -> Keys:
 
 def users_of(keys: Keys) -> tuple[Longs, Longs]:
     """The two users of each pair key."""
-    return (keys >> np.uint64(32)).astype(np.int64), (keys & np.uint64(0xFFFFFFFF)).astype(np.int64)
+    return (keys >> HALF).view(np.int64), (keys & LOW).view(np.int64)
 
 
 def edge_keys(first: npt.NDArray[np.integer], second: npt.NDArray[np.integer]) -> Keys:

@@ -202,21 +202,25 @@ DEAL = Loop(_deal, bits_of, inline="always")
 
 
 def _matched(stubs: Words) -> Keys:
-    """The edges between neighbours among stubs, of which the bits of users count; one that is left over has none."""
-    edges = np.empty(len(stubs) // 2, np.uint64)
+    """The edges between neighbours among stubs, of which the bits of users count; one that is left over has none.
+
+    They take the place of the stubs: other memory would have to be cleared first.
+    """
+    count = len(stubs) // 2
     if MATCH.fast:
-        MATCH.fast(stubs, edges)
-        return edges
-    for part in blocks(len(edges), BLOCK):
-        users = stubs[2 * part.start:2 * part.stop] & USERS
-        edges[part] = edge_keys(users[::2], users[1::2])
-    return edges
+        MATCH.fast(stubs)
+    else:
+        for part in blocks(count, BLOCK):
+            users = stubs[2 * part.start:2 * part.stop] & USERS
+            stubs[part] = edge_keys(users[::2], users[1::2])
+    stubs.resize(count, refcheck=False)
+    return stubs
 
 
-def _match(stubs: Words, edges: Keys) -> None:
-    for edge in range(len(edges)):
+def _match(stubs: Words) -> None:
+    for edge in range(len(stubs) // 2):
         one, other = stubs[2 * edge] & USERS, stubs[2 * edge + 1] & USERS
-        edges[edge] = (min(one, other) << HALF) | max(one, other)
+        stubs[edge] = (min(one, other) << HALF) | max(one, other)
 
 
 MATCH = Loop(_match)
