@@ -57,13 +57,14 @@ class Loop:
             return
         for part in self.parts:
             if part not in KNOWN:
-                register_jitable(_nrt=False, **self.options)(part)
+                register_jitable(_nrt=False, no_cpython_wrapper=True, no_cfunc_wrapper=True, **self.options)(part)
                 KNOWN.add(part)
-        # Nothing is allocated, so that no references need be counted: that would take most of the time.
+        # Nothing is allocated, so that no references need be counted: that would take most of the time. Python calls no
+        # part, and C nothing: what they would call takes a quarter of the time to compile.
         try:
-            self.fast = njit(cache=True, _nrt=False)(self.function)
+            self.fast = njit(cache=True, _nrt=False, no_cfunc_wrapper=True)(self.function)
         except RuntimeError:  # there is no place where code can be kept
-            self.fast = njit(_nrt=False)(self.function)
+            self.fast = njit(_nrt=False, no_cfunc_wrapper=True)(self.function)
 
 
 def _views(part: Any) -> Any:
