@@ -191,7 +191,7 @@ def _block(key: tuple[int, int], replication: int, purpose: int, entities: Words
     if DRAW.fast:
         drawn = np.empty(len(entities))
         words_of_key = (np.uint64(word) for word in (*key, purpose, replication))
-        first, second = (np.ascontiguousarray(words).view(np.int64) for words in (indices, entities))
+        first, second = (words.astype(np.int64) for words in (indices, entities))  # as the loop is compiled for
         DRAW.fast(*words_of_key, first, second, drawn)
         return drawn
     counter = np.empty((4, len(entities)), np.uint64)
