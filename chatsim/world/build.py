@@ -94,10 +94,10 @@ def rooms_of(known: Keys, spoken: Spoken, groups: tuple[Longs, Ints], users: int
     pairs = unique_sorted(np.concatenate([known, written])).copy()
     room = np.where(is_told, len(pairs) - 1 - spoken.peer, 0).astype(np.int32)
     room[private] = places_of_edges(pairs, written, users)
-    first, second = users_of(pairs)
     kind = np.repeat(np.array([PAIR, GROUP], np.uint8), [len(pairs), len(groups[0]) - 1])
     start = np.concatenate([2 * np.arange(len(pairs), dtype=np.int64), 2 * len(pairs) + groups[0]])
-    paired = np.stack([first, second], axis=1).astype(np.int32).ravel()
+    paired = np.empty(2 * len(pairs), np.int32)
+    paired[::2], paired[1::2] = users_of(pairs)
     before = np.ones(len(kind), bool)
     before[: len(pairs)] = False
     before[places_of_edges(pairs, known, users)] = True

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chatsim.world.compiling import Loop, prefetch
-from chatsim.world.orders import blocks, place_of
+from chatsim.world.orders import blocks
 from chatsim.world.tables import Longs
 
 KEYS_AT_ONCE = 1 << 18
@@ -109,13 +109,25 @@ def places_of_edges(edges: Keys, wanted: Keys, users: int) -> Longs:
 
 
 def _find(edges: Keys, start: Longs, wanted: Keys, found: Longs) -> None:
-    """Those of user u begin at ``start[u]``."""
+    """Those of user u begin at ``start[u]``; what is wanted is among them. The first two looks are at what has come."""
     last = len(wanted) - 1
     for one in range(len(wanted)):
         prefetch(start, wanted[min(one + 32, last)] >> HALF)
-        prefetch(edges, start[wanted[min(one + 16, last)] >> HALF])
+        user = wanted[min(one + 16, last)] >> HALF
+        place, end = start[user], start[user + UNIT]
+        quarter = (end - place) >> 2
+        prefetch(edges, place + quarter)
+        prefetch(edges, (place + end) >> 1)
+        prefetch(edges, end - quarter)
         user = wanted[one] >> HALF
-        found[one] = place_of(edges, wanted[one], start[user], start[user + UNIT])
+        place = start[user]
+        left = start[user + UNIT] - place
+        while left > 1:
+            half = left >> 1
+            if edges[place + half] <= wanted[one]:
+                place += half
+            left -= half
+        found[one] = place
 
 
-FIND = Loop(_find, place_of)
+FIND = Loop(_find)
