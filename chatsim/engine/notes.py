@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from chatsim.engine.audience import Audience, audience
 from chatsim.engine.outcome import Cause, Columns, Fate, IntrusionFate, SessionFate, Work
 from chatsim.world.tables import SessionTable, World
 
@@ -203,14 +204,14 @@ class Notes:
 
     def messages(self, world: World, meant: npt.NDArray[np.int64]) -> Columns:
         """The table of messages; ``meant`` is the room whose members each is for, ``recipients`` counts these."""
-        trace, rooms = world.messages, world.rooms
+        trace = world.messages
         return {
             "time_s": np.fmax(trace.time_s, _column(self.searched_s, np.float64)),
             "sender": trace.sender,
             "session": trace.session,
             "room": meant.astype(np.int32),
             "size_bytes": trace.size_bytes,
-            "recipients": (rooms.start[meant + 1] - rooms.start[meant] - 1).astype(np.int32),
+            "recipients": (np.diff(self.audience(world, meant).first) - 1).astype(np.int32),
             "gateway": _column(self.gateway, np.int32),
             "received_s": _column(self.received_s, np.float64),
             "stored_s": _column(self.stored_s, np.float64),
@@ -227,6 +228,10 @@ class Notes:
             "opening": _column(self.opening, bool),
             "detour": _column(self.detour, np.int8),
         }
+
+    def audience(self, world: World, meant: npt.NDArray[np.int64]) -> Audience:
+        """For whom each message is."""
+        return audience(world, meant)
 
     def ready_s(self, meant: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
         """When all gateways had subscribed to the room of each message: long ago, unless it was created by one."""
