@@ -11,7 +11,7 @@ import pytest
 
 from chatsim import analysis
 from chatsim.analysis.digest import Digest
-from chatsim.analysis.ticks import thinned
+from chatsim.analysis.ticks import tick_figures
 from chatsim.engine import Fate, Journey, Outcome, finish, loops, prepare, simulate, simulate_in_parts
 from chatsim.engine.audit import audit_recorded
 from chatsim.engine.outcome import Columns
@@ -202,7 +202,7 @@ def test_of_ticks_that_are_left_out_the_items_are_kept() -> None:
     ticks = {name: np.zeros(5, column.dtype) for name, column in outcome.ticks.items()}
     ticks |= {"start_s": np.array([0.0, 1.0, 2.0, 3.0, 12.0]), "end_s": np.array([1.0, 2.0, 9.0, 4.0, 13.0])}
     ticks["items"][:] = [1, 2, 3, 4, 5]
-    kept = thinned(replace(outcome, ticks=ticks), 20.0, 2)
+    kept = tick_figures(replace(outcome, ticks=ticks), 20.0, np.empty(0), 20.0, 2).thinned
     assert kept["start_s"].tolist() == [0.0, 2.0, 3.0, 12.0]
     assert kept["came"].tolist() == [1.0, 5.0, 4.0, 5.0]
 

@@ -36,7 +36,7 @@ from chatsim.analysis.stations import (
     tiers_of,
     timeline_of,
 )
-from chatsim.analysis.ticks import StationBins, TickSums, thinned, tick_figures
+from chatsim.analysis.ticks import StationBins, TickSums, tick_figures
 from chatsim.engine.outcome import Columns, Fate, Outcome
 from chatsim.scenario import Scenario
 from chatsim.world.tables import World
@@ -76,10 +76,10 @@ class Digest:
         self.parts += 1
         self._take_fates(part)
         self._take_latency(part)
-        sums, bins = tick_figures(part, self.duration_s, self.edges_s)
+        sums, bins, thinned = tick_figures(part, self.duration_s, self.edges_s, self._until_s, THIN)
         self._sums = sums if self._sums is None else self._sums.plus(sums)
         self._bins = bins if self._bins is None else self._bins + bins
-        self._waits.append(thinned(part, self._until_s, THIN))
+        self._waits.append(thinned)
         missed_s = part.later["message_s"][part.later["fate"] == Fate.MISSED]
         for name, counts in throughput_counts(part, self.edges_s).items():
             also = np.histogram(missed_s, self.edges_s)[0] if name == "offered" else 0.0
