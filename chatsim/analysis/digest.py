@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from chatsim.analysis.columns import Floats, divided, floats, is_delivered, longs, offline
+from chatsim.analysis.columns import Floats, divided, is_delivered, offline
 from chatsim.analysis.compare import peak, summary_of
 from chatsim.analysis.flow import (
     connections,
@@ -27,7 +27,7 @@ from chatsim.analysis.flow import (
     totals_of,
 )
 from chatsim.analysis.histogram import Histogram
-from chatsim.analysis.latency import By, groups_of, latency_ms, logins
+from chatsim.analysis.latency import By, groups_of, latency_ms, latency_sums, logins
 from chatsim.analysis.offline import pushes
 from chatsim.analysis.overload import Overload, final_waits, judged, late, limit_s
 from chatsim.analysis.stations import (
@@ -117,10 +117,9 @@ class Digest:
         rows, values_ms = np.flatnonzero(is_delivered(part)), latency_ms(part)
         for by in BY:
             for group, chosen in groups_of(part, rows, by).items():
-                self.latency_of.setdefault((by, group), Histogram()).add(values_ms[chosen])
-        written_s = floats(part.messages, "time_s")[longs(part.deliveries, "message")[rows]]
-        place = np.clip((written_s / self.duration_s * BINS).astype(np.int64), 0, BINS - 1)
-        self._mean_ms += np.stack([np.bincount(place, values_ms, BINS), np.bincount(place, minlength=BINS)])
+                values = values_ms if by == "all" else values_ms[chosen]
+                self.latency_of.setdefault((by, group), Histogram()).add(values)
+        self._mean_ms += np.stack(latency_sums(part, rows, values_ms, self.duration_s, BINS))
 
     def latency(self) -> pd.DataFrame:
         """Latency of live deliveries: by, group, count, percentiles, mean and maximum in ms."""
