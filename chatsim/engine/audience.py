@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chatsim.engine.loops import fixed
+from chatsim.world.orders import blocks
 from chatsim.world.tables import World
 
 Longs = npt.NDArray[np.int64]
@@ -18,6 +19,8 @@ IS_MEANT, STEP = 8, 16
 Lower bits are for who asks."""
 AHEAD = 16
 """The members for whom the message after so many is are asked for: rooms are far away from each other in memory."""
+ROOMS_AT_ONCE = 1 << 12
+"""Where members of so many rooms begin, and end, is looked up while that is near."""
 
 
 class Audience(NamedTuple):
@@ -32,8 +35,12 @@ class Audience(NamedTuple):
 
 def audience(world: World, meant: Longs) -> Audience:
     """For whom each message is; ``meant`` says for the members of which room."""
-    at, first = fixed(world.rooms.start[meant], np.int64), np.zeros(len(meant) + 1, np.int64)
-    np.cumsum(world.rooms.start[meant + 1] - at, out=first[1:])
+    at, first, start = np.empty(len(meant), np.int64), np.zeros(len(meant) + 1, np.int64), world.rooms.start
+    for part in blocks(len(meant), ROOMS_AT_ONCE):
+        rooms = meant[part]
+        at[part] = start[rooms]
+        first[1:][part] = start[rooms + 1] - at[part]
+    np.cumsum(first, out=first)
     return Audience(first, at, fixed(world.rooms.member, np.int32), fixed(world.messages.sender, np.int32))
 
 

@@ -316,27 +316,30 @@ def _check_times(messages: Columns, deliveries: Columns, rows_too: bool) -> None
 def counted(scenario: Scenario, notes: Notes, messages: Columns, deliveries: Columns) -> Counter[str]:
     """What messages and their rows say of a run, or of a part of one, that stations have counted too. AuditError where
     a gateway read a push that nobody sent."""
-    done = ~np.isnan(messages["done_s"])
+    going_on = np.flatnonzero(np.isnan(messages["done_s"]))
     refused = among(messages["fate"], (Fate.REFUSED, Fate.ABANDONED))
     live = deliveries["session"] >= 0
-    reads, lost = np.array(notes.reads, np.int64), np.array(notes.lost_pushes, np.int64)
-    if (reads > messages["pushes"]).any():
+    reads, lost, pushes = np.asarray(notes.reads), np.asarray(notes.lost_pushes), messages["pushes"]
+    if (reads > pushes).any():
         raise AuditError("a gateway read a push that nobody sent")
-    received, refusals = np.array(notes.received, np.int64), np.array(notes.refused, np.int64)
+    received, refusals = np.asarray(notes.received), np.asarray(notes.refused)
+    of_refused = live[refused[deliveries["message"]]] if refused.any() else live[:0]
     numbers = {
         "received": received.sum(),
-        "never read": (received == 0).sum(),
-        "without a time of reading": np.isnan(messages["received_s"]).sum(),
+        "never read": np.count_nonzero(received == 0),
+        "without a time of reading": np.count_nonzero(np.isnan(messages["received_s"])),
         "refusals": refusals.sum(),
-        "refused": _refused(messages).sum(),
-        "refused once": _refused_once(notes, messages).sum(),
+        "refused": np.count_nonzero(_refused(messages)),
+        "refused once": np.count_nonzero(_refused_once(notes, messages)),
         "discards": messages["discards"].sum(),
-        "pushes": messages["pushes"].sum(),
-        "pushes of those done": messages["pushes"][done].sum(),
-        "pushes of those done that were read, or lost": (reads + lost)[done].sum(),
-        "rows of those refused": (refused[deliveries["message"]] & live).sum(),
-        "rows": live.sum(),
-        "not done": (~done).sum(),
+        "pushes": pushes.sum(),
+        "pushes of those done": pushes.sum() - pushes[going_on].sum(),
+        "pushes of those done that were read, or lost": sum(
+            column.sum() - column[going_on].sum() for column in (reads, lost)
+        ),
+        "rows of those refused": np.count_nonzero(of_refused),
+        "rows": np.count_nonzero(live),
+        "not done": len(going_on),
     }
     return Counter({name: int(number) for name, number in numbers.items()})
 
@@ -369,13 +372,15 @@ def check_counts(scenario: Scenario, work: npt.NDArray[np.int64], of: Counter[st
 def _refused(messages: Columns) -> Flags:
     """Messages that a gateway refused, by their cause."""
     causes = (Cause.TOO_MANY, Cause.TOO_LARGE, Cause.FORBIDDEN, Cause.UNAVAILABLE)
-    refused: Flags = np.isin(messages["cause"], causes) & (messages["fate"] == Fate.REFUSED)
+    refused: Flags = among(messages["fate"], (Fate.REFUSED,))
+    rows = np.flatnonzero(refused)
+    refused[rows] = np.isin(messages["cause"][rows], causes)
     return refused
 
 
 def _refused_once(notes: Notes, messages: Columns) -> Flags:
     """The same by the count of refusals: not where an earlier or later try was taken."""
-    once: Flags = (np.array(notes.refused) > 0) & _refused(messages)
+    once: Flags = (np.asarray(notes.refused) > 0) & _refused(messages)
     return once
 
 

@@ -86,10 +86,6 @@ class Notes:
         self.online_s = array("d", [NEVER]) * sessions
         self.left_s = array("d", [NEVER]) * sessions
         self.session_fate = array("b", [SessionFate.CONNECTING]) * sessions
-        self.searched_s = array("d", [NEVER]) * messages
-        self.listed_rank = array("i", [-1]) * messages
-        self.opening = array("b", [0]) * messages
-        self.detour = array("b", [0]) * messages
         self.row_receipt_s: dict[int, float] = {}
         self.trimmed: list[tuple[int, int]] = []
         self.room_ready_s: dict[int, float] = {}
@@ -131,6 +127,10 @@ class Notes:
         self.refused = array("i", [0]) * messages
         self.sends = array("i", [0]) * messages
         self.acked_s = array("d", [NEVER]) * messages
+        self.searched_s = array("d", [NEVER]) * messages
+        self.listed_rank = array("i", [-1]) * messages
+        self.opening = array("b", [0]) * messages
+        self.detour = array("b", [0]) * messages
 
     def _ready_for_faults(self, sessions: int) -> None:
         self.faults = Rows(fault="i", kind="b", station="i", start_s="d", end_s="d")

@@ -31,6 +31,7 @@ from chatsim.engine.outcome import Columns, Fate, Outcome
 from chatsim.engine.parts import PartAuditor
 from chatsim.scenario import Scenario
 from chatsim.world.contacts import FriendLists
+from chatsim.world.orders import blocks
 from chatsim.world.shelf import give_free_back, in_memory_bytes, put_back
 from chatsim.world.tables import MessageTable, SessionTable, World
 
@@ -39,6 +40,8 @@ ROWS_OF_PART, TICKS_OF_PART = 1 << 19, 1 << 20
 """So many rows, or ticks, and what is done becomes a part."""
 FILES_BYTES = 3 << 29
 """More than so much of what lies in files is put back within a part too: while many are there a part touches most."""
+ROWS_AT_ONCE = 1 << 12
+"""Rows of tables of which several columns are looked at: some at a time, so that they come from memory once."""
 ROWS_PER_PAIR = 4
 """For so many rows of each message x member there is a place: what is not used is never touched, and costs nothing."""
 
@@ -99,12 +102,19 @@ class Parts:
     def _done(self, tables: Tables) -> int:
         """The first message that is not done: on its way somewhere, or written to a session that does not have it."""
         until = int(np.searchsorted(self._world.messages.time_s, tables["now"][0]["time_s"]))
-        messages = tables["messages"][self._first : until]
-        goes_on = np.flatnonzero((messages["fate"] == IN_FLIGHT) | (messages["under_way"] > 0))
-        end = self._first + int(goes_on[0]) if len(goes_on) else until
-        rows = tables["rows"][self._row : int(tables["now"][0]["rows"])]
-        under_way = rows["message"][_is_under_way(rows) & (rows["message"] >= self._first)]
-        return min(end, int(under_way.min(initial=end)))
+        messages, rows = tables["messages"], tables["rows"][: int(tables["now"][0]["rows"])]
+        end = until
+        for part in blocks(until - self._first, ROWS_AT_ONCE):
+            some = messages[self._first :][part]
+            goes_on = np.flatnonzero((some["fate"] == IN_FLIGHT) | (some["under_way"] > 0))
+            if len(goes_on):
+                end = self._first + part.start + int(goes_on[0])
+                break
+        for part in blocks(len(rows) - self._row, ROWS_AT_ONCE):
+            some = rows[self._row :][part]
+            under_way = some["message"][_is_under_way(some)]
+            end = int(under_way[under_way >= self._first].min(initial=end))
+        return end
 
     def _part(self, st: State, end: int, is_last: bool) -> None:
         tables = cut_to_size(tables_of(st))

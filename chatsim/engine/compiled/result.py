@@ -67,7 +67,11 @@ class Written(Notes):
             setattr(self, name, list(zip(rows_of["message"].tolist(), rows_of["user"].tolist(), strict=True)))
 
     def _ready_for_messages(self, messages: int) -> None:
-        """Nothing: these columns come from the tables."""
+        """Most of these columns come from the tables; here are those that only friend lists fill."""
+        self.searched_s: Any = np.full(messages, NEVER)
+        self.listed_rank: Any = np.full(messages, -1, np.int32)
+        self.opening: Any = np.zeros(messages, bool)
+        self.detour: Any = np.zeros(messages, np.int8)
 
     def audience(self, world: World, meant: npt.NDArray[np.int64]) -> Audience:
         """For whom each message is, found once."""
@@ -111,7 +115,7 @@ def _of_messages(tables: Tables) -> Columns:
     messages = tables["messages"]
     names = (
         "gateway", "received_s", "stored_s", "routed_s", "told_s", "acked_s", "done_s", "pushes", "discards",
-        "reads", "under_way", "fate", "cause", "received", "refused", "sends", "lost_pushes",
+        "reads", "fate", "cause", "received", "refused", "sends", "lost_pushes",
     )  # fmt: skip
     return columns_of(messages, {name: messages.dtype[name] for name in names})
 
