@@ -95,6 +95,8 @@ class Digest:
         self._note_subscriptions({name: column[ended] for name, column in changes.items()})
 
     def _note_subscriptions(self, changes: Columns) -> None:
+        if not len(changes["time_s"]):
+            return
         path = subscriptions(replace(self.last, subscriptions=changes))["subscriptions"] + self._subscribed
         if len(path):
             self._subscribed, self._most_subscribed = int(path.iloc[-1]), max(self._most_subscribed, peak(path))

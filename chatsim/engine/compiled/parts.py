@@ -36,8 +36,8 @@ from chatsim.world.shelf import give_free_back, in_memory_bytes, put_back
 from chatsim.world.tables import MessageTable, SessionTable, World
 
 Flags = npt.NDArray[np.bool_]
-ROWS_OF_PART, TICKS_OF_PART = 1 << 19, 1 << 20
-"""So many rows, or ticks, and what is done becomes a part."""
+ROWS_OF_PART, TICKS_OF_PART = 5 << 16, 5 << 17
+"""So many rows, or ticks, and what is done becomes a part: so few that the memory it took may be kept for the next."""
 FILES_BYTES = 3 << 29
 """More than so much of what lies in files is put back within a part too: while many are there a part touches most."""
 ROWS_AT_ONCE = 1 << 12
@@ -87,7 +87,6 @@ class Parts:
             self._part(st, end, is_last=False)
             self._feed.give_back(end, now_s)
             put_back(*tables_of(st).values())
-            give_free_back()
 
     def last(self, st: State) -> None:
         """Takes what is left when the run is over, and checks the whole. The last part has no messages, but all
