@@ -11,7 +11,7 @@ import pytest
 
 from chatsim import analysis
 from chatsim.analysis.digest import Digest
-from chatsim.analysis.ticks import thinned
+from chatsim.analysis.ticks import tick_figures
 from chatsim.engine import Fate, Journey, Outcome, finish, loops, prepare, simulate, simulate_in_parts
 from chatsim.engine.audit import audit_recorded
 from chatsim.engine.outcome import Columns
@@ -138,6 +138,25 @@ def test_who_has_a_row_is_not_counted_too_and_who_was_online_is_not_counted() ->
         counted([1, 2], lambda rows: (rows["recipient"] == 2) | (rows["message"] == 1))
 
 
+@pytest.mark.usefixtures("compiled")
+@pytest.mark.parametrize(("devices", "of_user"), [(2, 1), (3, 1), (2, 2), (300, 1)])
+def test_of_several_sessions_each_must_have_its_row(devices: int, of_user: int) -> None:
+    """Also where a row of some other session, or of a session of somebody else, is there in its place."""
+    people = world([(0, *ALWAYS), *[(1, *ALWAYS)] * devices, (2, *ALWAYS)], [[0, 1, 2]], [(1.0, 0, 0), (2.0, 0, 0)])
+    journey = Journey(scenario(design={"routing": "global", "gateways": 2}), people)
+    journey.run()
+    deliveries = finish(journey).deliveries
+    audit_recorded(people, journey.notes, deliveries, MEANT)
+    lost = int(np.flatnonzero((deliveries["message"] == 1) & (deliveries["session"] == devices))[0])
+    left = {name: np.delete(column, lost) for name, column in deliveries.items()}
+    for fate in (Fate.DUPLICATE, Fate.MISSED):
+        tampered_rows = {name: column.copy() for name, column in left.items()}
+        more(tampered_rows, row_to(left, 1, of_user), fate=fate)
+        with pytest.raises(AuditError) as error:
+            audit_recorded(people, journey.notes, tampered_rows, MEANT)
+        assert str(error.value) == f"message 1: session {devices} was online throughout, but nothing was written to it (1 such)"
+
+
 DESIGNS = {
     "drops": ("go-chat", []),
     "tells all": ("hub", []),
@@ -183,7 +202,7 @@ def test_of_ticks_that_are_left_out_the_items_are_kept() -> None:
     ticks = {name: np.zeros(5, column.dtype) for name, column in outcome.ticks.items()}
     ticks |= {"start_s": np.array([0.0, 1.0, 2.0, 3.0, 12.0]), "end_s": np.array([1.0, 2.0, 9.0, 4.0, 13.0])}
     ticks["items"][:] = [1, 2, 3, 4, 5]
-    kept = thinned(replace(outcome, ticks=ticks), 20.0, 2)
+    kept = tick_figures(replace(outcome, ticks=ticks), 20.0, np.empty(0), 20.0, 2).thinned
     assert kept["start_s"].tolist() == [0.0, 2.0, 3.0, 12.0]
     assert kept["came"].tolist() == [1.0, 5.0, 4.0, 5.0]
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from chatsim.analysis.columns import Floats, divided, floats, is_delivered, longs, offline
+from chatsim.analysis.columns import Floats, divided, is_delivered, offline
 from chatsim.analysis.compare import peak, summary_of
 from chatsim.analysis.flow import (
     connections,
@@ -27,7 +27,7 @@ from chatsim.analysis.flow import (
     totals_of,
 )
 from chatsim.analysis.histogram import Histogram
-from chatsim.analysis.latency import By, groups_of, latency_ms, logins
+from chatsim.analysis.latency import By, groups_of, latency_ms, latency_sums, logins
 from chatsim.analysis.offline import pushes
 from chatsim.analysis.overload import Overload, final_waits, judged, late, limit_s
 from chatsim.analysis.stations import (
@@ -36,7 +36,7 @@ from chatsim.analysis.stations import (
     tiers_of,
     timeline_of,
 )
-from chatsim.analysis.ticks import StationBins, TickSums, thinned, tick_figures
+from chatsim.analysis.ticks import StationBins, TickSums, tick_figures
 from chatsim.engine.outcome import Columns, Fate, Outcome
 from chatsim.scenario import Scenario
 from chatsim.world.tables import World
@@ -76,10 +76,10 @@ class Digest:
         self.parts += 1
         self._take_fates(part)
         self._take_latency(part)
-        sums, bins = tick_figures(part, self.duration_s, self.edges_s)
+        sums, bins, thinned = tick_figures(part, self.duration_s, self.edges_s, self._until_s, THIN)
         self._sums = sums if self._sums is None else self._sums.plus(sums)
         self._bins = bins if self._bins is None else self._bins + bins
-        self._waits.append(thinned(part, self._until_s, THIN))
+        self._waits.append(thinned)
         missed_s = part.later["message_s"][part.later["fate"] == Fate.MISSED]
         for name, counts in throughput_counts(part, self.edges_s).items():
             also = np.histogram(missed_s, self.edges_s)[0] if name == "offered" else 0.0
@@ -95,6 +95,8 @@ class Digest:
         self._note_subscriptions({name: column[ended] for name, column in changes.items()})
 
     def _note_subscriptions(self, changes: Columns) -> None:
+        if not len(changes["time_s"]):
+            return
         path = subscriptions(replace(self.last, subscriptions=changes))["subscriptions"] + self._subscribed
         if len(path):
             self._subscribed, self._most_subscribed = int(path.iloc[-1]), max(self._most_subscribed, peak(path))
@@ -117,10 +119,9 @@ class Digest:
         rows, values_ms = np.flatnonzero(is_delivered(part)), latency_ms(part)
         for by in BY:
             for group, chosen in groups_of(part, rows, by).items():
-                self.latency_of.setdefault((by, group), Histogram()).add(values_ms[chosen])
-        written_s = floats(part.messages, "time_s")[longs(part.deliveries, "message")[rows]]
-        place = np.clip((written_s / self.duration_s * BINS).astype(np.int64), 0, BINS - 1)
-        self._mean_ms += np.stack([np.bincount(place, values_ms, BINS), np.bincount(place, minlength=BINS)])
+                values = values_ms if by == "all" else values_ms[chosen]
+                self.latency_of.setdefault((by, group), Histogram()).add(values)
+        self._mean_ms += np.stack(latency_sums(part, rows, values_ms, self.duration_s, BINS))
 
     def latency(self) -> pd.DataFrame:
         """Latency of live deliveries: by, group, count, percentiles, mean and maximum in ms."""

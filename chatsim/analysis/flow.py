@@ -21,6 +21,8 @@ RECIPIENT_ENDS = {
     "abandoned_share": (Fate.ABANDONED,),
     "in_flight_share": (Fate.IN_FLIGHT,),
 }
+RANK_BITS = 3
+"""Bits that hold the place of each of them, and one more."""
 
 
 def fates(outcome: Outcome) -> pd.DataFrame:
@@ -71,11 +73,11 @@ def recipient_counts(outcome: Outcome) -> Counter[str]:
     counts = np.bincount(first, alone, minlength=ranks).astype(np.int64)
     beside = {Fate.OVERHEARD, Fate.COPY, Fate.MISSED, Fate.DUPLICATE}
     rows = np.flatnonzero((session >= 0) & among(fate, set(Fate) - beside))
-    keys = longs(outcome.deliveries, "message")[rows] * outcome.world.users + outcome.deliveries["recipient"][rows]
-    ranked = np.sort(keys * (ranks + 1) + first[fate[rows]])
-    keys, rank = np.divmod(ranked, ranks + 1)
-    is_first = np.append(True, keys[1:] != keys[:-1])[: len(keys)]
-    counts += np.bincount(rank[is_first], minlength=len(counts))
+    keys = outcome.deliveries["message"][rows].astype(np.int64) * outcome.world.users
+    keys += outcome.deliveries["recipient"][rows]
+    ranked = np.sort((keys << RANK_BITS) + first[fate[rows]])
+    is_first = np.diff(ranked >> RANK_BITS, prepend=-1) != 0
+    counts += np.bincount(ranked[is_first] & ((1 << RANK_BITS) - 1), minlength=len(counts))[: len(counts)]
     found = Counter(dict(zip(RECIPIENT_ENDS, counts[:ranks].tolist(), strict=True)))
     found["lost_share"] += offline(outcome)
     return found
@@ -100,25 +102,29 @@ def throughput(outcome: Outcome, bins: int = 60) -> pd.DataFrame:
 
 def throughput_counts(outcome: Outcome, edges_s: Floats) -> dict[str, Floats]:
     """What falls between ``edges_s``: messages, deliveries meant for a session, live deliveries, pushes, discards."""
-    written_s = floats(outcome.messages, "time_s")
-    intended = np.bincount(outcome.deliveries["message"][_meant_for_a_session(outcome)], minlength=len(written_s))
-    delivered_s = floats(outcome.deliveries, "time_s")[is_delivered(outcome)]
-    written, delivered = _bins_of(written_s, edges_s), _bins_of(delivered_s, edges_s)
+    written = _bins_of(floats(outcome.messages, "time_s"), edges_s)
+    delivered = _bins_of(floats(outcome.deliveries, "time_s")[is_delivered(outcome)], edges_s)
+    intended = written[outcome.deliveries["message"][_meant_for_a_session(outcome)]]
 
-    def summed(counts: npt.NDArray[np.generic]) -> Floats:
-        return np.bincount(written, np.asarray(counts, np.float64), minlength=len(edges_s))[:-1].astype(np.float64)
+    def counted(places: Longs, numbers: npt.NDArray[np.generic] | None = None) -> Floats:
+        if numbers is not None and not numbers.any():
+            return np.zeros(len(edges_s) - 1)
+        return np.bincount(places, numbers, minlength=len(edges_s))[:-1].astype(np.float64)
 
     return {
-        "messages": summed(np.ones(len(written_s))),
-        "offered": summed(intended),
-        "carried": np.bincount(delivered, minlength=len(edges_s))[:-1].astype(np.float64),
-        "pushes": summed(outcome.messages["pushes"]),
-        "discards": summed(outcome.messages["discards"]),
+        "messages": counted(written),
+        "offered": counted(intended),
+        "carried": counted(delivered),
+        "pushes": counted(written, outcome.messages["pushes"]),
+        "discards": counted(written, outcome.messages["discards"]),
     }
 
 
 def _bins_of(times_s: Floats, edges_s: Floats) -> Longs:
     """Between which edges each time falls; what is outside all is behind the last one."""
+    if (times_s[1:] >= times_s[:-1]).all():  # as those of messages are
+        counts = np.diff(np.searchsorted(times_s, edges_s), prepend=0, append=len(times_s))
+        return np.repeat(np.append(len(edges_s) - 1, np.arange(len(edges_s))), counts)
     place = np.searchsorted(edges_s, times_s, side="right") - 1
     return np.where(place < 0, len(edges_s) - 1, place)
 

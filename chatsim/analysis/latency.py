@@ -65,11 +65,17 @@ def latency_path(outcome: Outcome, steps: int = PATH_STEPS) -> tuple[Floats, Lon
     """The course of the run: in each of so many equal steps of time, the mean latency in ms of the live deliveries of
     messages written then (NaN without one), and their number."""
     rows = _delivered(outcome)
-    written_s = floats(outcome.messages, "time_s")[longs(outcome.deliveries, "message")[rows]]
-    place = np.clip((written_s / outcome.world.duration_s * steps).astype(np.int64), 0, steps - 1)
-    count = np.bincount(place, minlength=steps)
-    total_ms = np.bincount(place, _latency_ms(outcome, rows), minlength=steps)
-    return divided(total_ms, count), count.astype(np.int64)
+    total_ms, count = latency_sums(outcome, rows, _latency_ms(outcome, rows), outcome.world.duration_s, steps)
+    return divided(total_ms, count), count
+
+
+def latency_sums(
+    outcome: Outcome, rows: Longs, values_ms: Floats, duration_s: float, steps: int
+) -> tuple[Floats, Longs]:
+    """What latencies of some rows of ``deliveries`` add up to, and their number, by when the messages were written."""
+    place = np.clip((_written_s(outcome, rows) / duration_s * steps).astype(np.int64), 0, steps - 1)
+    total_ms = np.bincount(place, values_ms, steps).astype(np.float64, copy=False)
+    return total_ms, np.bincount(place, minlength=steps).astype(np.int64)
 
 
 def latency(outcome: Outcome, by: By = "all") -> pd.DataFrame:
@@ -146,19 +152,21 @@ def _delivered(outcome: Outcome) -> Longs:
 
 
 def _latency_ms(outcome: Outcome, rows: Longs) -> Floats:
-    message = longs(outcome.deliveries, "message")[rows]
-    written_s = floats(outcome.messages, "time_s")[message]
-    return 1000 * (floats(outcome.deliveries, "time_s")[rows] - written_s)
+    return 1000 * (floats(outcome.deliveries, "time_s")[rows] - _written_s(outcome, rows))
+
+
+def _written_s(outcome: Outcome, rows: Longs) -> Floats:
+    """When the messages of some rows of ``deliveries`` were written."""
+    return floats(outcome.messages, "time_s")[outcome.deliveries["message"][rows]]
 
 
 def groups_of(outcome: Outcome, rows: Longs, by: By) -> dict[str, Bools]:
     """Which of some rows of ``deliveries`` belong to each group of :func:`latency`."""
     if by == "local":
-        local = longs(outcome.deliveries, "local")[rows] > 0
+        local = outcome.deliveries["local"][rows] > 0
         return {"local": local, "remote": ~local}
     if by == "room_size":
-        message = longs(outcome.deliveries, "message")[rows]
-        size = longs(outcome.messages, "recipients")[message] + 1
+        size = outcome.messages["recipients"][outcome.deliveries["message"][rows]] + 1
         groups, above = {}, 0.0
         for name, largest in ROOM_SIZES.items():
             groups[name] = (size > above) & (size <= largest)

@@ -150,10 +150,10 @@ def late(outcome: Outcome, limit_s: float) -> tuple[int, int]:
     """How many live deliveries, done or under way, took longer than a limit, and how many there are."""
     table = outcome.deliveries
     fate = table["fate"]
-    live = (fate == Fate.DELIVERED) | (fate == Fate.IN_FLIGHT)
-    written_s = floats(outcome.messages, "time_s")[longs(table, "message")[live]]
+    live = np.flatnonzero((fate == Fate.DELIVERED) | (fate == Fate.IN_FLIGHT))
+    written_s = floats(outcome.messages, "time_s")[table["message"][live]]
     arrived_s = np.where(fate[live] == Fate.DELIVERED, floats(table, "time_s")[live], outcome.end_s)
-    return int((arrived_s - written_s > limit_s).sum()), int(live.sum())
+    return int((arrived_s - written_s > limit_s).sum()), len(live)
 
 
 def _time(seconds: float) -> str:

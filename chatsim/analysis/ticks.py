@@ -61,48 +61,77 @@ class Ticks(NamedTuple):
 
 
 class Spread(NamedTuple):
-    """What falls in each bin, station x bin, of what begins or ends there; and how much goes on through all of it, as
-    changes from one bin to the next."""
+    """What falls in each bin, station x bin, of what begins there, and of what ends there and began before; and how
+    much goes on through all of it, as changes from one bin to the next."""
 
+    begins: Floats
     ends: Floats
     through: Floats
 
 
 class Bins(NamedTuple):
-    """Busy time, and items x time that they waited, and the largest queue before a tick that begins in each bin; last,
-    room for the rows of ticks that concern several bins."""
+    """Busy time, and items x time that they waited, and the largest queue before a tick that begins in each bin."""
 
     busy: Spread
     queued: Spread
     largest: Floats
-    rows: Longs
+
+
+class Thin(NamedTuple):
+    """Of each station x bin the first tick, the last one, and what ends last and when; the items that came to a station
+    until each of these, and until now. Bins are numbered from ``least``."""
+
+    row: Longs
+    came: Floats
+    latest_s: Floats
+    until_now: Floats
+    least: int
+    bins: int
+
+
+class TickFigures(NamedTuple):
+    """What ticks come to: their sums, their bins, and those that tell how queues grew."""
+
+    sums: TickSums
+    bins: StationBins
+    thinned: Columns
 
 
 def tick_sums(outcome: Outcome, duration_s: float) -> TickSums:
     """What the ticks of an outcome add up to, an entry per station."""
-    return tick_figures(outcome, duration_s, np.empty(0))[0]
+    return tick_figures(outcome, duration_s, np.empty(0)).sums
 
 
 def station_bins(outcome: Outcome, edges_s: Floats) -> StationBins:
     """What the ticks of an outcome come to between ``edges_s``."""
-    return tick_figures(outcome, edges_s[-1], edges_s)[1]
+    return tick_figures(outcome, edges_s[-1], edges_s).bins
 
 
-def tick_figures(outcome: Outcome, duration_s: float, edges_s: Floats) -> tuple[TickSums, StationBins]:
-    """Both at once; without edges there are no bins."""
-    stations, bins = len(outcome.stations), max(len(edges_s) - 1, 0)
-    empty, ticks = np.zeros((7, stations)), _ticks(outcome.ticks)
+def tick_figures(
+    outcome: Outcome, duration_s: float, edges_s: Floats, until_s: float = 0.0, thin_bins: int = 0
+) -> TickFigures:
+    """All at once; without edges there are no bins.
+
+    Thinned ticks are the first one, the last one, and what ends last of each station in each of ``thin_bins`` bins of
+    time until ``until_s``, with ``came``: the items of each and of those left out before it. Ticks come in the order in
+    which they began.
+    """
+    stations, bins, ticks = len(outcome.stations), max(len(edges_s) - 1, 0), _ticks(outcome.ticks)
+    empty = np.zeros((7, stations))
     sums = TickSums(empty[0], np.zeros(stations, np.int64), *empty[1:7])
-    cells = np.zeros((5, stations * bins))
-    rows = np.empty(len(ticks.station), np.int64)
-    found = Bins(Spread(cells[0], cells[1]), Spread(cells[2], cells[3]), cells[4], rows)
-    run_loop(ADD_UP, len(ticks.station), ticks, float(duration_s), fixed(edges_s, np.float64), sums, found)
+    cells = np.zeros((7, stations * bins))
+    found = Bins(Spread(*cells[:3]), Spread(*cells[3:6]), cells[6])
+    thin = _room_to_thin(ticks, stations, until_s, thin_bins)
+    edges_s = fixed(edges_s, np.float64)
+    run_loop(ADD_UP, len(ticks.station), ticks, float(duration_s), edges_s, float(until_s), sums, found, thin)
     busy_s, queued_s = (
-        spread.ends.reshape(stations, bins)
+        (spread.begins + spread.ends).reshape(stations, bins)
         + np.cumsum(spread.through.reshape(stations, bins), axis=1) * np.diff(edges_s)
         for spread in (found.busy, found.queued)
     )
-    return sums, StationBins(busy_s, queued_s, found.largest.reshape(stations, bins))
+    return TickFigures(
+        sums, StationBins(busy_s, queued_s, found.largest.reshape(stations, bins)), _thinned(outcome.ticks, thin)
+    )
 
 
 def _ticks(table: Columns) -> Ticks:
@@ -112,49 +141,75 @@ def _ticks(table: Columns) -> Ticks:
     )  # fmt: skip
 
 
-def _add_up(ticks: Ticks, duration_s: float, edges_s: Floats, sums: TickSums, bins: Bins) -> int:
+def _room_to_thin(ticks: Ticks, stations: int, until_s: float, bins: int) -> Thin:
+    """Room for ticks of those bins that any begins in."""
+    least, most = 0, -1
+    if bins and len(ticks.start_s):
+        least, most = (_thin_bin(float(at_s), until_s, bins) for at_s in (ticks.start_s.min(), ticks.start_s.max()))
+    cells = stations * (most + 1 - least)
+    return Thin(
+        np.full(3 * cells, -1, np.int64), np.zeros(3 * cells), np.full(cells, -np.inf), np.zeros(stations), least, bins
+    )
+
+
+def _thinned(table: Columns, thin: Thin) -> Columns:
+    """The ticks that are kept, by station."""
+    kept = np.flatnonzero(thin.row >= 0)
+    row, first = np.unique(thin.row[kept], return_index=True)
+    order = np.argsort(table["station"][row], kind="stable")
+    row, came = row[order], thin.came[kept[first[order]]]
+    same_station = np.diff(table["station"][row], prepend=-1) == 0
+    return {
+        **{name: column[row] for name, column in table.items()},
+        "came": came - np.where(same_station, np.roll(came, 1), 0.0),
+    }
+
+
+def _add_up(
+    ticks: Ticks, duration_s: float, edges_s: Floats, until_s: float, sums: TickSums, bins: Bins, thin: Thin
+) -> int:
     """The loop of :func:`tick_figures`."""
+    at = 0
     for row in range(len(ticks.station)):
-        _add(ticks, row, duration_s, sums)
-    if not len(edges_s):
-        return 0
-    at = more = 0
-    for row in range(len(ticks.station)):
-        at = _bin_of(edges_s, ticks.start_s[row], at)
-        cell = ticks.station[row] * (len(edges_s) - 1) + at
-        if 0 <= ticks.start_s[row] < edges_s[len(edges_s) - 1]:
-            bins.largest[cell] = max(bins.largest[cell], ticks.items[row] + ticks.waiting[row])
-        if _place(ticks, row, edges_s, at, bins, False):
-            bins.rows[more] = row
-            more += 1
-    for number in range(more):
-        at = _bin_of(edges_s, ticks.start_s[bins.rows[number]], at)
-        _place(ticks, bins.rows[number], edges_s, at, bins, True)
+        station, start_s, end_s = ticks.station[row], ticks.start_s[row], ticks.end_s[row]
+        items, waited_s = ticks.items[row], ticks.waited_s[row]
+        wait_s = waited_s / items if items else 0.0
+        sums.busy_s[station] += max(min(end_s, duration_s) - max(start_s, 0.0), 0.0)
+        sums.all_busy_s[station] += end_s - start_s
+        sums.all_items[station] += items
+        if 0 <= start_s < duration_s:
+            sums.ticks[station] += 1
+            sums.items[station] += items
+            sums.waited_s[station] += waited_s
+            sums.largest[station] = max(sums.largest[station], items + ticks.waiting[row])
+            sums.longest_s[station] = max(sums.longest_s[station], wait_s + end_s - start_s)
+        if thin.bins and start_s < until_s:
+            _thin(thin, row, station, _thin_bin(start_s, until_s, thin.bins) - thin.least, end_s, items)
+        if not len(edges_s):
+            continue
+        at = _bin_of(edges_s, start_s, at)
+        cell = station * (len(edges_s) - 1)
+        if 0 <= start_s < edges_s[len(edges_s) - 1]:
+            bins.largest[cell + at] = max(bins.largest[cell + at], items + ticks.waiting[row])
+        _spread(bins.busy, cell, edges_s, at, start_s, end_s, 1.0)
+        _spread(bins.queued, cell, edges_s, at, start_s - wait_s, start_s, float(items))
     return 0
 
 
-def _place(ticks: Ticks, row: int, edges_s: Floats, at: int, bins: Bins, last: bool) -> bool:
-    """Spreads a tick that begins in the bin ``at``, and the wait for it; whether one goes on beyond its first bin."""
-    start_s, items, cell = ticks.start_s[row], float(ticks.items[row]), ticks.station[row] * (len(edges_s) - 1)
-    wait_s = ticks.waited_s[row] / items if items else 0.0
-    is_long = _spread(bins.busy, cell, edges_s, at, start_s, ticks.end_s[row], 1.0, last)
-    return _spread(bins.queued, cell, edges_s, at, start_s - wait_s, start_s, items, last) or is_long
+def _thin_bin(start_s: float, until_s: float, bins: int) -> int:
+    return min(max(int(start_s / until_s * bins), 0), bins - 1)
 
 
-def _add(ticks: Ticks, row: int, duration_s: float, sums: TickSums) -> None:
-    """Adds a tick to the sums of its station."""
-    station, start_s, end_s = ticks.station[row], ticks.start_s[row], ticks.end_s[row]
-    items, waited_s = ticks.items[row], ticks.waited_s[row]
-    sums.busy_s[station] += max(min(end_s, duration_s) - max(start_s, 0.0), 0.0)
-    sums.all_busy_s[station] += end_s - start_s
-    sums.all_items[station] += items
-    if 0 <= start_s < duration_s:
-        stay_s = (waited_s / items if items else 0.0) + end_s - start_s
-        sums.ticks[station] += 1
-        sums.items[station] += items
-        sums.waited_s[station] += waited_s
-        sums.largest[station] = max(sums.largest[station], items + ticks.waiting[row])
-        sums.longest_s[station] = max(sums.longest_s[station], stay_s)
+def _thin(thin: Thin, row: int, station: int, place: int, end_s: float, items: int) -> None:
+    """Keeps a tick as the first, the last, or what ends last of its station in a bin, until another is."""
+    cells = len(thin.latest_s)
+    cell = station * (cells // len(thin.until_now)) + place
+    thin.until_now[station] += items
+    is_latest = end_s > thin.latest_s[cell]
+    thin.latest_s[cell] = max(thin.latest_s[cell], end_s)
+    for kind in range(3):
+        if kind == 1 or (thin.row[cell] < 0 if kind == 0 else is_latest):
+            thin.row[kind * cells + cell], thin.came[kind * cells + cell] = row, thin.until_now[station]
 
 
 def _bin_of(edges_s: Floats, time_s: float, at: int) -> int:
@@ -167,73 +222,24 @@ def _bin_of(edges_s: Floats, time_s: float, at: int) -> int:
 
 
 def _spread(
-    bins: Spread, cell: int, edges_s: Floats, at: int, start_s: float, end_s: float, height: float, last: bool
-) -> bool:
-    """Adds what lasted from start to end, exactly, to the bins of a station, which begin at a cell: to the first one,
-    or to the ``last`` where that is another; whether it is. The first is near ``at``."""
+    bins: Spread, cell: int, edges_s: Floats, at: int, start_s: float, end_s: float, height: float
+) -> None:  # fmt: skip
+    """Adds what lasted from start to end, exactly, to the bins of a station, which begin at a cell. The first is near
+    ``at``."""
+    if edges_s[at] <= start_s and end_s <= edges_s[at + 1]:  # as nearly all is
+        bins.begins[cell + at] += height * (end_s - start_s)
+        return
     final_edge_s = edges_s[len(edges_s) - 1]
     start_s, end_s = min(max(start_s, edges_s[0]), final_edge_s), min(max(end_s, edges_s[0]), final_edge_s)
     first = _bin_of(edges_s, start_s, at)
     final = first
     while final < len(edges_s) - 2 and end_s > edges_s[final + 1]:
         final += 1
-    if first == final:
-        bins.ends[cell + first] += 0.0 if last else height * (end_s - start_s)
-    elif last:
+    bins.begins[cell + first] += height * (min(end_s, edges_s[first + 1]) - start_s)
+    if final > first:
         bins.ends[cell + final] += height * (end_s - edges_s[final])
-    else:
-        bins.ends[cell + first] += height * (edges_s[first + 1] - start_s)
         bins.through[cell + first + 1] += height
         bins.through[cell + final] -= height
-    return final > first
 
 
-ADD_UP = loop_of(_add_up, _add, _bin_of, _place, _spread)
-
-
-class Thin(NamedTuple):
-    """Of each station x bin the first and the last tick, or -1, and when the latest one ended; of each station the
-    items that came since the last tick that is kept; of each tick that is kept the items that it stands for, or -1."""
-
-    first: Longs
-    last: Longs
-    latest_s: Floats
-    since: Floats
-    came: Floats
-
-
-def thinned(outcome: Outcome, until_s: float, bins: int) -> Columns:
-    """The first tick, the last one, and what ends last of each station in each of so many bins of time, with ``came``:
-    the items of each and of those left out before it. Ticks come in the order in which they began."""
-    table, cells = outcome.ticks, len(outcome.stations) * bins
-    thin = Thin(
-        np.full(cells, -1, np.int64), np.full(cells, -1, np.int64), np.full(cells, -np.inf),
-        np.zeros(len(outcome.stations)), np.full(len(table["station"]), -1.0),
-    )  # fmt: skip
-    run_loop(THIN, len(thin.came), _ticks(table), until_s, bins, thin)
-    kept = np.flatnonzero(thin.came >= 0)
-    kept = kept[np.argsort(table["station"][kept], kind="stable")]
-    return {**{name: column[kept] for name, column in table.items()}, "came": thin.came[kept]}
-
-
-def _thin(ticks: Ticks, until_s: float, bins: int, thin: Thin) -> int:
-    """The loop of :func:`thinned`."""
-    for row in range(len(ticks.station)):
-        if ticks.start_s[row] < until_s:
-            cell = ticks.station[row] * bins + min(max(int(ticks.start_s[row] / until_s * bins), 0), bins - 1)
-            if thin.first[cell] < 0:
-                thin.first[cell] = row
-            thin.last[cell] = row
-            thin.latest_s[cell] = max(thin.latest_s[cell], ticks.end_s[row])
-    for row in range(len(ticks.station)):
-        if ticks.start_s[row] < until_s:
-            station = ticks.station[row]
-            cell = station * bins + min(max(int(ticks.start_s[row] / until_s * bins), 0), bins - 1)
-            thin.since[station] += ticks.items[row]
-            if row == thin.first[cell] or row == thin.last[cell] or ticks.end_s[row] == thin.latest_s[cell]:
-                thin.came[row] = thin.since[station]
-                thin.since[station] = 0.0
-    return 0
-
-
-THIN = loop_of(_thin)
+ADD_UP = loop_of(_add_up, _bin_of, _spread, _thin, _thin_bin)

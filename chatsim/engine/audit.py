@@ -11,23 +11,21 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from chatsim.engine.audience import AHEAD, IS_MEANT, STEP, Audience, mark, order_rows
 from chatsim.engine.loops import fixed, loop_of, run_loop
-from chatsim.engine.meanwhile import COMING_AND_GOING, NOBODY, Meanwhile, come_and_go, meanwhile
+from chatsim.engine.meanwhile import COMING_AND_GOING, MANY, NOBODY, Meanwhile, come_and_go, look_back, meanwhile
 from chatsim.engine.notes import Notes
 from chatsim.engine.outcome import Cause, Columns, Fate, Work
 from chatsim.engine.settling import (
-    AHEAD,
     BESIDE,
     HAVE_IT,
     NO_END,
-    Audience,
     Codes,
     Flags,
     Floats,
     Ints,
     Longs,
     among,
-    audience,
     break_of,
     check_range,
     ends_s,
@@ -36,7 +34,6 @@ from chatsim.engine.settling import (
 )
 from chatsim.scenario import AuditError, Scenario
 from chatsim.world.compiling import prefetch
-from chatsim.world.orders import place_of
 from chatsim.world.tables import SessionTable, World
 
 Pairs = tuple[Longs, npt.NDArray[np.int32]]
@@ -46,9 +43,10 @@ LastEnds = dict[int, npt.NDArray[np.float64]]
 
 WITHOUT_END, NOT_MEANT, TWO_ENDS, KEPT_TWICE, MISSING, EARLY = range(6)
 """Where breaches are counted."""
-HAS_END, HAS_TWO, HAS_NO_SESSION, STEP = 1, 2, 4, 8
-"""What is known of a user in a message, beside the number of that times the last of these: an end, two of them, and one
-without a session."""
+HAS_END, HAS_TWO, HAS_NO_SESSION = 1, 2, 4
+"""What is known of a user in a message: an end, two of them, and one without a session."""
+IS_END, IS_THERE = 1, 2
+"""What a row tells of one whom a message is for."""
 
 
 def waiting_in(inbox: dict[int, dict[int, None]]) -> Longs:
@@ -150,7 +148,7 @@ def _breaches(
 ) -> tuple[Longs, Longs]:  # fmt: skip
     """What is found of each breach, and messages and sessions, a row of both each, that were online throughout without
     a row of what was written to them."""
-    people, rows = audience(world, meant), len(deliveries["message"])
+    people, rows = notes.audience(world, meant), len(deliveries["message"])
     if not rows and not people.first[-1]:
         return np.zeros(6, np.int64), np.empty((2, 0), np.int64)
     written = Written(
@@ -189,46 +187,31 @@ def _check(
     missing_message: Longs, missing_session: Longs,
 ) -> int:  # fmt: skip
     """The loop of :func:`_breaches`, over messages."""
-    _order_rows(rows.message, room.end, room.row)
+    order_rows(rows.message, room.end, room.row)
+    look_back(there)
     at, last = 0, len(people.sender) - 1
     for one in range(len(people.sender)):
         prefetch(people.member, people.at[min(one + AHEAD, last)])
         come_and_go(there, one)
-        first = people.at[one]
+        first, sender, here = people.at[one], people.sender[one], 0
         end = first + people.first[one + 1] - people.first[one]
-        without = _recipients(people, first, end, one) - times.offline[one]
-        while at < room.end[one]:
-            without -= _check_row(people, rows, room.row[at], times.received_s[one], room, found)
-            at += 1
-        found[WITHOUT_END] += without != 0
-        if not times.asked[one] or not _others_here(people, first, end, one, there):
-            continue
+        without = end - first - times.offline[one]
         for place in range(first, end):
             user = people.member[place]
-            if there.here[user] and user != people.sender[one]:
-                _check_sessions(one, user, times, there, room, found, missing_message, missing_session)
+            without -= user == sender  # who need not be a member
+            here += 0 if user == sender else there.here[user]
+        if at < room.end[one]:
+            mark(people, one, room.user)
+        while at < room.end[one]:
+            told = _check_row(rows, room.row[at], times.received_s[one], there, room, found)
+            without, here, at = without - (told & IS_END), here - told // IS_THERE, at + 1
+        found[WITHOUT_END] += without != 0
+        if here and times.asked[one]:  # mostly there is a row for each session that may be there
+            for place in range(first, end):
+                user = people.member[place]
+                if there.here[user] and user != sender:
+                    _check_sessions(one, user, times, there, room, found, missing_message, missing_session)
     return 0
-
-
-def _others_here(people: Audience, first: int, end: int, one: int, there: Meanwhile) -> int:
-    """How many members of a room but the sender of a message may be there: mostly none, and to add up is faster than to
-    ask for each."""
-    sender, others = people.sender[one], 0
-    for place in range(first, end):
-        user = people.member[place]
-        others += there.here[user] & (user != sender)
-    return others
-
-
-def _recipients(people: Audience, first: int, end: int, one: int) -> int:
-    """How many of the members of a room a message is for: all but its sender, who need not be one."""
-    return int(end - first - _is_member(people, first, end, people.sender[one]))
-
-
-def _is_member(people: Audience, first: int, end: int, user: int) -> bool:
-    """Whether a user is among the members of a room."""
-    place = place_of(people.member, user, first, end)
-    return bool(place < end and people.member[place] == user)
 
 
 def _check_sessions(
@@ -245,48 +228,36 @@ def _check_sessions(
         at = there.after[at]
 
 
-def _order_rows(message: Ints, begin: Longs, order: Ints) -> None:
-    """Writes the order of rows by message, and where those of each message end."""
-    for row in range(len(message)):
-        begin[message[row] + 1] += 1
-    for one in range(1, len(begin)):
-        begin[one] += begin[one - 1]
-    for row in range(len(message)):
-        order[begin[message[row]]] = row
-        begin[message[row]] += 1
-
-
-def _check_row(people: Audience, rows: Written, row: int, received_s: float, room: Room, found: Longs) -> int:
-    """Looks at a row of a message: its times, whether its session had another, and whether it is an end. Returns 1 if
-    it is the first end for one of those whom the message is for."""
+def _check_row(rows: Written, row: int, received_s: float, there: Meanwhile, room: Room, found: Longs) -> int:
+    """Looks at a row of a message: its times, whether its session had another, and whether it is an end. Returns of one
+    whom the message is for whether it is the first end, and whether the first row of a session that may be there."""
     one, user, session, fate = rows.message[row], rows.user[row], rows.session[row], rows.fate[row]
     if rows.written_s[row] < received_s or rows.time_s[row] < rows.written_s[row]:
         found[EARLY] += 1
+    is_there = False
     if session >= 0:
         is_kept = (HAVE_IT | BESIDE) >> fate & 1
         if is_kept and room.session[session] == 2 * one + 1:
             found[KEPT_TWICE] += 1
+        is_there = room.session[session] < 2 * one and there.of[session] == user and there.here[user] < MANY
         room.session[session] = max(room.session[session], 2 * one + is_kept)
     if NO_END >> fate & 1:
         return 0
-    is_first = room.user[user] < STEP * one
-    room.user[user] = STEP * one + HAS_END if is_first else room.user[user] | HAS_TWO
+    known = max(room.user[user] - STEP * one, 0)
+    is_first = known & HAS_END ^ HAS_END
+    known |= HAS_END if is_first else HAS_TWO
     if session < 0:
-        room.user[user] |= HAS_NO_SESSION
-    known = room.user[user] - STEP * one
+        known |= HAS_NO_SESSION
+    room.user[user] = STEP * one + known
     found[TWO_ENDS] += known // HAS_TWO & known // HAS_NO_SESSION & 1
-    if not is_first:
-        return 0
-    first, end = people.at[one], people.at[one] + people.first[one + 1] - people.first[one]
-    if user != people.sender[one] and _is_member(people, first, end, user):
-        return 1
-    found[NOT_MEANT] += 1
+    if known & IS_MEANT:
+        return int(IS_END * is_first + IS_THERE * is_there)
+    found[NOT_MEANT] += is_first
     return 0
 
 
 CHECK = loop_of(
-    _check, *COMING_AND_GOING, place_of, _is_member, _recipients, _others_here, _order_rows, _check_row,
-    _check_sessions,
+    _check, *COMING_AND_GOING, order_rows, mark, _check_row, _check_sessions,
 )  # fmt: skip
 
 
@@ -345,27 +316,30 @@ def _check_times(messages: Columns, deliveries: Columns, rows_too: bool) -> None
 def counted(scenario: Scenario, notes: Notes, messages: Columns, deliveries: Columns) -> Counter[str]:
     """What messages and their rows say of a run, or of a part of one, that stations have counted too. AuditError where
     a gateway read a push that nobody sent."""
-    done = ~np.isnan(messages["done_s"])
+    going_on = np.flatnonzero(np.isnan(messages["done_s"]))
     refused = among(messages["fate"], (Fate.REFUSED, Fate.ABANDONED))
     live = deliveries["session"] >= 0
-    reads, lost = np.array(notes.reads, np.int64), np.array(notes.lost_pushes, np.int64)
-    if (reads > messages["pushes"]).any():
+    reads, lost, pushes = np.asarray(notes.reads), np.asarray(notes.lost_pushes), messages["pushes"]
+    if (reads > pushes).any():
         raise AuditError("a gateway read a push that nobody sent")
-    received, refusals = np.array(notes.received, np.int64), np.array(notes.refused, np.int64)
+    received, refusals = np.asarray(notes.received), np.asarray(notes.refused)
+    of_refused = live[refused[deliveries["message"]]] if refused.any() else live[:0]
     numbers = {
         "received": received.sum(),
-        "never read": (received == 0).sum(),
-        "without a time of reading": np.isnan(messages["received_s"]).sum(),
+        "never read": np.count_nonzero(received == 0),
+        "without a time of reading": np.count_nonzero(np.isnan(messages["received_s"])),
         "refusals": refusals.sum(),
-        "refused": _refused(messages).sum(),
-        "refused once": _refused_once(notes, messages).sum(),
+        "refused": np.count_nonzero(_refused(messages)),
+        "refused once": np.count_nonzero(_refused_once(notes, messages)),
         "discards": messages["discards"].sum(),
-        "pushes": messages["pushes"].sum(),
-        "pushes of those done": messages["pushes"][done].sum(),
-        "pushes of those done that were read, or lost": (reads + lost)[done].sum(),
-        "rows of those refused": (refused[deliveries["message"]] & live).sum(),
-        "rows": live.sum(),
-        "not done": (~done).sum(),
+        "pushes": pushes.sum(),
+        "pushes of those done": pushes.sum() - pushes[going_on].sum(),
+        "pushes of those done that were read, or lost": sum(
+            column.sum() - column[going_on].sum() for column in (reads, lost)
+        ),
+        "rows of those refused": np.count_nonzero(of_refused),
+        "rows": np.count_nonzero(live),
+        "not done": len(going_on),
     }
     return Counter({name: int(number) for name, number in numbers.items()})
 
@@ -398,13 +372,15 @@ def check_counts(scenario: Scenario, work: npt.NDArray[np.int64], of: Counter[st
 def _refused(messages: Columns) -> Flags:
     """Messages that a gateway refused, by their cause."""
     causes = (Cause.TOO_MANY, Cause.TOO_LARGE, Cause.FORBIDDEN, Cause.UNAVAILABLE)
-    refused: Flags = np.isin(messages["cause"], causes) & (messages["fate"] == Fate.REFUSED)
+    refused: Flags = among(messages["fate"], (Fate.REFUSED,))
+    rows = np.flatnonzero(refused)
+    refused[rows] = np.isin(messages["cause"][rows], causes)
     return refused
 
 
 def _refused_once(notes: Notes, messages: Columns) -> Flags:
     """The same by the count of refusals: not where an earlier or later try was taken."""
-    once: Flags = (np.array(notes.refused) > 0) & _refused(messages)
+    once: Flags = (np.asarray(notes.refused) > 0) & _refused(messages)
     return once
 
 

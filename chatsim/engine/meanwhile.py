@@ -19,14 +19,17 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int32]
 
 NOBODY = -1
+MANY = 255
+"""So many sessions of a user, or more, are not counted."""
 
 
 class Meanwhile(NamedTuple):
-    """Sessions in the order in which they begin; which end, one after the other, and when; from when until when those
-    that concern each message may begin or end; and who may be there by now.
+    """Sessions in the order in which they begin; which end, one after the other, and when; until when each message asks
+    for sessions, and since when it or a later one does; and who may be there by now.
 
-    ``here`` says of each user whether any session may be: then ``head`` is one, and ``after`` the next one of each.
-    ``at`` is how many have begun and ended.
+    ``here`` says of each user how many sessions may be, MANY or more being one: then ``head`` is one, and ``after`` the
+    next one of each. ``of`` says of each session that may be there whose it is, and of all others NOBODY. ``at`` is how
+    many have begun and ended, ``latest_s`` until when any message so far has asked.
     """
 
     session: Ints
@@ -37,9 +40,11 @@ class Meanwhile(NamedTuple):
     ended_s: Floats
     since_s: Floats
     until_s: Floats
+    latest_s: Floats
     here: npt.NDArray[np.uint8]
     head: Ints
     after: Ints
+    of: Ints
     at: Longs
 
 
@@ -50,36 +55,47 @@ def meanwhile(
     are looked at; each message asks for times from ``first_s`` to ``last_s``, NaN where it asks for none.
 
     >>> there = meanwhile(2, *map(np.array, ([7, 8], [0, 1], [1.0, 2.0], [3.0, 9.0], [0.0, 2.5], [0.0, 2.5])))
-    >>> come_and_go(there, 0), there.here.tolist()
-    (None, [0, 0])
+    >>> look_back(there), come_and_go(there, 0), there.here.tolist()
+    (None, None, [0, 0])
     >>> come_and_go(there, 1), there.here.tolist()
     (None, [1, 1])
     """
-    until_s = np.fmax.accumulate(np.append(-np.inf, last_s))[1:]
-    since_s = np.fmin(np.fmin.accumulate(np.append(np.inf, first_s[::-1]))[:0:-1], until_s)
-    earliest_s, latest_s = (since_s[0], until_s[-1]) if len(until_s) else (np.inf, -np.inf)
+    earliest_s = np.fmin.reduce(first_s, initial=np.inf)
+    latest_s = np.fmax.reduce(last_s, initial=-np.inf)
     asked = np.flatnonzero((begin_s < end_s) & (begin_s <= latest_s) & ~(end_s <= earliest_s))
     asked = asked[np.argsort(begin_s[asked], kind="stable")]
     left_s = end_s[asked]
-    ends = np.flatnonzero(left_s <= (since_s[-1] if len(since_s) else -np.inf))
+    ends = np.flatnonzero(left_s <= (np.fmin(first_s[-1], latest_s) if len(first_s) else -np.inf))
     ends = ends[np.argsort(left_s[ends])]
     return Meanwhile(
         fixed(session[asked], np.int32), fixed(user[asked], np.int32), begin_s[asked], left_s,
-        fixed(ends, np.int32), left_s[ends], since_s, until_s, np.zeros(users, np.uint8),
-        np.full(users, NOBODY, np.int32), np.full(len(asked), NOBODY, np.int32), np.zeros(2, np.int64),
+        fixed(ends, np.int32), left_s[ends], first_s.copy(), fixed(last_s, np.float64), np.full(1, -np.inf),
+        np.zeros(users, np.uint8), np.full(users, NOBODY, np.int32), np.full(len(asked), NOBODY, np.int32),
+        np.full(int(session.max(initial=-1)) + 1, NOBODY, np.int32), np.zeros(2, np.int64),
     )  # fmt: skip
+
+
+def look_back(there: Meanwhile) -> None:
+    """Has each message know since when it or a later one asks for sessions, before the first one does."""
+    since_s = np.inf
+    for one in range(len(there.since_s) - 1, -1, -1):
+        since_s = there.since_s[one] if there.since_s[one] < since_s else since_s
+        there.since_s[one] = since_s
 
 
 def come_and_go(there: Meanwhile, one: int) -> None:
     """Has all sessions come that a message may ask for, and all go that neither it nor a later one does."""
-    at = there.at[0]
-    while at < len(there.begin_s) and there.begin_s[at] <= there.until_s[one]:
+    latest_s, at = there.latest_s[0], there.at[0]
+    latest_s = there.until_s[one] if there.until_s[one] > latest_s else latest_s  # which NaN is not
+    there.latest_s[0] = latest_s
+    while at < len(there.begin_s) and there.begin_s[at] <= latest_s:
         user = there.user[at]
-        there.after[at], there.head[user], there.here[user] = there.head[user], at, 1
+        there.here[user] = min(there.here[user] + 1, MANY)
+        there.after[at], there.head[user], there.of[there.session[at]] = there.head[user], at, user
         at += 1
     there.at[0] = at
-    at = there.at[1]
-    while at < len(there.ends) and there.ended_s[at] <= there.since_s[one]:
+    since_s, at = min(there.since_s[one], latest_s), there.at[1]
+    while at < len(there.ends) and there.ended_s[at] <= since_s:
         _go(there, there.ends[at])
         at += 1
     there.at[1] = at
@@ -87,16 +103,19 @@ def come_and_go(there: Meanwhile, one: int) -> None:
 
 def _go(there: Meanwhile, session: int) -> None:
     """A session of its user is there no more."""
-    user = there.user[session]
+    user, others = there.user[session], 0
     before, at = NOBODY, there.head[user]
-    while at != session:
-        before, at = at, there.after[at]
-    if before != NOBODY:
-        there.after[before] = there.after[session]
-        return
-    there.head[user] = there.after[session]
-    there.here[user] = there.head[user] != NOBODY
+    there.of[there.session[session]] = NOBODY
+    while at != NOBODY:
+        if at != session:
+            before, others = at, others + 1
+        elif before != NOBODY:
+            there.after[before] = there.after[at]
+        else:
+            there.head[user] = there.after[at]
+        at = there.after[at]
+    there.here[user] = min(others, MANY)
 
 
-COMING_AND_GOING = come_and_go, _go
+COMING_AND_GOING = look_back, come_and_go, _go
 """What a loop that has sessions come and go is compiled with."""

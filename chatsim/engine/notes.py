@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from chatsim.engine.audience import Audience, audience
 from chatsim.engine.outcome import Cause, Columns, Fate, IntrusionFate, SessionFate, Work
 from chatsim.world.tables import SessionTable, World
 
@@ -85,10 +86,6 @@ class Notes:
         self.online_s = array("d", [NEVER]) * sessions
         self.left_s = array("d", [NEVER]) * sessions
         self.session_fate = array("b", [SessionFate.CONNECTING]) * sessions
-        self.searched_s = array("d", [NEVER]) * messages
-        self.listed_rank = array("i", [-1]) * messages
-        self.opening = array("b", [0]) * messages
-        self.detour = array("b", [0]) * messages
         self.row_receipt_s: dict[int, float] = {}
         self.trimmed: list[tuple[int, int]] = []
         self.room_ready_s: dict[int, float] = {}
@@ -130,6 +127,10 @@ class Notes:
         self.refused = array("i", [0]) * messages
         self.sends = array("i", [0]) * messages
         self.acked_s = array("d", [NEVER]) * messages
+        self.searched_s = array("d", [NEVER]) * messages
+        self.listed_rank = array("i", [-1]) * messages
+        self.opening = array("b", [0]) * messages
+        self.detour = array("b", [0]) * messages
 
     def _ready_for_faults(self, sessions: int) -> None:
         self.faults = Rows(fault="i", kind="b", station="i", start_s="d", end_s="d")
@@ -203,14 +204,14 @@ class Notes:
 
     def messages(self, world: World, meant: npt.NDArray[np.int64]) -> Columns:
         """The table of messages; ``meant`` is the room whose members each is for, ``recipients`` counts these."""
-        trace, rooms = world.messages, world.rooms
+        trace = world.messages
         return {
             "time_s": np.fmax(trace.time_s, _column(self.searched_s, np.float64)),
             "sender": trace.sender,
             "session": trace.session,
             "room": meant.astype(np.int32),
             "size_bytes": trace.size_bytes,
-            "recipients": (rooms.start[meant + 1] - rooms.start[meant] - 1).astype(np.int32),
+            "recipients": (np.diff(self.audience(world, meant).first) - 1).astype(np.int32),
             "gateway": _column(self.gateway, np.int32),
             "received_s": _column(self.received_s, np.float64),
             "stored_s": _column(self.stored_s, np.float64),
@@ -227,6 +228,10 @@ class Notes:
             "opening": _column(self.opening, bool),
             "detour": _column(self.detour, np.int8),
         }
+
+    def audience(self, world: World, meant: npt.NDArray[np.int64]) -> Audience:
+        """For whom each message is."""
+        return audience(world, meant)
 
     def ready_s(self, meant: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
         """When all gateways had subscribed to the room of each message: long ago, unless it was created by one."""

@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from chatsim.engine.audience import AHEAD, IS_MEANT, STEP, Audience, mark, order_rows
 from chatsim.engine.loops import fixed, loop_of, run_loop
-from chatsim.engine.meanwhile import COMING_AND_GOING, NOBODY, Meanwhile, come_and_go, meanwhile
+from chatsim.engine.meanwhile import COMING_AND_GOING, NOBODY, Meanwhile, come_and_go, look_back, meanwhile
 from chatsim.engine.notes import NEVER, Notes
 from chatsim.engine.outcome import Cause, Columns, Fate, SessionFate
 from chatsim.scenario import AuditError, Scenario
@@ -29,8 +30,6 @@ NO_END, TO_SAY_WHY = 1 << MISSED | 1 << DUPLICATE | BESIDE, 1 << REFUSED | 1 << 
 OFFLINE, LEFT = int(Cause.OFFLINE), int(Cause.LEFT)
 WAITS, HAS_IT, ENDED = 1, 2, 4
 """What is known of a message for a recipient: it waits in store, a session has it, some row is its end."""
-AHEAD = 16
-"""The members for whom the message after so many is are asked for: rooms are far away from each other in memory."""
 
 
 def settle(
@@ -80,16 +79,6 @@ def _joined(rows: npt.NDArray[Any], rest: Any, count: int) -> npt.NDArray[Any]:
     return column
 
 
-class Audience(NamedTuple):
-    """Messages and the members of the rooms they are for: those of message m are ``member[at[m]:]``, as many as
-    ``first[m + 1] - first[m]``, which also numbers messages x members."""
-
-    first: Longs
-    at: Longs
-    member: Ints
-    sender: Ints
-
-
 class Ends(NamedTuple):
     """What each message comes to for recipients without an end among the rows: ``stored`` where it waits, else
     ``fate``; and why, if it is refused or lost, or -1: that asks whether the recipient had a session.
@@ -107,12 +96,14 @@ class Ends(NamedTuple):
 
 
 class Came(NamedTuple):
-    """Rows of what was written to sessions, of which users; the number of message x member of each, or -1."""
+    """What came of messages for users, with fates if it was written to sessions; room for its order by message, and
+    where what came of each message ends."""
 
     message: Ints
     user: Ints
     fate: Codes
-    pair: Longs
+    row: Ints
+    end: Longs
 
 
 class Rest(NamedTuple):
@@ -124,13 +115,6 @@ class Rest(NamedTuple):
     cause: Codes
 
 
-def audience(world: World, meant: Longs) -> Audience:
-    """For whom each message is."""
-    at, first = fixed(world.rooms.start[meant], np.int64), np.zeros(len(meant) + 1, np.int64)
-    np.cumsum(world.rooms.start[meant + 1] - at, out=first[1:])
-    return Audience(first, at, fixed(world.rooms.member, np.int32), fixed(world.messages.sender, np.int32))
-
-
 def _rest_of(
     scenario: Scenario, world: World, notes: Notes, messages: Columns, meant: Longs, inbox: Longs, rows: Columns,
     offline: Ints,
@@ -140,21 +124,25 @@ def _rest_of(
     Of what is lost the cause is what the message was lost for, if that was, and else whether a session was there. If
     none was, that is counted alone, where there is an entry for each message.
     """
-    people, count = audience(world, meant), len(rows["fate"])
-    pairs = int(people.first[-1])
+    people = notes.audience(world, meant)
+    pairs, count = int(people.first[-1]), len(rows["fate"])
     ints, codes = (np.empty((2, pairs), kind) for kind in (np.int32, np.int8))
     rest = Rest(ints[0], ints[1], codes[0], codes[1])
-    user = notes.all_sessions(world).user[rows["session"]]
     rows["fate"] = fixed(rows["fate"], np.int8)
-    came = Came(fixed(rows["message"], np.int32), fixed(user, np.int32), rows["fate"], np.empty(count, np.int64))
     if not pairs and not count:
         return rest
-    waits = fixed(inbox[:, 0], np.int64), fixed(inbox[:, 1], np.int64)
-    ends, known = _ends(messages, scenario.design.offline != "drop", offline), np.zeros(pairs, np.uint8)
+    came = _came(rows["message"], notes.all_sessions(world).user[rows["session"]], rows["fate"], len(meant))
+    waits = _came(inbox[:, 1], inbox[:, 0], np.empty(0, np.int8), len(meant))
+    ends, known = _ends(messages, scenario.design.offline != "drop", offline), np.full(world.users, -1, np.int64)
     there = _there(world, notes, ends.received_s)
     steps = pairs + count + len(there.session)
-    found = run_loop(SETTLE, steps, people, ends, *waits, came, there, known, rest)
+    found = run_loop(SETTLE, steps, people, ends, waits, came, there, known, rest)
     return Rest(ints[0, :found], ints[1, :found], codes[0, :found], codes[1, :found])
+
+
+def _came(message: npt.NDArray[Any], user: npt.NDArray[Any], fate: Codes, messages: int) -> Came:
+    end = np.zeros(messages + 1, np.int64)
+    return Came(fixed(message, np.int32), fixed(user, np.int32), fate, np.empty(len(message), np.int32), end)
 
 
 def _ends(messages: Columns, keeps: bool, offline: Ints) -> Ends:
@@ -178,103 +166,93 @@ def _there(world: World, notes: Notes, received_s: Floats) -> Meanwhile:
 
 
 def _settle(
-    people: Audience, ends: Ends, box_user: Longs, box_message: Longs, rows: Came, there: Meanwhile,
-    known: npt.NDArray[np.uint8], rest: Rest,
-) -> int:  # fmt: skip
+    people: Audience, ends: Ends, waits: Came, rows: Came, there: Meanwhile, known: Longs, rest: Rest
+) -> int:
     """The loop of :func:`_rest_of`; returns how many recipients have no end among the rows, and are not counted as
-    offline. ``known`` is of each message x member."""
-    for box in range(len(box_user)):
-        pair = _pair_of(people, box_message[box], box_user[box])
-        if pair >= 0:
-            known[pair] |= WAITS | HAS_IT
-    for row in range(len(rows.fate)):
-        _take_row(people, rows, row, known)
-    for row in range(len(rows.fate)):
-        if rows.pair[row] >= 0:
-            _end_row(rows, row, ends.comes[rows.message[row]], known)
-    count, last = 0, len(people.sender) - 1
+    offline. ``known`` is of each user, in the last message that was for them and of which anything came."""
+    look_back(there)
+    order_rows(waits.message, waits.end, waits.row)
+    order_rows(rows.message, rows.end, rows.row)
+    count = box = at = 0
     for one in range(len(people.sender)):
-        prefetch(people.member, people.at[min(one + AHEAD, last)])
+        prefetch(people.member, people.at[min(one + AHEAD, len(people.sender) - 1)])
         come_and_go(there, one)
-        if not _all_offline(people, one, ends, there, known):
-            count = _end_others(people, one, ends, there, known, rest, count)
+        is_known = box < waits.end[one] or at < rows.end[one]
+        if is_known:
+            mark(people, one, known)
+            for place in range(box, waits.end[one]):
+                known[waits.user[waits.row[place]]] |= WAITS | HAS_IT
+            for place in range(at, rows.end[one]):
+                _take_row(people, rows, rows.row[place], known)
+            for place in range(at, rows.end[one]):
+                _end_row(rows, rows.row[place], ends.comes[one], known)
+            box, at = waits.end[one], rows.end[one]
+        if not _all_offline(people, one, ends, there, known, is_known):
+            count = _end_others(people, one, ends, there, known, is_known, rest, count)
     return count
 
 
 def _all_offline(
-    people: Audience, one: int, ends: Ends, there: Meanwhile, known: npt.NDArray[np.uint8]
+    people: Audience, one: int, ends: Ends, there: Meanwhile, known: Longs, is_known: bool
 ) -> bool:  # fmt: skip
     """Whether nobody may be there of those for whom a message has no end, and nothing waits for them: most messages are
     such. Then they are counted, if anybody is."""
     if not len(ends.offline) or ends.cause[one] >= 0:
         return False
-    sender, before = people.sender[one], people.at[one] - people.first[one]
+    sender, first = people.sender[one], people.at[one]
     count = others = 0
-    for pair in range(people.first[one], people.first[one + 1]):
-        user = people.member[before + pair]
-        is_open = (known[pair] // ENDED ^ 1) & (user != sender)
+    for place in range(first, first + people.first[one + 1] - people.first[one]):
+        user = people.member[place]
+        told = known[user] % IS_MEANT if is_known else 0
+        is_open = (told // ENDED ^ 1) & (user != sender)
         count += is_open
-        others += is_open & (there.here[user] | known[pair])
+        others += is_open * (there.here[user] | told)
     if others == 0:
         ends.offline[one] = count
     return others == 0
 
 
 def _end_others(
-    people: Audience, one: int, ends: Ends, there: Meanwhile, known: npt.NDArray[np.uint8], rest: Rest, count: int
+    people: Audience, one: int, ends: Ends, there: Meanwhile, known: Longs, is_known: bool, rest: Rest, count: int
 ) -> int:
     """Explains, or counts, what became of a message for recipients without an end among the rows. So many were
     explained before; returns how many are by now."""
-    before, counts = people.at[one] - people.first[one], len(ends.offline) > 0 and ends.cause[one] < 0
-    for pair in range(people.first[one], people.first[one + 1]):
-        user = people.member[before + pair]
-        if user == people.sender[one] or known[pair] & ENDED:
+    first, counts = people.at[one], len(ends.offline) > 0 and ends.cause[one] < 0
+    for place in range(first, first + people.first[one + 1] - people.first[one]):
+        user = people.member[place]
+        told = known[user] % IS_MEANT if is_known else 0
+        if user == people.sender[one] or told & ENDED:
             continue
-        if counts and not known[pair] & WAITS and not _was_there(there, user, ends.received_s[one]):
+        if counts and not told & WAITS and not _was_there(there, user, ends.received_s[one]):
             ends.offline[one] += 1
             continue
         rest.message[count], rest.user[count] = one, user
-        _explain(ends, there, known[pair], rest, count)
+        _explain(ends, there, told, rest, count)
         count += 1
     return count
 
 
-def _pair_of(people: Audience, message: int, user: int) -> int:
-    """The number of a message x member of its room, or -1."""
-    low = people.at[message]
-    end = low + people.first[message + 1] - people.first[message]
-    high = end
-    while low < high:
-        middle = (low + high) >> 1
-        if people.member[middle] < user:
-            low = middle + 1
-        else:
-            high = middle
-    found: int = people.first[message] + low - people.at[message]
-    return found if low < end and people.member[low] == user else -1
-
-
-def _take_row(people: Audience, rows: Came, row: int, known: npt.NDArray[np.uint8]) -> None:
-    """Finds out for which member a row is, and whether that has the message now."""
-    message, user, fate = rows.message[row], rows.user[row], rows.fate[row]
-    pair = -1 if user == people.sender[message] else _pair_of(people, message, user)
-    rows.pair[row] = pair
-    if pair >= 0:
+def _take_row(people: Audience, rows: Came, row: int, known: Longs) -> None:
+    """Finds out whether a row is for one whom its message is for, and whether that has the message now."""
+    user, fate = rows.user[row], rows.fate[row]
+    if known[user] >= STEP * rows.message[row] + IS_MEANT:
         if HAVE_IT >> fate & 1:
-            known[pair] |= HAS_IT
+            known[user] |= HAS_IT
     elif fate != DELIVERED:
         rows.fate[row] = MISSED
     else:
-        rows.fate[row] = COPY if user == people.sender[message] else OVERHEARD
+        rows.fate[row] = COPY if user == people.sender[rows.message[row]] else OVERHEARD
 
 
-def _end_row(rows: Came, row: int, comes: bool, known: npt.NDArray[np.uint8]) -> None:
+def _end_row(rows: Came, row: int, comes: bool, known: Longs) -> None:
     """Settles the fate of a row of a message that comes to its user in other ways too, or does not."""
-    pair, fate = rows.pair[row], rows.fate[row]
-    if (fate == LOST and (comes or known[pair] & HAS_IT)) or (fate == IN_FLIGHT and known[pair] & WAITS):
+    user, fate = rows.user[row], rows.fate[row]
+    if known[user] < STEP * rows.message[row] + IS_MEANT:
+        return
+    if (fate == LOST and (comes or known[user] & HAS_IT)) or (fate == IN_FLIGHT and known[user] & WAITS):
         fate = MISSED
     if not NO_END >> fate & 1:
-        known[pair] |= ENDED
+        known[user] |= ENDED
     rows.fate[row] = fate
 
 
@@ -299,7 +277,7 @@ def _was_there(there: Meanwhile, user: int, at_s: float) -> bool:
 
 
 SETTLE = loop_of(
-    _settle, *COMING_AND_GOING, _all_offline, _end_others, _pair_of, _take_row, _end_row, _was_there, _explain
+    _settle, *COMING_AND_GOING, mark, order_rows, _all_offline, _end_others, _take_row, _end_row, _was_there, _explain
 )
 
 

@@ -31,14 +31,17 @@ from chatsim.engine.outcome import Columns, Fate, Outcome
 from chatsim.engine.parts import PartAuditor
 from chatsim.scenario import Scenario
 from chatsim.world.contacts import FriendLists
+from chatsim.world.orders import blocks
 from chatsim.world.shelf import give_free_back, in_memory_bytes, put_back
 from chatsim.world.tables import MessageTable, SessionTable, World
 
 Flags = npt.NDArray[np.bool_]
-ROWS_OF_PART, TICKS_OF_PART = 1 << 19, 1 << 20
-"""So many rows, or ticks, and what is done becomes a part."""
+ROWS_OF_PART, TICKS_OF_PART = 5 << 16, 5 << 17
+"""So many rows, or ticks, and what is done becomes a part: so few that the memory it took may be kept for the next."""
 FILES_BYTES = 3 << 29
 """More than so much of what lies in files is put back within a part too: while many are there a part touches most."""
+ROWS_AT_ONCE = 1 << 12
+"""Rows of tables of which several columns are looked at: some at a time, so that they come from memory once."""
 ROWS_PER_PAIR = 4
 """For so many rows of each message x member there is a place: what is not used is never touched, and costs nothing."""
 
@@ -84,7 +87,6 @@ class Parts:
             self._part(st, end, is_last=False)
             self._feed.give_back(end, now_s)
             put_back(*tables_of(st).values())
-            give_free_back()
 
     def last(self, st: State) -> None:
         """Takes what is left when the run is over, and checks the whole. The last part has no messages, but all
@@ -99,12 +101,19 @@ class Parts:
     def _done(self, tables: Tables) -> int:
         """The first message that is not done: on its way somewhere, or written to a session that does not have it."""
         until = int(np.searchsorted(self._world.messages.time_s, tables["now"][0]["time_s"]))
-        messages = tables["messages"][self._first : until]
-        goes_on = np.flatnonzero((messages["fate"] == IN_FLIGHT) | (messages["under_way"] > 0))
-        end = self._first + int(goes_on[0]) if len(goes_on) else until
-        rows = tables["rows"][self._row : int(tables["now"][0]["rows"])]
-        under_way = rows["message"][_is_under_way(rows) & (rows["message"] >= self._first)]
-        return min(end, int(under_way.min(initial=end)))
+        messages, rows = tables["messages"], tables["rows"][: int(tables["now"][0]["rows"])]
+        end = until
+        for part in blocks(until - self._first, ROWS_AT_ONCE):
+            some = messages[self._first :][part]
+            goes_on = np.flatnonzero((some["fate"] == IN_FLIGHT) | (some["under_way"] > 0))
+            if len(goes_on):
+                end = self._first + part.start + int(goes_on[0])
+                break
+        for part in blocks(len(rows) - self._row, ROWS_AT_ONCE):
+            some = rows[self._row :][part]
+            under_way = some["message"][_is_under_way(some)]
+            end = int(under_way[under_way >= self._first].min(initial=end))
+        return end
 
     def _part(self, st: State, end: int, is_last: bool) -> None:
         tables = cut_to_size(tables_of(st))

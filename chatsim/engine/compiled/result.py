@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from chatsim.engine.audience import Audience
 from chatsim.engine.compiled.setup import Tables
 from chatsim.engine.compiled.state import SESSIONS_AT_ONCE, State, tables_of
 from chatsim.engine.notes import NEVER, Notes
@@ -41,6 +42,7 @@ class Written(Notes):
     def __init__(self, world: World, tables: Tables, lists: FriendLists | None, rows: Columns, ticks: Columns) -> None:
         super().__init__(world, len(tables["stations"]))
         self._rows, self._ticks = rows, ticks
+        self._audience: Audience | None = None
         self._messages: Columns | None = None
         self._sessions: SessionTable | None = None
         columns = _of_messages(tables) | _of_lists(tables, lists) | _of_sessions(tables["sessions"])
@@ -65,7 +67,17 @@ class Written(Notes):
             setattr(self, name, list(zip(rows_of["message"].tolist(), rows_of["user"].tolist(), strict=True)))
 
     def _ready_for_messages(self, messages: int) -> None:
-        """Nothing: these columns come from the tables."""
+        """Most of these columns come from the tables; here are those that only friend lists fill."""
+        self.searched_s: Any = np.full(messages, NEVER)
+        self.listed_rank: Any = np.full(messages, -1, np.int32)
+        self.opening: Any = np.zeros(messages, bool)
+        self.detour: Any = np.zeros(messages, np.int8)
+
+    def audience(self, world: World, meant: npt.NDArray[np.int64]) -> Audience:
+        """For whom each message is, found once."""
+        if self._audience is None:
+            self._audience = super().audience(world, meant)
+        return self._audience
 
     def messages(self, world: World, meant: npt.NDArray[np.int64]) -> Columns:
         """The table of messages, made once: nothing is noted any more."""
@@ -103,7 +115,7 @@ def _of_messages(tables: Tables) -> Columns:
     messages = tables["messages"]
     names = (
         "gateway", "received_s", "stored_s", "routed_s", "told_s", "acked_s", "done_s", "pushes", "discards",
-        "reads", "under_way", "fate", "cause", "received", "refused", "sends", "lost_pushes",
+        "reads", "fate", "cause", "received", "refused", "sends", "lost_pushes",
     )  # fmt: skip
     return columns_of(messages, {name: messages.dtype[name] for name in names})
 
