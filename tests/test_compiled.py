@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from chatsim.engine import TOO_SMALL, Fate, Outcome, prepare, simulate
+from chatsim.engine import TOO_SMALL, Cause, Fate, Outcome, prepare, simulate
 from chatsim.engine.compiled import feed, setup
 from chatsim.engine.compiled.coverage import missing
 from chatsim.engine.compiled.state import TABLES, TWO_DIMENSIONS
@@ -375,6 +375,37 @@ def test_links_that_are_too_slow_have_equal_outcomes(policy: str, flush: str, st
     check_equal(chosen, people, f"{policy}, {flush}, {strikes}")
     ends = simulate(chosen, people, engine="simpy").deliveries
     assert (ends["fate"] != Fate.DELIVERED).any() or policy == "block"
+
+
+def test_what_was_foretold_is_taken_back_when_a_session_closes_also_in_a_tie() -> None:
+    """All times are sixteenths of a second: messages come just when their session is closed, before that or after it."""
+    rng, came, lost = np.random.default_rng(1), 0, 0
+    free = dict.fromkeys(("parse_us", "command_us", "handshake_us", "close_us"), 0.0)
+    for number in range(160):
+        times_s = np.sort(rng.integers(16, 64, 20)) / 16
+        senders, rooms = rng.integers(0, 3, 20).tolist(), [[0, 1, 2], [0, 1], [1, 2], [0, 2]]
+        of = [[room for room, members in enumerate(rooms) if sender in members] for sender in senders]
+        people = world(
+            [(user, *ALWAYS) for user in range(3)], rooms,
+            [(time_s, sender, int(rng.choice(own))) for time_s, sender, own in zip(times_s, senders, of, strict=True)],
+        )  # fmt: skip
+        chosen = scenario(
+            design={"routing": "in_process", "gateways": 1},
+            gateway={
+                **free, "flush": ("item", "tick")[number % 2], "cores": int(rng.integers(1, 9)),
+                "receive_us": 62_500.0 * rng.integers(0, 9), "write_us": 62_500.0 * rng.integers(0, 2),
+            },
+            network={
+                "client_ms_median": 62.5, "downlink_bytes_per_s": 1600.0, "outbound_max_bytes": 150.0,
+                "outbound_policy": "close",
+            },
+        )  # fmt: skip
+        outcome = check_equal(chosen, people, f"number {number}")
+        closed_s = outcome.sessions["left_s"][outcome.deliveries["session"]]
+        came += int((outcome.deliveries["time_s"] == closed_s).sum())
+        lost += int((outcome.deliveries["cause"] == Cause.LEFT).sum())
+    assert came > 20
+    assert lost > 20
 
 
 def test_a_small_run_is_not_worth_loading_the_compiled_engine_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from chatsim.engine.compiled.access import keeps_rights, verdict_of
 from chatsim.engine.compiled.audience import find_local, find_members, find_sessions
-from chatsim.engine.compiled.clients import has_room_s, send, write
+from chatsim.engine.compiled.clients import send, write
 from chatsim.engine.compiled.code import compiled, seldom
 from chatsim.engine.compiled.kinds import (
     COMMAND,
@@ -26,6 +26,7 @@ from chatsim.engine.compiled.kinds import (
     TOUCH_TARGETS,
 )
 from chatsim.engine.compiled.lines import read_push
+from chatsim.engine.compiled.outbox import has_room_s
 from chatsim.engine.compiled.places import into, is_founding, is_in, line_of, own_session, row_of_channel
 from chatsim.engine.compiled.pools import add_link, link, new_job, tokens_of
 from chatsim.engine.compiled.requests import subscription

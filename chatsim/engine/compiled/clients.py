@@ -8,6 +8,7 @@ from chatsim.engine.compiled.access import rights_end, stays_away
 from chatsim.engine.compiled.boxes import out_of_box
 from chatsim.engine.compiled.code import compiled, seldom
 from chatsim.engine.compiled.events import at, soon
+from chatsim.engine.compiled.foretelling import foretell, foretell_all, is_foretold, take_back
 from chatsim.engine.compiled.kinds import (
     CRASHED,
     DELIVERED,
@@ -178,6 +179,7 @@ def gone(st: State, session: int, fate: int) -> None:
     if row.online:
         st.users[row.user].online -= 1
     rights_end(st, session)
+    take_back(st, session)
     row.gone, row.online = 1, 0
     row.left_s, row.fate = st.now[0].time_s, fate
     if fate in (S_LEFT, S_ABANDONED):
@@ -395,6 +397,9 @@ def write(st: State, message: int, session: int, leaves_s: float, factor: float)
             at(st, leaves_s, E_QUEUES, session, link(st, number, 0, factor), NONE)
             return
         arrives_s = arrival_s(st, session, leaves_s, float(size_bytes), factor)
+        if is_foretold(st, session, arrives_s):
+            foretell(st, session, number, arrives_s)
+            return
         sent = link(st, 0, 0, row.drained_s) if asked.troubled else NONE
         at(st, arrives_s, E_DELIVERED, session, number, sent)
         return
@@ -409,17 +414,6 @@ def queues(st: State, session: int, first: int) -> None:
     size_bytes = st.messages[st.rows[st.links[first].one].message].size_bytes
     st.sessions[session].unsent_bytes -= size_bytes
     queue_rows(st, session, first, float(size_bytes), st.links[first].value)
-
-
-@compiled
-def has_room_s(st: State, session: int, size_bytes: int) -> float:
-    """When a session's queue has room for so many bytes more; an empty one always has."""
-    row = st.sessions[session]
-    free_bytes = st.asked[0].outbound_max_bytes - row.unsent_bytes - size_bytes
-    drained_s = row.drained_s
-    if row.outbox_bytes > 0.0:
-        drained_s = max(drained_s, st.now[0].time_s) + row.outbox_bytes / row.rate
-    return float(drained_s - max(free_bytes, 0.0) / row.rate)
 
 
 @compiled
@@ -439,6 +433,9 @@ def transmit(st: State, session: int, first: int) -> None:
         queue_rows(st, session, first, float(size_bytes), factor)
         return
     arrives_s = arrival_s(st, session, st.now[0].time_s, float(size_bytes), factor)
+    if is_foretold(st, session, arrives_s):
+        foretell_all(st, session, first, arrives_s)
+        return
     st.links[first].value = st.sessions[session].drained_s
     at(st, arrives_s, E_PACKET, session, first, NONE)
 

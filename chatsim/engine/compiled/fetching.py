@@ -7,35 +7,46 @@ while other things happen; nothing else changes. What a small run has is near al
 from __future__ import annotations
 
 from chatsim.engine.compiled.code import compiled
-from chatsim.engine.compiled.kinds import (
-    E_CONNECTED,
-    E_DELIVERED,
-    E_LEAVE,
-    E_LOGIN,
-    E_MESSAGE,
-    E_NOTICED,
-    E_PACKET,
-    E_TRIES,
-    E_UPLINK,
-)
-from chatsim.engine.compiled.memory import ahead
+from chatsim.engine.compiled.kinds import E_LEAVE, E_LOGIN, E_MESSAGE
+from chatsim.engine.compiled.memory import ahead, all_ahead
 from chatsim.engine.compiled.pools import ABREAST, lists_ahead, place_of
 from chatsim.engine.compiled.state import NONE, State
 
-FEW = 16
+FEW = 24
 """Members of a room who are looked up ahead: more are read one after the other, which memory finds out by itself."""
-ROWS_AHEAD = 4
-"""How many rows before its turn a row of the trace is looked at."""
+STEP = 2
+"""How many rows of the trace come between two steps: what one has asked for is there for the next."""
 
 
 @compiled
 def follows(st: State, row: int) -> None:
-    """A row of the trace comes next: what its message, or its session, is about; and another comes soon."""
+    """A row of the trace comes next, and others soon: step by step it is asked for what they are about."""
     if not st.asked[0].fetches:
         return
-    if row + ROWS_AHEAD < len(st.trace):
-        comes_soon(st, st.trace[row + ROWS_AHEAD].kind, st.trace[row + ROWS_AHEAD].number)
-    kind, number = st.trace[row].kind, st.trace[row].number
+    if row + 5 * STEP < len(st.trace):
+        row_nears(st, st.trace[row + 5 * STEP].kind, st.trace[row + 5 * STEP].number)
+        sender_nears(st, st.trace[row + 4 * STEP].kind, st.trace[row + 4 * STEP].number)
+        if st.trace[row + 3 * STEP].kind == E_MESSAGE:
+            room_nears(st, st.messages[st.trace[row + 3 * STEP].number].room)
+        if st.trace[row + 2 * STEP].kind == E_MESSAGE:
+            members_near(st, st.messages[st.trace[row + 2 * STEP].number].room)
+        if st.trace[row + STEP].kind == E_MESSAGE:
+            audience_nears(st, st.messages[st.trace[row + STEP].number].room)
+
+
+@compiled
+def row_nears(st: State, kind: int, number: int) -> None:
+    """A message, or a login."""
+    if kind == E_MESSAGE:
+        all_ahead(st.messages, number)
+    elif kind == E_LOGIN:
+        all_ahead(st.sessions, number)
+        ahead(st.clients, number)
+
+
+@compiled
+def sender_nears(st: State, kind: int, number: int) -> None:
+    """The sender of a message, and its room; or who logs in."""
     if kind == E_MESSAGE:
         message = st.messages[number]
         ahead(st.clients, message.session)
@@ -46,51 +57,25 @@ def follows(st: State, row: int) -> None:
             lists_ahead(st, message.room)
     elif kind == E_LOGIN:
         ahead(st.users, st.sessions[number].user)
+        ahead(st.here, st.sessions[number].user)
 
 
 @compiled
-def comes_soon(st: State, kind: int, number: int) -> None:
-    """A row of the trace comes soon: its message, or its session."""
-    if kind == E_MESSAGE:
-        ahead(st.messages, number)
-    elif kind == E_LOGIN:
-        ahead(st.sessions, number)
-        ahead(st.clients, number)
-
-
-@compiled
-def nears(st: State, kind: int, one: int, two: int) -> None:
-    """An event is among the next to happen: whose it is."""
-    if kind == E_UPLINK:
-        ahead(st.sessions, two)
-        audience_nears(st, one)
-    elif E_LOGIN <= kind <= E_TRIES or kind in (E_DELIVERED, E_PACKET):
-        ahead(st.sessions, one)
-        if kind <= E_TRIES:
-            ahead(st.clients, one)
-        if kind in (E_CONNECTED, E_LEAVE, E_NOTICED):
-            ahead(st.users, two)
-
-
-@compiled
-def begun(st: State, message: int) -> None:
-    """A message is on its way to its gateway: where its audience is."""
-    if not st.asked[0].fetches:
-        return
-    room = st.messages[message].room
+def room_nears(st: State, room: int) -> None:
+    """Who is in a message's room, and who sits in it."""
+    asked = st.asked[0]
     ahead(st.member, st.room_start[room])
-    if st.asked[0].keeps_seats:
+    if asked.keeps_seats:
         first = place_of(st, room, 0)
         if first >= 0:
             ahead(st.places, first)
-            ahead(st.places, first + min(st.asked[0].gateways, ABREAST) - 1)
+            ahead(st.places, first + min(asked.gateways, ABREAST) - 1)
 
 
 @compiled
-def audience_nears(st: State, message: int) -> None:
-    """A message will soon be at its gateway: its audience, or their seats."""
-    asked, room = st.asked[0], st.messages[message].room
-    ahead(st.messages, message)
+def members_near(st: State, room: int) -> None:
+    """The members of a room, or its seats."""
+    asked = st.asked[0]
     if asked.keeps_missed or not asked.keeps_seats:
         for place in range(st.room_start[room], few_of(st, room)):
             ahead(st.here, st.member[place])
@@ -104,15 +89,13 @@ def audience_nears(st: State, message: int) -> None:
 
 
 @compiled
-def arrived(st: State, message: int) -> None:
-    """A message is at its gateway: the first sessions that will get it."""
+def audience_nears(st: State, room: int) -> None:
+    """The first sessions that will get a message."""
     asked = st.asked[0]
-    if not asked.fetches:
-        return
-    room = st.messages[message].room
     if not asked.keeps_seats:
         for place in range(st.room_start[room], few_of(st, room)):
-            ahead(st.sessions, max(st.here[st.member[place]], 0))
+            if st.here[st.member[place]] >= 0:
+                ahead(st.sessions, st.here[st.member[place]])
         return
     first = place_of(st, room, 0)
     if first >= 0:
@@ -121,6 +104,16 @@ def arrived(st: State, message: int) -> None:
                 seat = st.seats[st.places[place].first]
                 ahead(st.sessions, seat.session)
                 ahead(st.seats, max(seat.next, 0))
+
+
+@compiled
+def nears(st: State, kind: int, one: int, two: int) -> None:
+    """An event is among the next to happen: whose it is, where that was not looked at for long."""
+    if kind == E_LEAVE:
+        all_ahead(st.sessions, one)
+        ahead(st.clients, one)
+        ahead(st.users, two)
+        ahead(st.here, two)
 
 
 @compiled

@@ -119,13 +119,14 @@ def go_on(st: State, steps: int) -> int:
             now.soon_first = (now.soon_first + 1) & (len(st.soon) - 1)
         elif is_traced(st):
             kind, one, two, three = E_TRACE, now.next_row, NONE, NONE
-            now.time_s = now.next_s
+            now.time_s, now.key = now.next_s, now.next_key
         else:
             if now.heap == 0:
                 now.time_s = st.asked[0].end_s
                 return DONE
             event = st.heap[0]
-            now.time_s, kind, one, two, three = event.time_s, kind_of(event.key), event.one, event.two, event.three
+            now.time_s, now.key, one, two, three = event.time_s, event.key, event.one, event.two, event.three
+            kind = kind_of(event.key)
             if kind == E_ARRIVES and st.parcels[one].next >= 0:
                 event.one = st.parcels[one].next  # at the same time, and before all else
             else:

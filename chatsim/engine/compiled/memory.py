@@ -30,7 +30,11 @@ def copy_rows(source: Any, first: int, target: Any, place: int, rows: int) -> No
 
 
 def ahead(table: Any, row: int) -> None:
-    """Fetches a row from memory that will be needed soon: nothing depends on it but time."""
+    """Fetches the first lines of a row from memory that will be needed soon: nothing depends on it but time."""
+
+
+def all_ahead(table: Any, row: int) -> None:
+    """Fetches all of a row."""
 
 
 def grown(table: Any) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-from chatsim.engine.compiled import fetching
 from chatsim.engine.compiled.begin import factor_of
 from chatsim.engine.compiled.boxes import into_box, out_of_box
 from chatsim.engine.compiled.chat import pushes_for
@@ -93,7 +92,6 @@ from chatsim.rules.routing import DIRECTORY, GLOBAL_CHANNEL, IN_PROCESS, MESH, R
 def begins(st: State, message: int) -> None:
     """A message from its sender's hand on. It waits for a connection, if there is one to come."""
     session = own_session(st, message)
-    fetching.begun(st, message)
     if st.sessions[session].online:
         goes_on(st, message, session)
         return
@@ -154,7 +152,6 @@ def comes_up(st: State, message: int, session: int) -> None:
         lose(st, message, CRASHED)
         return
     row.under_way += 1
-    fetching.arrived(st, message)
     row.gateway = st.letters[message].gateway = sender.gateway
     store = st.asked[0].store
     commands = 1 if store in (STORE_BEFORE, STORE_BESIDE) else 0

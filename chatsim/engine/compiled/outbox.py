@@ -50,6 +50,17 @@ def queue_rows(st: State, session: int, first: int, size_bytes: float, factor: f
 
 
 @compiled
+def has_room_s(st: State, session: int, size_bytes: int) -> float:
+    """When a session's queue has room for so many bytes more; an empty one always has."""
+    row = st.sessions[session]
+    free_bytes = st.asked[0].outbound_max_bytes - row.unsent_bytes - size_bytes
+    drained_s = row.drained_s
+    if row.outbox_bytes > 0.0:
+        drained_s = max(drained_s, st.now[0].time_s) + row.outbox_bytes / row.rate
+    return float(drained_s - max(free_bytes, 0.0) / row.rate)
+
+
+@compiled
 def makes_room(st: State, session: int, size_bytes: float) -> bool:
     """Drops messages that have waited longest until there is room; False where even then there is none."""
     row, longest = st.sessions[session], st.asked[0].outbound_max_bytes

@@ -100,7 +100,8 @@ class Parts:
 
     def _done(self, tables: Tables) -> int:
         """The first message that is not done: on its way somewhere, or written to a session that does not have it."""
-        until = int(np.searchsorted(self._world.messages.time_s, tables["now"][0]["time_s"]))
+        now_s = float(tables["now"][0]["time_s"])
+        until = int(np.searchsorted(self._world.messages.time_s, now_s))
         messages, rows = tables["messages"], tables["rows"][: int(tables["now"][0]["rows"])]
         end = until
         for part in blocks(until - self._first, ROWS_AT_ONCE):
@@ -111,7 +112,7 @@ class Parts:
                 break
         for part in blocks(len(rows) - self._row, ROWS_AT_ONCE):
             some = rows[self._row :][part]
-            under_way = some["message"][_is_under_way(some)]
+            under_way = some["message"][_is_under_way(some, now_s)]
             end = int(under_way[under_way >= self._first].min(initial=end))
         return end
 
@@ -120,7 +121,8 @@ class Parts:
         rows = tables["rows"][self._row :]
         message = rows["message"].astype(np.int64)
         mine = (message >= self._first) & (message < end)
-        earlier = (message >= 0) & (message < self._first) & (is_last | ~_is_under_way(rows))
+        under_way = _is_under_way(rows, float(tables["now"][0]["time_s"]))
+        earlier = (message >= 0) & (message < self._first) & (is_last | ~under_way)
         seen = self._seen(tables, rows["session"][mine], is_last)
         part = self._tables_of_part(tables, taken_of(rows, mine), seen, end, is_last)
         world, notes = self._noted(part, tables, seen, end, self.ticks.all(st) if is_last else self.ticks.give())
@@ -243,9 +245,9 @@ class Parts:
         }
 
 
-def _is_under_way(rows: Any) -> Flags:
-    """Which rows of what was written to sessions may still come to them."""
-    under_way: Flags = np.isnan(rows["time_s"]) & (rows["fate"] < 0) & (rows["message"] >= 0)
+def _is_under_way(rows: Any, now_s: float) -> Flags:
+    """Which rows of what was written to sessions may still come to them: those of which it is foretold may also not."""
+    under_way: Flags = ~(rows["time_s"] <= now_s) & (rows["fate"] < 0) & (rows["message"] >= 0)
     return under_way
 
 

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from chatsim.engine.compiled.elementwise import exp, ndtri
-from chatsim.engine.compiled.memory import ADDRESS, COLUMNS, OWN, ROWS, STAY, ahead, copy_rows, grown
-from chatsim.engine.compiled.state import TABLES
+from chatsim.engine.compiled.memory import ADDRESS, COLUMNS, OWN, ROWS, STAY, ahead, all_ahead, copy_rows, grown
+from chatsim.engine.compiled.state import LINE_BYTES, TABLES
 from chatsim.engine.compiled.values import (
     BOOL,
     INT,
@@ -38,7 +38,7 @@ REAL_OPERATIONS = {"Add": "fadd", "Sub": "fsub", "Mult": "fmul", "Div": "fdiv"}
 INT_OPERATIONS = {
     "Add": "add", "Sub": "sub", "Mult": "mul", "BitAnd": "and", "BitOr": "or", "BitXor": "xor", "LShift": "shl",
 }  # fmt: skip
-LINE_BYTES, LINES_AHEAD = 64, 3
+LINES_AHEAD = 2
 COMPARISONS = {
     "Eq": ("eq", "oeq"), "NotEq": ("ne", "une"), "Lt": ("slt", "olt"), "LtE": ("sle", "ole"), "Gt": ("sgt", "ogt"),
     "GtE": ("sge", "oge"),
@@ -478,12 +478,12 @@ class Reckoning(ABC):
         self.emit(f"call void @llvm.memcpy.p0.p0.i64({', '.join(ends)}, i64 {room}, i1 false)")
 
 
-def _ahead(at: Reckoning, table: Any, row: Any) -> None:
-    """Asks for the first lines of a row, each of 64 bytes."""
+def _ahead(at: Reckoning, table: Any, row: Any, lines: int = LINES_AHEAD) -> None:
+    """Asks for the first lines of a row."""
     size = table.kind.dtype.itemsize
     address = at.part(table, ADDRESS) if isinstance(table, Lent) else table.text
     where = at.row(address, at.cast(row, INT).text, size)
-    for line in range(0, min(size, LINES_AHEAD * LINE_BYTES), LINE_BYTES):
+    for line in range(0, min(size, lines * LINE_BYTES), LINE_BYTES):
         here = at.made(f"getelementptr i8, ptr {where}, i64 {line}")
         at.emit(f"call void @llvm.prefetch.p0(ptr {here}, i32 0, i32 3, i32 1)")
 
@@ -512,5 +512,6 @@ SAID: dict[Any, Callable[..., Any]] = {
     grown: Reckoning.grown,
     copy_rows: Reckoning.copy,
     ahead: _ahead,
+    all_ahead: lambda at, table, row: _ahead(at, table, row, table.kind.dtype.itemsize),
 }
 """What handlers call that is not a handler."""

@@ -64,6 +64,8 @@ NEAR_BYTES = 1 << 20
 TICKS_AT_MOST = 1 << 19
 """Ticks for which there is room in their table, should nobody take them out of it."""
 LOOKS_PER_SEAT = 4
+ACTS_ON_ARRIVAL = ("faulty", "one_by_one", "keeps_missed", "resends", "receipts")
+"""Where one of these is asked for, something happens when a message comes to a session, or may keep it from coming."""
 """Members that are looked at for what it takes to come to a seat and leave it, about."""
 ROOM_AT_FIRST = 1024
 """Rows that growing tables have at first."""
@@ -109,7 +111,9 @@ def tables_for(
     feed = feed or Feed(scenario, world, rooms, lists)
     feed.write(-math.inf)
     tables |= feed.tables
-    tables["asked"][0]["draws_ahead"] = feed.draws_ahead
+    asked = tables["asked"][0]
+    asked["draws_ahead"] = feed.draws_ahead
+    asked["foretells"] = not any(asked[name] for name in ACTS_ON_ARRIVAL)
     tables["user_draws"] = first_draws(tables, scenario, world)
     return tables
 
@@ -250,7 +254,7 @@ def _blanks(tables: Tables, scenario: Scenario) -> None:
         session[name] = NONE
     for name in ("outbox_first", "outbox_last", "sending", "life", "held_next", "held_previous"):
         session[name] = NONE
-    for name in ("next_here", "seat_first", "seat_last", "entered", "old"):
+    for name in ("next_here", "seat_first", "seat_last", "entered", "old", "foretold_first", "foretold_last"):
         session[name] = NONE
     for name in ("online_s", "left_s", "cut_s"):
         session[name] = NEVER

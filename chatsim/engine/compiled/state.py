@@ -19,6 +19,7 @@ NEVER = float("nan")
 NONE = -1
 SESSIONS_AT_ONCE = 1 << 16
 """Sessions that are written, or read, one block after the other: they are many, and large."""
+LINE_BYTES = 64
 SLOTS = 1 << 16
 """Slots of time of which each has a list of the events that are to come in it."""
 
@@ -45,6 +46,14 @@ def slim(dtype: np.dtype[Any], *wide: str) -> np.dtype[Any]:
     return np.dtype([(name, small if kind == LONG and name not in wide else kind) for name, kind in fields])
 
 
+def in_lines(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The type with room up to the end of a line of memory, so that a row takes as few of these as it can."""
+    fields = {name: (dtype[name], dtype.fields[name][1]) for name in dtype.names or ()} if dtype.fields else {}
+    names, size = list(fields), -(-dtype.itemsize // LINE_BYTES) * LINE_BYTES
+    formats, offsets = [fields[name][0] for name in names], [fields[name][1] for name in names]
+    return np.dtype({"names": names, "formats": formats, "offsets": offsets, "itemsize": size})
+
+
 LONG, REAL, BYTE = (np.dtype(kind) for kind in (np.int64, np.float64, np.uint8))
 SHORT = LONG if is_interpreted() else np.dtype(np.int32)
 """Whole numbers below 2**31, as those of :func:`slim`."""
@@ -58,18 +67,20 @@ SLOT = record("key row")
 PARCEL = record("place to_session first last count next station life")
 SESSION = both(
     record(
-        "stamp read user client gateway next_here joined online gone closed cut parcel live live_first"
-        " synced_count synced_max",
-        "link_s rate uplink_s downlink_s drained_s unsent_bytes outbox_bytes",
+        "stamp read user client gateway next_here joined online gone closed cut parcel"
+        " foretold_first foretold_last",
+        "link_s rate uplink_s downlink_s drained_s unsent_bytes outbox_bytes end_s",
     ),
     record(
-        "held registered silent fate life listed unread live_last entered holds old synced origin attempt"
-        " seat_first seat_last outbox_first outbox_last sending unsigned held_next held_previous",
-        "start_s end_s online_s left_s cut_s rights_s due_s sync_luck base_s base_rate",
+        "held registered silent fate life listed unread live live_first live_last entered holds old synced_count"
+        " synced_max synced origin attempt seat_first seat_last outbox_first outbox_last sending unsigned held_next"
+        " held_previous",
+        "start_s online_s left_s cut_s rights_s due_s sync_luck base_s base_rate",
     ),
 )
-"""What each message needs comes first."""
+"""What each message needs comes first, in two lines of memory."""
 JOB, EVENT, PARCEL, SESSION = slim(JOB, "channel"), slim(EVENT, "key"), slim(PARCEL), slim(SESSION, "stamp", "read")
+SESSION = in_lines(SESSION)
 FIXED: dict[str, np.dtype[Any]] = {
     "asked": record(
         "gateways groups nodes routing topology placement shortcut keeps_missed own_devices has_broker mesh_directory"
@@ -81,7 +92,7 @@ FIXED: dict[str, np.dtype[Any]] = {
         " loads ranked list_policy list_limit pushes_presence shown_to watches tells_all channels drops_oldest"
         " fetches one_by_one troubled faulty orderly keeps stream_max"
         " resends deduplicate sends_max scaling_start least draws_kept standing tells_boxes keeps_seats enters"
-        " lists_held draws_ahead",
+        " lists_held draws_ahead foretells",
         "end_s receive_us parse_us command_us write_us flush_us login_us close_us publish_us push_us bus_send_us"
         " bus_receive_us subscribe_us lookup_us lookup_user_us update_us presence_us store_us sync_us broker_link_s"
         " database_link_s notice_s outbound_max_bytes connect_timeout_s reconnect_s reconnect_max_s messages_per_s"
@@ -98,7 +109,7 @@ FIXED: dict[str, np.dtype[Any]] = {
         " free_parcel free_batch"
         " boxes free_box free_query free_seat free_packet chained chained_number"
         " cuts slow_first slow_count away away_number parted unsigned_first unsigned_last breaks faults wiped drains"
-        " got changing emptied started boxed next_row next_key next_slot",
+        " got changing emptied started boxed next_row next_key next_slot key",
         "time_s next_s admission_left admission_s minute chained_s",
     ),
     "stations": record(
@@ -178,6 +189,7 @@ for _name in ("messages", "users", "letters", "rooms"):
     FIXED[_name] = slim(FIXED[_name], "offset")
 for _name in ("boxes", "boxed", "batches", "queries", "clients", "seats", "places", "rows", "ticks", "pushed", "shown"):
     GROWING[_name] = slim(GROWING[_name])
+FIXED["messages"] = in_lines(FIXED["messages"])
 TABLES = {**FIXED, **GROWING}
 TWO_DIMENSIONS = ("push_luck", "work", "user_draws")
 
