@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from chatsim.engine.compiled import feed, run, writing
+from chatsim.engine.compiled import feed, logins, run, state, writing
 from chatsim.engine.compiled.code import is_interpreted
 from chatsim.engine.rooms import Rooms
 from chatsim.scenario import load_scenario
@@ -42,9 +42,12 @@ def test_rows_are_the_same_compiled(choice: str, ahead: int, monkeypatch: pytest
         monkeypatch.setattr(writing, "MESSAGES_AT_ONCE", 30)
         monkeypatch.setattr(feed, "SLICE", 500)
         fed = feed.Feed(chosen, people, Rooms(people, chosen.design), run._lists(chosen, people), ahead)
+        places = {"blank_session": np.zeros(1, state.FIXED["blank_session"])}
+        logins.place_sessions(places, chosen, people)
         for time_s in np.linspace(0.0, people.duration_s, 20).tolist():
-            fed.write(time_s)
-        return fed.tables
+            fed.write(time_s, places)
+        assert (places["sessions"]["user"][: len(people.sessions)] == people.sessions.user).all()
+        return fed.tables | places
 
     rows, columns = written(True), written(False)
     assert len(people.messages) > 1000

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chatsim.scenario import Scenario
+from chatsim.scenario.models import StationCosts
 from chatsim.world.draws import Purpose, exponential, normal, uniform
 from chatsim.world.tables import World
 
@@ -171,3 +172,10 @@ class Luck:
         positions = np.arange(ends[-1]) - np.repeat(offsets, sizes)
         drawn = normal(self._seed, self._replication, Purpose.DOWNLINK, np.repeat(messages, sizes), positions)
         return np.exp(self._jitter_sigma * drawn), offsets
+
+
+def service_luck(world: World, costs: StationCosts, purpose: int, first: int, end: int) -> npt.NDArray[np.float64]:
+    """The luck of the items of the messages, or sessions, from ``first`` to ``end`` at a tier."""
+    if costs.service != "exponential":
+        return np.ones(end - first)
+    return exponential(world.seed, world.replication, Purpose.SERVICE, np.arange(first, end), purpose)

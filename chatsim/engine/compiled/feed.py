@@ -8,17 +8,17 @@ import numpy as np
 import numpy.typing as npt
 
 from chatsim.engine.compiled.kinds import E_INTRUDES, E_LOGIN, E_MESSAGE, E_TIE_ENDS
+from chatsim.engine.compiled.logins import write_of_trace
 from chatsim.engine.compiled.state import FIXED, NONE, SESSIONS_AT_ONCE
 from chatsim.engine.compiled.window import Window
 from chatsim.engine.compiled.writing import MERGE, WRITE, Given, Lucks, audiences_of, write_messages, write_trace
 from chatsim.engine.loops import fixed, load_if_worth_it
-from chatsim.engine.luck import PUBLISH, RECEIVE, STORE, Luck
+from chatsim.engine.luck import PUBLISH, RECEIVE, STORE, Luck, service_luck
 from chatsim.engine.rooms import Rooms
 from chatsim.rules.access import OPEN, POLICY_NUMBERS
 from chatsim.scenario import Scenario
 from chatsim.scenario.models import StationCosts
 from chatsim.world.contacts import FriendLists
-from chatsim.world.draws import Purpose, exponential
 from chatsim.world.orders import blocks
 from chatsim.world.shelf import column, put_back
 from chatsim.world.tables import World
@@ -52,6 +52,7 @@ class Feed:
         self._times_s = (starts_s, ends, world.messages.time_s, world.intrusions.time_s)
         self._numbers, self._ahead = [standing, 0, 0, 0], ahead or sum(map(len, self._times_s))
         self._begun = [0, 0, 0, 0]
+        self._sessions = 0
         self._pairs = 0
         self.row = 0
         self.draws_ahead = scenario.network.jitter_sigma > 0 and connected_share(world) >= AHEAD_SHARE
@@ -68,11 +69,13 @@ class Feed:
         }
         self.tables["letters"] = column(len(world.messages), FIXED["letters"])
 
-    def write(self, time_s: float) -> None:
-        """Writes what a run that has come to ``time_s`` may come to next. Modifies the tables."""
+    def write(self, time_s: float, people: dict[str, npt.NDArray[Any]]) -> None:
+        """Writes what a run that has come to ``time_s`` may come to next: also the sessions that begin until then, and
+        their clients, where ``people`` has places for them. Modifies the tables."""
         rows = self._until(time_s) + self._ahead + 1
+        self._write_sessions(people, self._numbers[0])
         while self.row < min(rows, len(self.tables["trace"])):
-            self._write_slice()
+            self._write_slice(people)
 
     def _until(self, time_s: float) -> int:
         """How many rows of the trace have begun at a time, at most."""
@@ -90,7 +93,7 @@ class Feed:
         trace = self._world.messages
         put_back(trace.time_s, trace.sender, trace.session, trace.room, trace.size_bytes)
 
-    def _write_slice(self) -> None:
+    def _write_slice(self, people: dict[str, npt.NDArray[Any]]) -> None:
         """The next messages, and all that begins until the last of them."""
         messages_s = self._times_s[2]
         last = self._begun[2] + self._slice - 1
@@ -104,7 +107,17 @@ class Feed:
         until = self.row + sum(map(len, times_s))
         numbers = np.array([first + part.start for first, part in zip(self._numbers, parts, strict=True)])
         write_trace(self.tables["trace"][self.row : until], tuple(times_s), np.array(self._kinds), numbers)
+        own = (self._world.messages.session[parts[2]], self._world.intrusions.session[parts[3]])
+        latest = max(int(session.max(initial=NONE)) for session in own)  # a message may wait for a session to begin
+        self._write_sessions(people, max(self._numbers[0] + ends[0], latest + 1))
         self.row, self._begun = until, ends
+
+    def _write_sessions(self, people: dict[str, npt.NDArray[Any]], until: int) -> None:
+        """The sessions of the trace up to one, if not more."""
+        while self._sessions < until:
+            end = min(self._sessions + SESSIONS_AT_ONCE, len(self._world.sessions))
+            write_of_trace(people, self._scenario, self._world, self._luck, self._sessions, end)
+            self._sessions = end
 
     def _write_messages(self, first: int, end: int) -> None:
         """The messages from ``first`` to ``end``, with the luck of their packets on the way up, and of their items."""
@@ -137,13 +150,6 @@ class Feed:
             is_drawn = costs.service == "exponential"
             drawn.append(service_luck(self._world, costs, purpose, first, end) if is_drawn else np.empty(0))
         return Lucks(self._luck.uplinks(first, end), *drawn)
-
-
-def service_luck(world: World, costs: StationCosts, purpose: int, first: int, end: int) -> npt.NDArray[np.float64]:
-    """The luck of the items of the messages, or sessions, from ``first`` to ``end`` at a tier."""
-    if costs.service != "exponential":
-        return np.ones(end - first)
-    return exponential(world.seed, world.replication, Purpose.SERVICE, np.arange(first, end), purpose)
 
 
 def connected_share(world: World) -> float:

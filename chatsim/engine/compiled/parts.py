@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -77,7 +78,7 @@ class Parts:
         """Takes what is done, where that is much, and has the trace ready for the next events. Modifies the state."""
         now = table_of(st, "now")[0]
         now_s, rows = float(now["time_s"]), int(now["rows"]) - self._row
-        self._feed.write(now_s)
+        self._feed.write(now_s, tables_of(st))
         if in_memory_bytes() > FILES_BYTES:
             put_back(*tables_of(st).values())
         if rows < ROWS_OF_PART and self.ticks.count < TICKS_OF_PART:
@@ -92,6 +93,7 @@ class Parts:
         """Takes what is left when the run is over, and checks the whole. The last part has no messages, but all
         sessions: what settles messages need not hold these too."""
         end = len(self._world.messages)
+        self._feed.write(math.inf, tables_of(st))
         if end > self._first:
             self._part(st, end, is_last=False)
             put_back(*tables_of(st).values())

@@ -10,12 +10,13 @@ import numpy.typing as npt
 
 from chatsim.engine.compiled.code import is_interpreted
 from chatsim.engine.compiled.feed import Feed
+from chatsim.engine.compiled.logins import place_more_sessions
 from chatsim.engine.compiled.loop import BREAKS, DONE, NEEDS_DRAWS, NEEDS_SESSIONS, go_on
 from chatsim.engine.compiled.luck import more_draws
 from chatsim.engine.compiled.parts import Parts
 from chatsim.engine.compiled.result import Written, cut_to_size, inbox_of, rows_of
-from chatsim.engine.compiled.setup import clients_from, likely_events, sync_luck, tables_for
-from chatsim.engine.compiled.state import SESSIONS_AT_ONCE, State, put_table, state_of, table_of, tables_of
+from chatsim.engine.compiled.setup import likely_events, tables_for
+from chatsim.engine.compiled.state import State, put_table, state_of, table_of, tables_of
 from chatsim.engine.compiled.ticks import Ticks
 from chatsim.engine.finishing import outcome_of
 from chatsim.engine.loops import LOOPS
@@ -24,7 +25,6 @@ from chatsim.engine.rooms import Rooms
 from chatsim.scenario import Scenario
 from chatsim.world import build_world
 from chatsim.world.contacts import FriendLists, friend_lists
-from chatsim.world.shelf import put_back, with_room
 from chatsim.world.tables import World
 
 STEPS = 1 << 15
@@ -159,15 +159,6 @@ def _tell(progress: Callable[[float], None] | None, told: int, share: float) -> 
 
 def _more_sessions(st: State, scenario: Scenario, world: World) -> None:
     """Half as many sessions and clients again, where there is place for so many."""
-    tables = tables_of(st)
-    before = len(tables["sessions"])
-    count = before + before // 2 + 1
-    sessions, clients = (with_room(tables[name], count) for name in ("sessions", "clients"))
-    for first in range(before, count, SESSIONS_AT_ONCE):
-        new = slice(first, min(first + SESSIONS_AT_ONCE, count))
-        sessions[new] = tables["blank_session"]
-        sessions["sync_luck"][new] = sync_luck(scenario, world, new.start, new.stop)
-        clients[new] = clients_from(new.start, new.stop - new.start)
-        put_back(sessions[new], clients[new])
-    put_table(st, "sessions", sessions)
-    put_table(st, "clients", clients)
+    more = place_more_sessions(tables_of(st), scenario, world)
+    for name in ("sessions", "clients"):
+        put_table(st, name, more[name])

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chatsim.engine.compiled.events import NO_SLOT
-from chatsim.engine.compiled.feed import Feed, service_luck, standing_sessions
+from chatsim.engine.compiled.feed import Feed, standing_sessions
 from chatsim.engine.compiled.kinds import (
     DATABASE_TIER,
     GATEWAY_TIER,
@@ -18,11 +18,12 @@ from chatsim.engine.compiled.kinds import (
     S_CONNECTING,
     STORE_NUMBERS,
 )
+from chatsim.engine.compiled.logins import place_sessions
 from chatsim.engine.compiled.luck import first_draws
 from chatsim.engine.compiled.pools import ABREAST, EMPTY
 from chatsim.engine.compiled.schedule import tables_of_faults
 from chatsim.engine.compiled.state import FIXED, GROWING, LONG, NEVER, NONE, SESSIONS_AT_ONCE, SHORT, SLOTS
-from chatsim.engine.luck import PUSH, SYNC, Luck
+from chatsim.engine.luck import PUSH, Luck, service_luck
 from chatsim.engine.outcome import Work
 from chatsim.engine.rooms import Rooms
 from chatsim.rules.access import CHECK_NUMBERS, CONNECT, FRIENDS, POLICY_NUMBERS, asks_database, renews_token
@@ -47,7 +48,7 @@ from chatsim.scenario.models import StationCosts
 from chatsim.world.contacts import FriendLists, listed_friends
 from chatsim.world.draws import Purpose, uniform
 from chatsim.world.orders import blocks
-from chatsim.world.shelf import column, put_back
+from chatsim.world.shelf import column
 from chatsim.world.tables import PAIR, World
 
 Tables = dict[str, npt.NDArray[Any]]
@@ -97,7 +98,7 @@ def tables_for(
     now["admission_left"], now["minute"] = float(scenario.balancer.burst), -1.0
     _blanks(tables, scenario)
     _stations(tables, scenario, world)
-    _people(tables, scenario, world, rooms, luck)
+    _people(tables, scenario, world, rooms)
     _service_of_pushes(tables, scenario, world)
     tables |= tables_of_faults(scenario, world, luck)
     for name, rows in _likely(world, rooms).items():
@@ -109,7 +110,7 @@ def tables_for(
     _ties(tables, scenario, world, rooms)
     _lists(tables, scenario, world, rooms, lists)
     feed = feed or Feed(scenario, world, rooms, lists)
-    feed.write(-math.inf)
+    feed.write(-math.inf, tables)
     tables |= feed.tables
     asked = tables["asked"][0]
     asked["draws_ahead"] = feed.draws_ahead
@@ -301,17 +302,16 @@ def _stations(tables: Tables, scenario: Scenario, world: World) -> None:
     tables["channel_first"] = np.full(channels * max(1, blocks), NONE, SHORT)
 
 
-def _people(tables: Tables, scenario: Scenario, world: World, rooms: Rooms, luck: Luck) -> None:
-    """Users, their sessions and clients, and the rooms they are in."""
-    trace = world.sessions
-    count = len(trace)
+def _people(tables: Tables, scenario: Scenario, world: World, rooms: Rooms) -> None:
+    """Users, places for their sessions and clients, and the rooms they are in."""
     users = tables["users"] = np.zeros(world.users, FIXED["users"])
     for name in ("last_gateway", "last", "registered", "box_first", "box_last", "holding"):
         users[name] = NONE
     tables["here"] = np.full(world.users, NONE, SHORT)
     users["came_s"] = users["waits_since_s"] = -math.inf
-    _sessions(tables, scenario, world, luck, count + max(64, count // 8))
-    tables["now"][0]["sessions"] = count
+    place_sessions(tables, scenario, world)
+    tables["asked"][0]["fetches"] = tables["sessions"].nbytes > NEAR_BYTES
+    tables["now"][0]["sessions"] = len(world.sessions)
     _rooms(tables, scenario, world, rooms)
 
 
@@ -350,28 +350,6 @@ def _keeps_seats(scenario: Scenario, world: World, rooms: Rooms, tables: Tables)
     seats = sum(int(own_rooms[user[part]].sum()) for part in blocks(len(user), SESSIONS_AT_ONCE))
     hear = 1 if routing in (IN_PROCESS, DIRECTORY) else design.gateways
     return rooms.pairs * hear > LOOKS_PER_SEAT * seats
-
-
-def _sessions(tables: Tables, scenario: Scenario, world: World, luck: Luck, room: int) -> None:
-    """The sessions of the trace, places for others, and their clients: all block by block, they are large."""
-    trace = world.sessions
-    sessions, clients = column(room, GROWING["sessions"]), column(room, GROWING["clients"])
-    for part in blocks(room, SESSIONS_AT_ONCE):
-        rows, known = sessions[part], slice(part.start, max(part.start, min(part.stop, len(trace))))
-        own = rows[: known.stop - known.start]
-        rows.view(np.uint8).reshape(len(rows), -1)[:] = tables["blank_session"].view(np.uint8)
-        for name in ("user", "start_s", "end_s"):
-            own[name] = getattr(trace, name)[known]
-        rows["client"] = np.arange(part.start, part.stop)
-        own["link_s"] = own["base_s"] = luck.links_s(known.start, known.stop)
-        own["rate"] = own["base_rate"] = luck.rates(known.start, known.stop)
-        own["silent"] = luck.silent(known.start, known.stop)
-        rows["sync_luck"] = sync_luck(scenario, world, part.start, part.stop)
-        clients[part] = clients_from(part.start, len(rows))
-        clients["end_s"][known] = own["end_s"]
-        put_back(rows, clients[part])
-    tables["sessions"], tables["clients"] = sessions, clients
-    tables["asked"][0]["fetches"] = sessions.nbytes > NEAR_BYTES
 
 
 def _ties(tables: Tables, scenario: Scenario, world: World, rooms: Rooms) -> None:
@@ -425,15 +403,6 @@ def _lists(tables: Tables, scenario: Scenario, world: World, rooms: Rooms, lists
     tables["venues"] = np.array(rooms.venue, np.int64)
 
 
-def clients_from(first: int, count: int) -> npt.NDArray[Any]:
-    """Clients that have the session of their own number and wait for nothing."""
-    clients = np.zeros(count, GROWING["clients"])
-    clients["session"] = np.arange(first, first + count)
-    for name in ("first", "last", "unacked_first", "unacked_last"):
-        clients[name] = NONE
-    return clients
-
-
 def _service_of_pushes(tables: Tables, scenario: Scenario, world: World) -> None:
     """The luck of each message's pushes at each gateway."""
     count = len(world.messages)
@@ -443,9 +412,3 @@ def _service_of_pushes(tables: Tables, scenario: Scenario, world: World) -> None
         tables["push_luck"] = np.stack(of_all)
     else:
         tables["push_luck"] = np.ones((1, 1))
-
-
-def sync_luck(scenario: Scenario, world: World, first: int, end: int) -> npt.NDArray[np.float64]:
-    """The luck of the syncs of the sessions from ``first`` to ``end``."""
-    in_database = scenario.design.store_in == "database"
-    return service_luck(world, scenario.database if in_database else scenario.broker, SYNC, first, end)

@@ -17,7 +17,7 @@ from chatsim.engine.compiled.code import is_interpreted
 State = Any
 NEVER = float("nan")
 NONE = -1
-SESSIONS_AT_ONCE = 1 << 16
+SESSIONS_AT_ONCE = 1 << 14
 """Sessions that are written, or read, one block after the other: they are many, and large."""
 LINE_BYTES = 64
 SLOTS = 1 << 16

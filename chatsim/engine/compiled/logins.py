@@ -1,0 +1,67 @@
+"""Sessions and their clients as they are before they begin: many, and large, and so written block by block."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from chatsim.engine.compiled.state import GROWING, NONE, SESSIONS_AT_ONCE
+from chatsim.engine.luck import SYNC, Luck, service_luck
+from chatsim.scenario import Scenario
+from chatsim.world.orders import blocks
+from chatsim.world.shelf import column, put_back, with_room
+from chatsim.world.tables import World
+
+Tables = dict[str, npt.NDArray[Any]]
+
+
+def place_sessions(tables: Tables, scenario: Scenario, world: World) -> None:
+    """Places for the sessions of the trace, which are written as the run comes to them, and for others. Modifies the
+    tables."""
+    known = len(world.sessions)
+    count = known + max(64, known // 8)
+    tables["sessions"], tables["clients"] = column(count, GROWING["sessions"]), column(count, GROWING["clients"])
+    write_others(tables, scenario, world, known, count)
+
+
+def place_more_sessions(tables: Tables, scenario: Scenario, world: World) -> Tables:
+    """Half as many sessions and clients again, with those that there are."""
+    before = len(tables["sessions"])
+    count = before + before // 2 + 1
+    more = {name: with_room(tables[name], count) for name in ("sessions", "clients")}
+    more["blank_session"] = tables["blank_session"]
+    write_others(more, scenario, world, before, count)
+    return more
+
+
+def write_of_trace(tables: Tables, scenario: Scenario, world: World, luck: Luck, first: int, end: int) -> None:
+    """The sessions of the trace from ``first`` to ``end``. Modifies the tables."""
+    _write_blanks(tables, scenario, world, first, end)
+    own = tables["sessions"][first:end]
+    for name in ("user", "start_s", "end_s"):
+        own[name] = getattr(world.sessions, name)[first:end]
+    own["link_s"] = own["base_s"] = luck.links_s(first, end)
+    own["rate"] = own["base_rate"] = luck.rates(first, end)
+    own["silent"] = luck.silent(first, end)
+    tables["clients"]["end_s"][first:end] = own["end_s"]
+
+
+def write_others(tables: Tables, scenario: Scenario, world: World, first: int, end: int) -> None:
+    """Sessions that are not of the trace, from ``first`` to ``end``, should clients come back. Modifies the tables."""
+    for part in blocks(end - first, SESSIONS_AT_ONCE):
+        mine = slice(first + part.start, first + part.stop)
+        _write_blanks(tables, scenario, world, mine.start, mine.stop)
+        put_back(tables["sessions"][mine], tables["clients"][mine])
+
+
+def _write_blanks(tables: Tables, scenario: Scenario, world: World, first: int, end: int) -> None:
+    """Sessions of nobody, each with the client of its own number, that waits for nothing."""
+    rows, clients = tables["sessions"][first:end], tables["clients"][first:end]
+    rows.view(np.uint8).reshape(len(rows), -1)[:] = tables["blank_session"].view(np.uint8)
+    rows["client"] = clients["session"] = np.arange(first, end)
+    for name in ("first", "last", "unacked_first", "unacked_last"):
+        clients[name] = NONE
+    costs = scenario.database if scenario.design.store_in == "database" else scenario.broker
+    rows["sync_luck"] = service_luck(world, costs, SYNC, first, end)
