@@ -87,7 +87,6 @@ class Parts:
         if end > self._first:
             self._part(st, end, is_last=False)
             self._feed.give_back(end, now_s)
-            put_back(*tables_of(st).values())
 
     def last(self, st: State) -> None:
         """Takes what is left when the run is over, and checks the whole. The last part has no messages, but all
