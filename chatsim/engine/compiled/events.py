@@ -3,7 +3,7 @@
 SimPy's order is (time, priority, number of scheduling): what is urgent there, a story that starts, goes into ``soon``,
 a ring that is emptied before anything else is looked at.
 
-Time is cut into slots. Events of the present slot lie on a small heap; those of the next :data:`SLOTS` ones in a list
+Time is cut into slots. Events of the present slot lie on a small heap; those of the next ones, as many as have a list,
 per slot, without order; what comes later on a large heap. So an event of the near future, as most are, costs the same
 however many wait.
 """
@@ -15,7 +15,7 @@ from typing import Any
 from chatsim.engine.compiled import fetching
 from chatsim.engine.compiled.code import compiled
 from chatsim.engine.compiled.memory import copy_rows, grown
-from chatsim.engine.compiled.state import NONE, SLOTS, State
+from chatsim.engine.compiled.state import NONE, State
 
 KIND_BITS = 8
 NO_SLOT = 1 << 62
@@ -34,7 +34,7 @@ def at(st: State, time_s: float, kind: int, one: int, two: int, three: int) -> N
     if slot <= now.slot:
         row = room_on_heap(st, time_s, key)
         event = st.heap[row]
-    elif slot < now.slot + SLOTS:
+    elif slot < now.slot + len(st.slots):
         row = new_coming(st, slot)
         event = st.coming[row]
     else:
@@ -77,8 +77,8 @@ def new_coming(st: State, slot: int) -> int:
         now.coming += 1
         if now.coming > len(st.coming):
             st.coming = grown(st.coming)
-    st.coming[row].next = st.slots[slot % SLOTS]
-    st.slots[slot % SLOTS] = row
+    st.coming[row].next = st.slots[slot & (len(st.slots) - 1)]
+    st.slots[slot & (len(st.slots) - 1)] = row
     return row
 
 
@@ -139,8 +139,8 @@ def comes(st: State) -> bool:
 def open_slot(st: State) -> None:
     """The events of the slot that begins come onto the small heap."""
     now = st.now[0]
-    here = st.slots[now.slot % SLOTS]
-    st.slots[now.slot % SLOTS] = NONE
+    here = st.slots[now.slot & (len(st.slots) - 1)]
+    st.slots[now.slot & (len(st.slots) - 1)] = NONE
     while here >= 0:
         if st.asked[0].fetches:
             fetching.nears(st, kind_of(st.coming[here].key), st.coming[here].one, st.coming[here].two)

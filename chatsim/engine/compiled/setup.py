@@ -22,7 +22,7 @@ from chatsim.engine.compiled.logins import place_sessions
 from chatsim.engine.compiled.luck import first_draws
 from chatsim.engine.compiled.pools import ABREAST, EMPTY
 from chatsim.engine.compiled.schedule import tables_of_faults
-from chatsim.engine.compiled.state import FIXED, GROWING, LONG, NEVER, NONE, SESSIONS_AT_ONCE, SHORT, SLOTS
+from chatsim.engine.compiled.state import FIXED, GROWING, LONG, NEVER, NONE, SESSIONS_AT_ONCE, SHORT
 from chatsim.engine.luck import PUSH, Luck, service_luck
 from chatsim.engine.outcome import Work
 from chatsim.engine.rooms import Rooms
@@ -59,6 +59,8 @@ BROKER_COSTS = (
 )  # fmt: skip
 EVENTS_PER_SLOT, FETCHED_PER_SLOT = 8.0, 32.0
 """Events in a slot of time, at most about; more where what comes is fetched ahead, so that it is there in time."""
+SLOTS_S, SLOTS_AT_LEAST, SLOTS_AT_MOST = 2000.0, 1 << 16, 1 << 20
+"""For how long ahead slots have a list: most sessions leave within that time; and how many that may be."""
 MEMBERS_AT_ONCE = 1 << 22
 NEAR_BYTES = 1 << 20
 """A table of sessions that is no larger stays in a processor's cache."""
@@ -103,10 +105,10 @@ def tables_for(
     tables |= tables_of_faults(scenario, world, luck)
     for name, rows in _likely(world, rooms).items():
         tables[name] = np.empty(max(rows, ROOM_AT_FIRST), GROWING[name])
-    tables["slots"] = np.full(SLOTS, NONE, SHORT)
     per_slot = FETCHED_PER_SLOT if tables["asked"][0]["fetches"] else EVENTS_PER_SLOT
     slots_of_run = (likely_events(world, rooms) + 1) / per_slot
-    tables["asked"][0]["slots_per_s"] = slots_of_run / max(world.duration_s, 1.0)
+    slots_per_s = tables["asked"][0]["slots_per_s"] = slots_of_run / max(world.duration_s, 1.0)
+    tables["slots"] = np.full(_slots(slots_per_s), NONE, SHORT)
     _ties(tables, scenario, world, rooms)
     _lists(tables, scenario, world, rooms, lists)
     feed = feed or Feed(scenario, world, rooms, lists)
@@ -122,6 +124,12 @@ def tables_for(
 def _likely(world: World, rooms: Rooms) -> dict[str, int]:
     """About how many rows of the largest tables there will be: what is not used is never touched, and costs nothing."""
     return {"rows": rooms.pairs, "ticks": min(likely_events(world, rooms), TICKS_AT_MOST)}
+
+
+def _slots(slots_per_s: float) -> int:
+    """How many slots of time have a list of the events that are to come in them: a power of two."""
+    asked = max(2, math.ceil(slots_per_s * SLOTS_S)) if slots_per_s * SLOTS_S < SLOTS_AT_MOST else SLOTS_AT_MOST
+    return max(SLOTS_AT_LEAST, 1 << (asked - 1).bit_length())
 
 
 def likely_events(world: World, rooms: Rooms) -> int:

@@ -20,8 +20,6 @@ NONE = -1
 SESSIONS_AT_ONCE = 1 << 14
 """Sessions that are written, or read, one block after the other: they are many, and large."""
 LINE_BYTES = 64
-SLOTS = 1 << 16
-"""Slots of time of which each has a list of the events that are to come in it."""
 
 
 def record(longs: str = "", floats: str = "") -> np.dtype[Any]:
