@@ -40,7 +40,9 @@ Flags = npt.NDArray[np.bool_]
 ROWS_OF_PART, TICKS_OF_PART = 5 << 16, 5 << 17
 """So many rows, or ticks, and what is done becomes a part: so few that the memory it took may be kept for the next."""
 FILES_BYTES = 3 << 29
-"""More than so much of what lies in files is put back within a part too: while many are there a part touches most."""
+"""More than so much of what lies in files is put back."""
+SELDOM_S = 3600.0
+"""Few sessions last so long: of those that began before, little is looked at."""
 ROWS_AT_ONCE = 1 << 12
 """Rows of tables of which several columns are looked at: some at a time, so that they come from memory once."""
 ROWS_PER_PAIR = 4
@@ -80,13 +82,20 @@ class Parts:
         now_s, rows = float(now["time_s"]), int(now["rows"]) - self._row
         self._feed.write(now_s, tables_of(st))
         if in_memory_bytes() > FILES_BYTES:
-            put_back(*tables_of(st).values())
+            self._put_back(tables_of(st), now_s)
         if rows < ROWS_OF_PART and self.ticks.count < TICKS_OF_PART:
             return
         end = self._done(tables_of(st))
         if end > self._first:
             self._part(st, end, is_last=False)
             self._feed.give_back(end, now_s)
+
+    def _put_back(self, tables: Tables, now_s: float) -> None:
+        """What is hardly looked at any more leaves memory; or, where that is too little, all that lies in files."""
+        long_ago = int(np.searchsorted(self._world.sessions.start_s, now_s - SELDOM_S))
+        put_back(tables["sessions"][:long_ago], tables["clients"][:long_ago], tables["letters"][: self._first])
+        if in_memory_bytes() > FILES_BYTES:
+            put_back(*tables.values())
 
     def last(self, st: State) -> None:
         """Takes what is left when the run is over, and checks the whole. The last part has no messages, but all

@@ -150,7 +150,8 @@ def _of_sessions(sessions: Any) -> Columns:
 
 
 def sessions_of(sessions: Any, rows: npt.NDArray[np.int64]) -> Columns:
-    """What is noted of some sessions, ascending; of nearly all that a table in a file has, too."""
+    """What is noted of some sessions, ascending; of all that a table in a file has, too, which need not stay in memory
+    together."""
     found = {name: np.empty(len(rows), sessions.dtype[name]) for name in NOTED_OF_SESSIONS}
     for large in blocks(len(rows), SESSIONS_AT_ONCE):
         chosen = rows[large]
@@ -158,7 +159,8 @@ def sessions_of(sessions: Any, rows: npt.NDArray[np.int64]) -> Columns:
             taken, place = taken_of(sessions, chosen[part]), slice(large.start + part.start, large.start + part.stop)
             for name, column in found.items():
                 column[place] = taken[name]
-        put_back(sessions[chosen[0] : chosen[-1] + 1])
+        if len(rows) == len(sessions):
+            put_back(sessions[chosen[0] : chosen[-1] + 1])
     return found
 
 
