@@ -85,16 +85,18 @@ def put_back(*columns: npt.NDArray[Any]) -> None:
         memory.madvise(mmap.MADV_DONTNEED, first, begin + rows.nbytes - first)
 
 
-def in_memory_bytes() -> int:
-    """How much of files is in the memory of this process; 0 where the system does not say.
+def in_memory_bytes() -> tuple[int, int]:
+    """How much this process has in memory, and what of it lies in files; 0 where the system does not say.
 
-    >>> in_memory_bytes() >= 0
+    >>> all_bytes, files_bytes = in_memory_bytes()
+    >>> all_bytes >= files_bytes >= 0
     True
     """
     try:
-        return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[2]) * mmap.PAGESIZE
+        said = Path("/proc/self/statm").read_text(encoding="ascii").split()
+        return int(said[1]) * mmap.PAGESIZE, int(said[2]) * mmap.PAGESIZE
     except (OSError, IndexError, ValueError):
-        return 0
+        return 0, 0
 
 
 def give_free_back() -> None:

@@ -39,10 +39,11 @@ from chatsim.world.tables import MessageTable, SessionTable, World
 Flags = npt.NDArray[np.bool_]
 ROWS_OF_PART, TICKS_OF_PART = 5 << 16, 5 << 17
 """So many rows, or ticks, and what is done becomes a part: so few that the memory it took may be kept for the next."""
-FILES_BYTES = 3 << 29
-"""More than so much of what lies in files is put back."""
-SELDOM_S = 3600.0
-"""Few sessions last so long: of those that began before, little is looked at."""
+MEMORY_BYTES, FILES_BYTES = 25 << 27, 3 << 29
+"""Where more than so much is in memory, and so much of it lies in files, that is put back: much of what a million users
+need again and again is there then, and less would be fetched all the time."""
+SELDOM_S = 14400.0
+"""Few sessions last so long, and those that began before are hardly looked at."""
 ROWS_AT_ONCE = 1 << 12
 """Rows of tables of which several columns are looked at: some at a time, so that they come from memory once."""
 ROWS_PER_PAIR = 4
@@ -81,7 +82,7 @@ class Parts:
         now = table_of(st, "now")[0]
         now_s, rows = float(now["time_s"]), int(now["rows"]) - self._row
         self._feed.write(now_s, tables_of(st))
-        if in_memory_bytes() > FILES_BYTES:
+        if is_too_much():
             self._put_back(tables_of(st), now_s)
         if rows < ROWS_OF_PART and self.ticks.count < TICKS_OF_PART:
             return
@@ -94,7 +95,7 @@ class Parts:
         """What is hardly looked at any more leaves memory; or, where that is too little, all that lies in files."""
         long_ago = int(np.searchsorted(self._world.sessions.start_s, now_s - SELDOM_S))
         put_back(tables["sessions"][:long_ago], tables["clients"][:long_ago], tables["letters"][: self._first])
-        if in_memory_bytes() > FILES_BYTES:
+        if is_too_much():
             put_back(*tables.values())
 
     def last(self, st: State) -> None:
@@ -253,6 +254,12 @@ class Parts:
             "cause": rows["cause"].astype(np.int8),
             "first": self._auditor.read(message * self._world.users + recipient, fate),
         }
+
+
+def is_too_much() -> bool:
+    """Whether some of what lies in files must leave memory."""
+    all_bytes, files_bytes = in_memory_bytes()
+    return all_bytes > MEMORY_BYTES and files_bytes > FILES_BYTES
 
 
 def _is_under_way(rows: Any, now_s: float) -> Flags:
