@@ -26,7 +26,7 @@ from chatsim.engine.outcome import Cause, Work
 from chatsim.engine.parts import PartAuditor
 from chatsim.engine.settling import settle
 from chatsim.scenario import AuditError, InputError, Scenario, load_scenario, preset_names
-from chatsim.world import build_world
+from chatsim.world import build_world, shelf
 from chatsim.world.tables import World
 from tests.conftest import Said
 from tests.test_compiled import QUIET, any_scenarios, any_worlds
@@ -43,6 +43,7 @@ def _small_parts() -> Iterator[None]:
         patch.setattr(parts, "ROWS_OF_PART", 1)
         patch.setattr(run, "STEPS", 40)
         patch.setattr(feed, "SLICE", 3)
+        patch.setattr(feed, "SESSIONS_AT_ONCE", 2)
         patch.setattr(ticks, "MANY", 1)
         yield
 
@@ -143,6 +144,21 @@ def test_designs_in_parts_are_the_same(name: str, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(run, "STEPS", 2000)
     chosen = load_scenario(name, ["workload.users=100", "workload.duration_s=10800", "workload.conversations.messages_per_day=100"])
     assert check_same(chosen, build_world(chosen)) > 1
+
+
+@pytest.mark.parametrize("seldom_s", [600.0, -1e9])
+def test_what_lies_in_files_may_leave_memory_whenever_it_likes(seldom_s: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module, name, value in (
+        (shelf, "LARGE_BYTES", 1), (parts, "MEMORY_BYTES", -1), (parts, "FILES_BYTES", -1), (parts, "SELDOM_S", seldom_s),
+        (parts, "ROWS_OF_PART", 300), (run, "STEPS", 2000),
+    ):  # fmt: skip
+        monkeypatch.setattr(module, name, value)
+    put_back = parts.put_back
+    freed: list[int] = []
+    monkeypatch.setattr(parts, "put_back", lambda *rows: (freed.append(sum(map(len, rows))), put_back(*rows))[1])
+    chosen = load_scenario("go-chat", ["workload.users=100", "workload.duration_s=10800", "workload.conversations.messages_per_day=100"])
+    assert check_same(chosen, build_world(chosen)) > 1
+    assert sum(freed) > 1000
 
 
 def test_what_is_told_too_soon_is_kept_whole_and_said_so() -> None:
