@@ -15,6 +15,7 @@ from chatsim.study.plan import load_study
 from chatsim.study.points import make_plan
 from chatsim.world import build_world
 from tests.test_compiled import check_equal
+from tests.worlds import ALWAYS, scenario, world
 
 STUDIES = sorted(path.stem for path in (data_folder() / "studies").glob("*.toml"))
 BREAKING = [name for name in STUDIES if "faults" in read_toml(data_folder() / "studies" / f"{name}.toml")]
@@ -65,6 +66,16 @@ def points_of(name: str) -> list[Scenario]:
     """The scenarios of a shipped study."""
     plan = make_plan(load_study(data_folder() / "studies" / f"{name}.toml"), Path(), name)
     return [plan.scenario(point) for point in range(len(plan.points))]
+
+
+def test_a_broker_that_loses_who_is_in_rooms_has_equal_outcomes_where_nobody_enters_one() -> None:
+    """Then rooms have no records, and so nothing of them can be thrown away."""
+    people = world([(0, *ALWAYS), (1, *ALWAYS), (2, 0.5, 3.0), (2, 4.0, 9.0)], [[0, 1, 2], [0, 1]], [(1.0 + 0.1 * n, n % 2, n % 2) for n in range(60)])
+    chosen = scenario(
+        design={"routing": "user", "membership": "broker"},
+        faults=[{"kind": "broker_down", "at_s": 2.0, "for_s": 1.0, "stations": ["broker-*"], "keeps_data": False}],
+    )
+    check_equal(chosen, people, "a broker loses who is in rooms")
 
 
 def test_the_studies_of_faults_are_found() -> None:

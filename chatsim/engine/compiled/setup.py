@@ -334,6 +334,7 @@ def _rooms(tables: Tables, scenario: Scenario, world: World, rooms: Rooms) -> No
     are_entered = asked["keeps_seats"] or asked["creates_rooms"] or asked["enters"]
     if are_entered or asked["asks_members"] or asked["shown_to"] == SHOWN_TO_ROOMS:
         tables["own_start"], tables["own_room"], tables["own_place"] = rooms.own(SHORT)
+    tables["rooms"] = np.zeros(0, FIXED["rooms"])
     if not (are_entered or asked["history_max"]):
         return
     table = tables["rooms"] = column(max(1, len(start) - 1), FIXED["rooms"])
