@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from chatsim.engine.compiled import feed, logins, run, state, writing
+from chatsim.engine.compiled import feed, run, sessions_to_come, state, writing
 from chatsim.engine.compiled.code import is_interpreted
 from chatsim.engine.rooms import Rooms
 from chatsim.scenario import load_scenario
@@ -43,7 +43,7 @@ def test_rows_are_the_same_compiled(choice: str, ahead: int, monkeypatch: pytest
         monkeypatch.setattr(feed, "SLICE", 500)
         fed = feed.Feed(chosen, people, Rooms(people, chosen.design), run._lists(chosen, people), ahead)
         places = {"blank_session": np.zeros(1, state.FIXED["blank_session"])}
-        logins.place_sessions(places, chosen, people)
+        sessions_to_come.place_sessions(places, chosen, people)
         for time_s in np.linspace(0.0, people.duration_s, 20).tolist():
             fed.write(time_s, places)
         assert (places["sessions"]["user"][: len(people.sessions)] == people.sessions.user).all()

@@ -14,6 +14,7 @@ from chatsim.world.tables import Floats, Ints, Longs
 ENTRIES_AT_ONCE = 1 << 16
 """So many entries have place in a word beside a float of 32 bits, twice: see :func:`order_in_rows`."""
 TIME_S_MIN = 1e-9
+"""Times that are all nearer to each other count as equal until they are compared."""
 
 
 def blocks(count: int, size: int) -> Iterator[slice]:
@@ -104,7 +105,7 @@ def _ties(ordered: npt.NDArray[Any]) -> Longs:
 
 
 def order_in_time(time_s: Floats, *then: npt.NDArray[np.integer]) -> Longs:
-    """The order of times, equal ones by ``then``, one after the other, and last by their place.
+    """The order of times, all finite, equal ones by ``then``, one after the other, and last by their place.
 
     How far each time is into all of them, in whole steps, and its place make one word: words sort in half the time, and
     few are in the same step.

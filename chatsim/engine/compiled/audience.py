@@ -6,8 +6,8 @@ take than members to look at; elsewhere a room's members are looked at, one afte
 
 from __future__ import annotations
 
+from chatsim.engine.compiled import fetching
 from chatsim.engine.compiled.code import compiled, seldom
-from chatsim.engine.compiled.memory import ahead
 from chatsim.engine.compiled.places import own_session, position_of
 from chatsim.engine.compiled.pools import add_link, place_of
 from chatsim.engine.compiled.state import NONE, State
@@ -84,7 +84,7 @@ def find_among_members(st: State, station: int, job: int, message: int) -> bool:
                 nobody = False
                 if user != sender:
                     add_link(st, job, session, place - start if is_own else position_of(st, message, user))
-                    ahead(st.links, max(there.foretold_first, 0))
+                    fetching.hears(st, session)
                     is_ordered &= there.joined > latest
                     latest = there.joined
             session = there.next_here

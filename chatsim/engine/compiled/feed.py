@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chatsim.engine.compiled.kinds import E_INTRUDES, E_LOGIN, E_MESSAGE, E_TIE_ENDS
-from chatsim.engine.compiled.logins import write_of_trace
+from chatsim.engine.compiled.sessions_to_come import write_of_trace
 from chatsim.engine.compiled.state import FIXED, NONE, SESSIONS_AT_ONCE
 from chatsim.engine.compiled.window import Window
 from chatsim.engine.compiled.writing import MERGE, WRITE, Given, Lucks, audiences_of, write_messages, write_trace
@@ -69,13 +69,13 @@ class Feed:
         }
         self.tables["letters"] = column(len(world.messages), FIXED["letters"])
 
-    def write(self, time_s: float, people: dict[str, npt.NDArray[Any]]) -> None:
+    def write(self, time_s: float, tables: dict[str, npt.NDArray[Any]]) -> None:
         """Writes what a run that has come to ``time_s`` may come to next: also the sessions that begin until then, and
-        their clients, where ``people`` has places for them. Modifies the tables."""
+        their clients, where ``tables`` have places for them. Modifies the tables, and its own."""
         rows = self._until(time_s) + self._ahead + 1
-        self._write_sessions(people, self._numbers[0])
+        self._write_sessions(tables, self._numbers[0])
         while self.row < min(rows, len(self.tables["trace"])):
-            self._write_slice(people)
+            self._write_slice(tables)
 
     def _until(self, time_s: float) -> int:
         """How many rows of the trace have begun at a time, at most."""
@@ -93,7 +93,7 @@ class Feed:
         trace = self._world.messages
         put_back(trace.time_s, trace.sender, trace.session, trace.room, trace.size_bytes)
 
-    def _write_slice(self, people: dict[str, npt.NDArray[Any]]) -> None:
+    def _write_slice(self, tables: dict[str, npt.NDArray[Any]]) -> None:
         """The next messages, and all that begins until the last of them."""
         messages_s = self._times_s[2]
         last = self._begun[2] + self._slice - 1
@@ -109,14 +109,14 @@ class Feed:
         write_trace(self.tables["trace"][self.row : until], tuple(times_s), np.array(self._kinds), numbers)
         own = (self._world.messages.session[parts[2]], self._world.intrusions.session[parts[3]])
         latest = max(int(session.max(initial=NONE)) for session in own)  # a message may wait for a session to begin
-        self._write_sessions(people, max(self._numbers[0] + ends[0], latest + 1))
+        self._write_sessions(tables, max(self._numbers[0] + ends[0], latest + 1))
         self.row, self._begun = until, ends
 
-    def _write_sessions(self, people: dict[str, npt.NDArray[Any]], until: int) -> None:
+    def _write_sessions(self, tables: dict[str, npt.NDArray[Any]], until: int) -> None:
         """The sessions of the trace up to one, if not more."""
         while self._sessions < until:
             end = min(self._sessions + SESSIONS_AT_ONCE, len(self._world.sessions))
-            write_of_trace(people, self._scenario, self._world, self._luck, self._sessions, end)
+            write_of_trace(tables, self._scenario, self._world, self._luck, self._sessions, end)
             self._sessions = end
 
     def _write_messages(self, first: int, end: int) -> None:

@@ -107,6 +107,13 @@ def audience_nears(st: State, room: int) -> None:
 
 
 @compiled
+def hears(st: State, session: int) -> None:
+    """A message will be written to a session: what was foretold of it before."""
+    if st.asked[0].fetches:
+        ahead(st.links, max(st.sessions[session].foretold_first, 0))
+
+
+@compiled
 def nears(st: State, kind: int, one: int, two: int) -> None:
     """An event is among the next to happen: whose it is, where that was not looked at for long."""
     if kind == E_LEAVE:

@@ -82,7 +82,7 @@ class Parts:
         now = table_of(st, "now")[0]
         now_s, rows = float(now["time_s"]), int(now["rows"]) - self._row
         self._feed.write(now_s, tables_of(st))
-        if is_too_much():
+        if _is_too_much():
             self._put_back(tables_of(st), now_s)
         if rows < ROWS_OF_PART and self.ticks.count < TICKS_OF_PART:
             return
@@ -95,7 +95,7 @@ class Parts:
         """What is hardly looked at any more leaves memory; or, where that is too little, all that lies in files."""
         long_ago = int(np.searchsorted(self._world.sessions.start_s, now_s - SELDOM_S))
         put_back(tables["sessions"][:long_ago], tables["clients"][:long_ago], tables["letters"][: self._first])
-        if is_too_much():
+        if _is_too_much():
             put_back(*tables.values())
 
     def last(self, st: State) -> None:
@@ -256,7 +256,7 @@ class Parts:
         }
 
 
-def is_too_much() -> bool:
+def _is_too_much() -> bool:
     """Whether some of what lies in files must leave memory."""
     all_bytes, files_bytes = in_memory_bytes()
     return all_bytes > MEMORY_BYTES and files_bytes > FILES_BYTES

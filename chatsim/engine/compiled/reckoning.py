@@ -38,7 +38,7 @@ REAL_OPERATIONS = {"Add": "fadd", "Sub": "fsub", "Mult": "fmul", "Div": "fdiv"}
 INT_OPERATIONS = {
     "Add": "add", "Sub": "sub", "Mult": "mul", "BitAnd": "and", "BitOr": "or", "BitXor": "xor", "LShift": "shl",
 }  # fmt: skip
-LINES_AHEAD = 2
+BYTES_AHEAD = 2 * LINE_BYTES
 COMPARISONS = {
     "Eq": ("eq", "oeq"), "NotEq": ("ne", "une"), "Lt": ("slt", "olt"), "LtE": ("sle", "ole"), "Gt": ("sgt", "ogt"),
     "GtE": ("sge", "oge"),
@@ -478,12 +478,12 @@ class Reckoning(ABC):
         self.emit(f"call void @llvm.memcpy.p0.p0.i64({', '.join(ends)}, i64 {room}, i1 false)")
 
 
-def _ahead(at: Reckoning, table: Any, row: Any, lines: int = LINES_AHEAD) -> None:
-    """Asks for the first lines of a row."""
+def _ahead(at: Reckoning, table: Any, row: Any, most_bytes: int = BYTES_AHEAD) -> None:
+    """Asks for the first lines of a row, or for all of them."""
     size = table.kind.dtype.itemsize
     address = at.part(table, ADDRESS) if isinstance(table, Lent) else table.text
     where = at.row(address, at.cast(row, INT).text, size)
-    for line in range(0, min(size, lines * LINE_BYTES), LINE_BYTES):
+    for line in range(0, min(size, most_bytes), LINE_BYTES):
         here = at.made(f"getelementptr i8, ptr {where}, i64 {line}")
         at.emit(f"call void @llvm.prefetch.p0(ptr {here}, i32 0, i32 3, i32 1)")
 

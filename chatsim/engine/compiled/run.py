@@ -10,11 +10,11 @@ import numpy.typing as npt
 
 from chatsim.engine.compiled.code import is_interpreted
 from chatsim.engine.compiled.feed import Feed
-from chatsim.engine.compiled.logins import place_more_sessions
 from chatsim.engine.compiled.loop import BREAKS, DONE, NEEDS_DRAWS, NEEDS_SESSIONS, go_on
 from chatsim.engine.compiled.luck import more_draws
 from chatsim.engine.compiled.parts import Parts
 from chatsim.engine.compiled.result import Written, cut_to_size, inbox_of, rows_of
+from chatsim.engine.compiled.sessions_to_come import place_more_sessions
 from chatsim.engine.compiled.setup import likely_events, tables_for
 from chatsim.engine.compiled.state import State, put_table, state_of, table_of, tables_of
 from chatsim.engine.compiled.ticks import Ticks

@@ -18,11 +18,11 @@ from chatsim.engine.compiled.kinds import (
     S_CONNECTING,
     STORE_NUMBERS,
 )
-from chatsim.engine.compiled.logins import place_sessions
 from chatsim.engine.compiled.luck import first_draws
 from chatsim.engine.compiled.pools import ABREAST, EMPTY
 from chatsim.engine.compiled.schedule import tables_of_faults
-from chatsim.engine.compiled.state import FIXED, GROWING, LONG, NEVER, NONE, SESSIONS_AT_ONCE, SHORT
+from chatsim.engine.compiled.sessions_to_come import place_sessions
+from chatsim.engine.compiled.state import FIXED, GROWING, LONG, NEVER, NONE, ONE_ROW, SESSIONS_AT_ONCE, SHORT
 from chatsim.engine.luck import PUSH, Luck, service_luck
 from chatsim.engine.outcome import Work
 from chatsim.engine.rooms import Rooms
@@ -67,9 +67,9 @@ NEAR_BYTES = 1 << 20
 TICKS_AT_MOST = 1 << 19
 """Ticks for which there is room in their table, should nobody take them out of it."""
 LOOKS_PER_SEAT = 4
+"""Members that are looked at for what it takes to come to a seat and leave it, about."""
 ACTS_ON_ARRIVAL = ("faulty", "one_by_one", "keeps_missed", "resends", "receipts")
 """Where one of these is asked for, something happens when a message comes to a session, or may keep it from coming."""
-"""Members that are looked at for what it takes to come to a seat and leave it, about."""
 ROOM_AT_FIRST = 1024
 """Rows that growing tables have at first."""
 
@@ -87,7 +87,7 @@ def tables_for(
     tables: Tables = {name: np.zeros(ROOM_AT_FIRST, dtype) for name, dtype in GROWING.items()}
     for slots in ("place_slots", "token_slots", "answer_slots", "got_slots"):
         tables[slots]["key"] = EMPTY
-    tables |= {name: np.zeros(1, dtype) for name, dtype in FIXED.items()}
+    tables |= {name: np.zeros(int(name in ONE_ROW), dtype) for name, dtype in FIXED.items()}
     _ask(tables["asked"][0], scenario, world, troubled)
     now = tables["now"][0]
     for name in (
@@ -128,8 +128,8 @@ def _likely(world: World, rooms: Rooms) -> dict[str, int]:
 
 def _slots(slots_per_s: float) -> int:
     """How many slots of time have a list of the events that are to come in them: a power of two."""
-    asked = max(2, math.ceil(slots_per_s * SLOTS_S)) if slots_per_s * SLOTS_S < SLOTS_AT_MOST else SLOTS_AT_MOST
-    return max(SLOTS_AT_LEAST, 1 << (asked - 1).bit_length())
+    count = int(min(max(slots_per_s * SLOTS_S, SLOTS_AT_LEAST), SLOTS_AT_MOST))
+    return 1 << (count - 1).bit_length()
 
 
 def likely_events(world: World, rooms: Rooms) -> int:
@@ -334,7 +334,6 @@ def _rooms(tables: Tables, scenario: Scenario, world: World, rooms: Rooms) -> No
     are_entered = asked["keeps_seats"] or asked["creates_rooms"] or asked["enters"]
     if are_entered or asked["asks_members"] or asked["shown_to"] == SHOWN_TO_ROOMS:
         tables["own_start"], tables["own_room"], tables["own_place"] = rooms.own(SHORT)
-    tables["rooms"] = np.zeros(0, FIXED["rooms"])
     if not (are_entered or asked["history_max"]):
         return
     table = tables["rooms"] = column(max(1, len(start) - 1), FIXED["rooms"])

@@ -46,10 +46,10 @@ def slim(dtype: np.dtype[Any], *wide: str) -> np.dtype[Any]:
 
 def in_lines(dtype: np.dtype[Any]) -> np.dtype[Any]:
     """The type with room up to the end of a line of memory, so that a row takes as few of these as it can."""
-    fields = {name: (dtype[name], dtype.fields[name][1]) for name in dtype.names or ()} if dtype.fields else {}
-    names, size = list(fields), -(-dtype.itemsize // LINE_BYTES) * LINE_BYTES
-    formats, offsets = [fields[name][0] for name in names], [fields[name][1] for name in names]
-    return np.dtype({"names": names, "formats": formats, "offsets": offsets, "itemsize": size})
+    fields = dict(dtype.fields or {})
+    kinds, offsets = [field[0] for field in fields.values()], [field[1] for field in fields.values()]
+    size = -(-dtype.itemsize // LINE_BYTES) * LINE_BYTES
+    return np.dtype({"names": list(fields), "formats": kinds, "offsets": offsets, "itemsize": size})
 
 
 LONG, REAL, BYTE = (np.dtype(kind) for kind in (np.int64, np.float64, np.uint8))
@@ -189,6 +189,8 @@ for _name in ("boxes", "boxed", "batches", "queries", "clients", "seats", "place
     GROWING[_name] = slim(GROWING[_name])
 FIXED["messages"] = in_lines(FIXED["messages"])
 TABLES = {**FIXED, **GROWING}
+ONE_ROW = ("asked", "now", "blank_job", "blank_parcel", "blank_session")
+"""Tables that always have one. Others have none where nothing asks for them."""
 TWO_DIMENSIONS = ("push_luck", "work", "user_draws")
 
 

@@ -23,7 +23,7 @@ def place_sessions(tables: Tables, scenario: Scenario, world: World) -> None:
     known = len(world.sessions)
     count = known + max(64, known // 8)
     tables["sessions"], tables["clients"] = column(count, GROWING["sessions"]), column(count, GROWING["clients"])
-    write_others(tables, scenario, world, known, count)
+    _write_others(tables, scenario, world, known, count)
 
 
 def place_more_sessions(tables: Tables, scenario: Scenario, world: World) -> Tables:
@@ -32,7 +32,7 @@ def place_more_sessions(tables: Tables, scenario: Scenario, world: World) -> Tab
     count = before + before // 2 + 1
     more = {name: with_room(tables[name], count) for name in ("sessions", "clients")}
     more["blank_session"] = tables["blank_session"]
-    write_others(more, scenario, world, before, count)
+    _write_others(more, scenario, world, before, count)
     return more
 
 
@@ -48,7 +48,7 @@ def write_of_trace(tables: Tables, scenario: Scenario, world: World, luck: Luck,
     tables["clients"]["end_s"][first:end] = own["end_s"]
 
 
-def write_others(tables: Tables, scenario: Scenario, world: World, first: int, end: int) -> None:
+def _write_others(tables: Tables, scenario: Scenario, world: World, first: int, end: int) -> None:
     """Sessions that are not of the trace, from ``first`` to ``end``, should clients come back. Modifies the tables."""
     for part in blocks(end - first, SESSIONS_AT_ONCE):
         mine = slice(first + part.start, first + part.stop)
