@@ -6,13 +6,26 @@ A run that fails raises AuditError: it is a defect of chatsim, never a result.
 from __future__ import annotations
 
 from collections import Counter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from chatsim.engine.audience import AHEAD, IS_MEANT, STEP, Audience, mark, order_rows
-from chatsim.engine.loops import fixed, loop_of, run_loop
+from chatsim.engine.audience import (
+    AHEAD,
+    ASKING_WHO,
+    FEW,
+    IS_MEANT,
+    STEP,
+    Audience,
+    Numbers,
+    known_of,
+    mark,
+    nothing_known,
+    order_rows,
+    others,
+)
+from chatsim.engine.loops import fixed, loop_of, numbers, run_loop
 from chatsim.engine.meanwhile import COMING_AND_GOING, MANY, NOBODY, Meanwhile, come_and_go, look_back, meanwhile
 from chatsim.engine.notes import Notes
 from chatsim.engine.outcome import Cause, Columns, Fate, Work
@@ -114,8 +127,8 @@ def pairs_of(world: World, meant: Longs) -> Pairs:
 class Written(NamedTuple):
     """Rows of deliveries."""
 
-    message: Ints
-    user: Ints
+    message: Numbers
+    user: Numbers
     session: Ints
     fate: Codes
     written_s: Floats
@@ -137,9 +150,9 @@ class Room(NamedTuple):
     session, in the message that they had last."""
 
     end: Longs
-    row: Ints
-    user: Longs
-    session: Longs
+    row: Numbers
+    user: npt.NDArray[Any]
+    session: npt.NDArray[Any]
 
 
 def _breaches(
@@ -152,7 +165,7 @@ def _breaches(
     if not rows and not people.first[-1]:
         return np.zeros(6, np.int64), np.empty((2, 0), np.int64)
     written = Written(
-        fixed(deliveries["message"], np.int32), fixed(deliveries["recipient"], np.int32),
+        numbers(deliveries["message"]), numbers(deliveries["recipient"]),
         fixed(deliveries["session"], np.int32), fixed(deliveries["fate"], np.int8),
         fixed(deliveries["written_s"], np.float64), fixed(deliveries["time_s"], np.float64),
     )  # fmt: skip
@@ -163,8 +176,8 @@ def _breaches(
     while True:
         there = _online(world, notes, sessions, times)
         room = Room(
-            np.zeros(len(meant) + 1, np.int64), np.empty(rows, np.int32), np.full(world.users, -1, np.int64),
-            np.full(len(sessions), -1, np.int64),
+            np.zeros(len(meant) + 1, np.int64), np.empty(rows, np.uint32), nothing_known(world.users, len(meant)),
+            nothing_known(len(sessions), len(meant)),
         )  # fmt: skip
         steps = int(people.first[-1]) + rows + len(there.session)
         run_loop(CHECK, steps, people, times, written, there, room, found, *missing)
@@ -193,23 +206,19 @@ def _check(
     for one in range(len(people.sender)):
         prefetch(people.member, people.at[min(one + AHEAD, last)])
         come_and_go(there, one)
-        first, sender, here = people.at[one], people.sender[one], 0
-        end = first + people.first[one + 1] - people.first[one]
-        without = end - first - times.offline[one]
-        for place in range(first, end):
-            user = people.member[place]
-            without -= user == sender  # who need not be a member
-            here += 0 if user == sender else there.here[user]
-        if at < room.end[one]:
+        meant, here = others(people, one, there.here)
+        without = meant - times.offline[one]
+        if room.end[one] - at > FEW:
             mark(people, one, room.user)
         while at < room.end[one]:
-            told = _check_row(rows, room.row[at], times.received_s[one], there, room, found)
+            told = _check_row(people, one, rows, room.row[at], times.received_s[one], there, room, found)
             without, here, at = without - (told & IS_END), here - told // IS_THERE, at + 1
         found[WITHOUT_END] += without != 0
         if here and times.asked[one]:  # mostly there is a row for each session that may be there
-            for place in range(first, end):
+            first = people.at[one]
+            for place in range(first, first + people.members[one]):
                 user = people.member[place]
-                if there.here[user] and user != sender:
+                if there.here[user] and user != people.sender[one]:
                     _check_sessions(one, user, times, there, room, found, missing_message, missing_session)
     return 0
 
@@ -228,10 +237,13 @@ def _check_sessions(
         at = there.after[at]
 
 
-def _check_row(rows: Written, row: int, received_s: float, there: Meanwhile, room: Room, found: Longs) -> int:
+def _check_row(
+    people: Audience, one: int, rows: Written, row: int, received_s: float, there: Meanwhile, room: Room,
+    found: Longs,
+) -> int:  # fmt: skip
     """Looks at a row of a message: its times, whether its session had another, and whether it is an end. Returns of one
     whom the message is for whether it is the first end, and whether the first row of a session that may be there."""
-    one, user, session, fate = rows.message[row], rows.user[row], rows.session[row], rows.fate[row]
+    user, session, fate = rows.user[row], rows.session[row], rows.fate[row]
     if rows.written_s[row] < received_s or rows.time_s[row] < rows.written_s[row]:
         found[EARLY] += 1
     is_there = False
@@ -243,7 +255,7 @@ def _check_row(rows: Written, row: int, received_s: float, there: Meanwhile, roo
         room.session[session] = max(room.session[session], 2 * one + is_kept)
     if NO_END >> fate & 1:
         return 0
-    known = max(room.user[user] - STEP * one, 0)
+    known = known_of(people, one, user, room.user)
     is_first = known & HAS_END ^ HAS_END
     known |= HAS_END if is_first else HAS_TWO
     if session < 0:
@@ -257,7 +269,7 @@ def _check_row(rows: Written, row: int, received_s: float, there: Meanwhile, roo
 
 
 CHECK = loop_of(
-    _check, *COMING_AND_GOING, order_rows, mark, _check_row, _check_sessions,
+    _check, *COMING_AND_GOING, *ASKING_WHO, order_rows, _check_row, _check_sessions,
 )  # fmt: skip
 
 

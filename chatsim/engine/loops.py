@@ -39,3 +39,9 @@ def load_if_worth_it(loops: Iterable[Loop], steps: int, step_s: float = STEP_S) 
 def fixed(array: Any, kind: type) -> npt.NDArray[Any]:
     """An array as loops are compiled for: of one type, in one piece, and not kept from being written."""
     return np.require(array, kind, ["C_CONTIGUOUS", "WRITEABLE"])
+
+
+def numbers(array: Any) -> npt.NDArray[np.uint32]:
+    """Numbers of rows, none below zero, as loops are compiled for: these need not see to that whenever they look one
+    up, which takes as long as the look."""
+    return fixed(array, np.int32).view(np.uint32)

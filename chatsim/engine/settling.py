@@ -7,8 +7,20 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from chatsim.engine.audience import AHEAD, IS_MEANT, STEP, Audience, mark, order_rows
-from chatsim.engine.loops import fixed, loop_of, run_loop
+from chatsim.engine.audience import (
+    AHEAD,
+    ASKING_WHO,
+    FEW,
+    IS_MEANT,
+    STEP,
+    Audience,
+    known_of,
+    mark,
+    nothing_known,
+    order_rows,
+    others,
+)
+from chatsim.engine.loops import fixed, loop_of, numbers, run_loop
 from chatsim.engine.meanwhile import COMING_AND_GOING, NOBODY, Meanwhile, come_and_go, look_back, meanwhile
 from chatsim.engine.notes import NEVER, Notes
 from chatsim.engine.outcome import Cause, Columns, Fate, SessionFate
@@ -26,10 +38,13 @@ DELIVERED, READ_LATER, STORED, LOST, REFUSED = map(int, list(Fate)[:5])
 IN_FLIGHT, DUPLICATE, MISSED, OVERHEARD, COPY, ABANDONED = map(int, list(Fate)[5:])
 HAVE_IT, BESIDE = 1 << DELIVERED | 1 << READ_LATER, 1 << OVERHEARD | 1 << COPY
 NO_END, TO_SAY_WHY = 1 << MISSED | 1 << DUPLICATE | BESIDE, 1 << REFUSED | 1 << LOST
+MAY_BE_MISSED = 1 << LOST | 1 << IN_FLIGHT
 """Some fates, a bit each."""
 OFFLINE, LEFT = int(Cause.OFFLINE), int(Cause.LEFT)
 WAITS, HAS_IT, ENDED = 1, 2, 4
 """What is known of a message for a recipient: it waits in store, a session has it, some row is its end."""
+IS_END, IS_OPEN = 1, 2
+"""What a row tells of one whom the message is for."""
 
 
 def settle(
@@ -45,10 +60,10 @@ def settle(
     Where ``offline`` is given, an entry for each message, those who have lost it because no session was there get no
     row: they are counted there. Modifies it. They are not counted where some other cause may yet be noted for them.
     """
-    messages, sessions, rows = notes.messages(world, meant), notes.all_sessions(world), notes.rows()
+    messages, sessions, rows = notes.messages(world, meant), notes.all_sessions(world), dict(notes.rows())
     check_range("message", rows["message"], len(meant))
     check_range("session", rows["session"], len(sessions))
-    recipient = sessions.user[rows["session"]]
+    rows["recipient"] = sessions.user[rows["session"]]
     counted = np.zeros(0, np.int32) if offline is None or notes.trimmed or notes.wiped else offline
     found = _rest_of(scenario, world, notes, messages, meant, inbox, rows, counted)
     _say_why(world, notes, messages, meant, found)
@@ -57,7 +72,7 @@ def settle(
     rest = len(found.fate)
     return {
         "message": _joined(rows["message"], found.message, rest),
-        "recipient": _joined(recipient, found.user, rest),
+        "recipient": _joined(rows["recipient"], found.user, rest),
         "session": _joined(rows["session"], -1, rest),
         "gateway": _joined(gateway, -1, rest),
         "fate": _joined(rows["fate"], found.fate, rest),
@@ -74,6 +89,8 @@ def check_range(what: str, numbers: npt.NDArray[Any], count: int) -> None:
 
 
 def _joined(rows: npt.NDArray[Any], rest: Any, count: int) -> npt.NDArray[Any]:
+    if not count:
+        return rows
     column = np.empty(len(rows) + count, rows.dtype)
     column[: len(rows)], column[len(rows) :] = rows, rest
     return column
@@ -99,10 +116,10 @@ class Came(NamedTuple):
     """What came of messages for users, with fates if it was written to sessions; room for its order by message, and
     where what came of each message ends."""
 
-    message: Ints
-    user: Ints
+    message: npt.NDArray[np.uint32]
+    user: npt.NDArray[np.uint32]
     fate: Codes
-    row: Ints
+    row: npt.NDArray[np.uint32]
     end: Longs
 
 
@@ -131,9 +148,9 @@ def _rest_of(
     rows["fate"] = fixed(rows["fate"], np.int8)
     if not pairs and not count:
         return rest
-    came = _came(rows["message"], notes.all_sessions(world).user[rows["session"]], rows["fate"], len(meant))
+    came = _came(rows["message"], rows["recipient"], rows["fate"], len(meant))
     waits = _came(inbox[:, 1], inbox[:, 0], np.empty(0, np.int8), len(meant))
-    ends, known = _ends(messages, scenario.design.offline != "drop", offline), np.full(world.users, -1, np.int64)
+    ends, known = _ends(messages, scenario.design.offline != "drop", offline), nothing_known(world.users, len(meant))
     there = _there(world, notes, ends.received_s)
     steps = pairs + count + len(there.session)
     found = run_loop(SETTLE, steps, people, ends, waits, came, there, known, rest)
@@ -142,7 +159,7 @@ def _rest_of(
 
 def _came(message: npt.NDArray[Any], user: npt.NDArray[Any], fate: Codes, messages: int) -> Came:
     end = np.zeros(messages + 1, np.int64)
-    return Came(fixed(message, np.int32), fixed(user, np.int32), fate, np.empty(len(message), np.int32), end)
+    return Came(numbers(message), numbers(user), fate, np.empty(len(message), np.uint32), end)
 
 
 def _ends(messages: Columns, keeps: bool, offline: Ints) -> Ends:
@@ -166,7 +183,7 @@ def _there(world: World, notes: Notes, received_s: Floats) -> Meanwhile:
 
 
 def _settle(
-    people: Audience, ends: Ends, waits: Came, rows: Came, there: Meanwhile, known: Longs, rest: Rest
+    people: Audience, ends: Ends, waits: Came, rows: Came, there: Meanwhile, known: Any, rest: Rest
 ) -> int:
     """The loop of :func:`_rest_of`; returns how many recipients have no end among the rows, and are not counted as
     offline. ``known`` is of each user, in the last message that was for them and of which anything came."""
@@ -177,50 +194,38 @@ def _settle(
     for one in range(len(people.sender)):
         prefetch(people.member, people.at[min(one + AHEAD, len(people.sender) - 1)])
         come_and_go(there, one)
-        is_known = box < waits.end[one] or at < rows.end[one]
-        if is_known:
+        left, here = others(people, one, there.here)
+        box_end, end, is_open = waits.end[one], rows.end[one], 0
+        if box_end - box + end - at > FEW:
             mark(people, one, known)
-            for place in range(box, waits.end[one]):
-                known[waits.user[waits.row[place]]] |= WAITS | HAS_IT
-            for place in range(at, rows.end[one]):
-                _take_row(people, rows, rows.row[place], known)
-            for place in range(at, rows.end[one]):
-                _end_row(rows, rows.row[place], ends.comes[one], known)
-            box, at = waits.end[one], rows.end[one]
-        if not _all_offline(people, one, ends, there, known, is_known):
-            count = _end_others(people, one, ends, there, known, is_known, rest, count)
+        for place in range(box, box_end):
+            user = waits.user[waits.row[place]]
+            known[user] = STEP * one + (known_of(people, one, user, known) | WAITS | HAS_IT)
+        for place in range(at, end):
+            told = _take_row(people, one, rows, rows.row[place], known)
+            left, is_open = left - (told & IS_END), is_open | told & IS_OPEN
+            here -= there.here[rows.user[rows.row[place]]] if told & IS_END else 0
+        for place in range(at, end if is_open else at):
+            is_end = _end_row(rows, one, rows.row[place], ends.comes[one], known)
+            left -= is_end
+            here -= there.here[rows.user[rows.row[place]]] if is_end else 0
+        if left and not here and box == box_end and len(ends.offline) and ends.cause[one] < 0:
+            ends.offline[one] = left  # nobody may be there of those who are left: most messages are such
+        elif left:
+            count = _end_others(people, one, ends, there, known, rest, count)
+        box, at = box_end, end
     return count
 
 
-def _all_offline(
-    people: Audience, one: int, ends: Ends, there: Meanwhile, known: Longs, is_known: bool
-) -> bool:  # fmt: skip
-    """Whether nobody may be there of those for whom a message has no end, and nothing waits for them: most messages are
-    such. Then they are counted, if anybody is."""
-    if not len(ends.offline) or ends.cause[one] >= 0:
-        return False
-    sender, first = people.sender[one], people.at[one]
-    count = others = 0
-    for place in range(first, first + people.first[one + 1] - people.first[one]):
-        user = people.member[place]
-        told = known[user] % IS_MEANT if is_known else 0
-        is_open = (told // ENDED ^ 1) & (user != sender)
-        count += is_open
-        others += is_open * (there.here[user] | told)
-    if others == 0:
-        ends.offline[one] = count
-    return others == 0
-
-
 def _end_others(
-    people: Audience, one: int, ends: Ends, there: Meanwhile, known: Longs, is_known: bool, rest: Rest, count: int
+    people: Audience, one: int, ends: Ends, there: Meanwhile, known: Any, rest: Rest, count: int
 ) -> int:
     """Explains, or counts, what became of a message for recipients without an end among the rows. So many were
     explained before; returns how many are by now."""
     first, counts = people.at[one], len(ends.offline) > 0 and ends.cause[one] < 0
-    for place in range(first, first + people.first[one + 1] - people.first[one]):
+    for place in range(first, first + people.members[one]):
         user = people.member[place]
-        told = known[user] % IS_MEANT if is_known else 0
+        told = max(known[user] - STEP * one, 0)
         if user == people.sender[one] or told & ENDED:
             continue
         if counts and not told & WAITS and not _was_there(there, user, ends.received_s[one]):
@@ -232,28 +237,36 @@ def _end_others(
     return count
 
 
-def _take_row(people: Audience, rows: Came, row: int, known: Longs) -> None:
-    """Finds out whether a row is for one whom its message is for, and whether that has the message now."""
+def _take_row(people: Audience, one: int, rows: Came, row: int, known: Any) -> int:
+    """Finds out whether a row is for one whom its message is for, and whether that has the message now. Returns whether
+    it is the first end for that one, or whether what else came decides on its fate."""
     user, fate = rows.user[row], rows.fate[row]
-    if known[user] >= STEP * rows.message[row] + IS_MEANT:
-        if HAVE_IT >> fate & 1:
-            known[user] |= HAS_IT
-    elif fate != DELIVERED:
+    told = known_of(people, one, user, known)
+    if not told & IS_MEANT:
+        if fate != DELIVERED:
+            rows.fate[row] = MISSED
+        else:
+            rows.fate[row] = COPY if user == people.sender[one] else OVERHEARD
+        return 0
+    if MAY_BE_MISSED >> fate & 1:
+        return IS_OPEN
+    is_end = 1 - (NO_END >> fate & 1)
+    known[user] = STEP * one + (told | (HAVE_IT >> fate & 1) * HAS_IT | is_end * ENDED)
+    return int(is_end & (told // ENDED ^ 1))
+
+
+def _end_row(rows: Came, one: int, row: int, comes: bool, known: Any) -> int:
+    """Settles the fate of a row of a message that comes to its user in other ways too, or does not, where that decides;
+    returns whether it is the first end for the user."""
+    user, fate = rows.user[row], rows.fate[row]
+    told = known[user] - STEP * one
+    if not told & IS_MEANT or not MAY_BE_MISSED >> fate & 1:
+        return 0
+    if (fate == LOST and (comes or told & HAS_IT)) or (fate == IN_FLIGHT and told & WAITS):
         rows.fate[row] = MISSED
-    else:
-        rows.fate[row] = COPY if user == people.sender[rows.message[row]] else OVERHEARD
-
-
-def _end_row(rows: Came, row: int, comes: bool, known: Longs) -> None:
-    """Settles the fate of a row of a message that comes to its user in other ways too, or does not."""
-    user, fate = rows.user[row], rows.fate[row]
-    if known[user] < STEP * rows.message[row] + IS_MEANT:
-        return
-    if (fate == LOST and (comes or known[user] & HAS_IT)) or (fate == IN_FLIGHT and known[user] & WAITS):
-        fate = MISSED
-    if not NO_END >> fate & 1:
-        known[user] |= ENDED
-    rows.fate[row] = fate
+        return 0
+    known[user] = STEP * one + (told | ENDED)
+    return int(told // ENDED & 1 ^ 1)
 
 
 def _explain(ends: Ends, there: Meanwhile, known: int, rest: Rest, at: int) -> None:
@@ -277,7 +290,7 @@ def _was_there(there: Meanwhile, user: int, at_s: float) -> bool:
 
 
 SETTLE = loop_of(
-    _settle, *COMING_AND_GOING, mark, order_rows, _all_offline, _end_others, _take_row, _end_row, _was_there, _explain
+    _settle, *COMING_AND_GOING, *ASKING_WHO, order_rows, _end_others, _take_row, _end_row, _was_there, _explain
 )
 
 

@@ -64,7 +64,7 @@ SLOTS_S, SLOTS_AT_LEAST, SLOTS_AT_MOST = 2000.0, 1 << 16, 1 << 20
 MEMBERS_AT_ONCE = 1 << 22
 NEAR_BYTES = 1 << 20
 """A table of sessions that is no larger stays in a processor's cache."""
-TICKS_AT_MOST = 1 << 19
+TICKS_AT_MOST = 1 << 17
 """Ticks for which there is room in their table, should nobody take them out of it."""
 LOOKS_PER_SEAT = 4
 """Members that are looked at for what it takes to come to a seat and leave it, about."""
@@ -108,7 +108,7 @@ def tables_for(
     per_slot = FETCHED_PER_SLOT if tables["asked"][0]["fetches"] else EVENTS_PER_SLOT
     slots_of_run = (likely_events(world, rooms) + 1) / per_slot
     slots_per_s = tables["asked"][0]["slots_per_s"] = slots_of_run / max(world.duration_s, 1.0)
-    tables["slots"] = np.full(_slots(slots_per_s), NONE, SHORT)
+    tables["slots"] = np.full(_slots(slots_per_s, world.duration_s + scenario.workload.drain_s), NONE, SHORT)
     _ties(tables, scenario, world, rooms)
     _lists(tables, scenario, world, rooms, lists)
     feed = feed or Feed(scenario, world, rooms, lists)
@@ -126,9 +126,9 @@ def _likely(world: World, rooms: Rooms) -> dict[str, int]:
     return {"rows": rooms.pairs, "ticks": min(likely_events(world, rooms), TICKS_AT_MOST)}
 
 
-def _slots(slots_per_s: float) -> int:
+def _slots(slots_per_s: float, run_s: float) -> int:
     """How many slots of time have a list of the events that are to come in them: a power of two."""
-    count = int(min(max(slots_per_s * SLOTS_S, SLOTS_AT_LEAST), SLOTS_AT_MOST))
+    count = int(min(max(slots_per_s * min(SLOTS_S, run_s), SLOTS_AT_LEAST), SLOTS_AT_MOST))
     return 1 << (count - 1).bit_length()
 
 
