@@ -15,7 +15,7 @@ from chatsim.engine.compiled.luck import more_draws
 from chatsim.engine.compiled.parts import Parts
 from chatsim.engine.compiled.result import Written, cut_to_size, inbox_of, rows_of
 from chatsim.engine.compiled.sessions_to_come import place_more_sessions
-from chatsim.engine.compiled.setup import likely_events, tables_for
+from chatsim.engine.compiled.setup import tables_for
 from chatsim.engine.compiled.state import State, put_table, state_of, table_of, tables_of
 from chatsim.engine.compiled.ticks import Ticks
 from chatsim.engine.finishing import outcome_of
@@ -31,6 +31,8 @@ STEPS = 1 << 15
 """Events in which nothing of the trace need be fed, and after which a part may be made."""
 SLICE = 1 << 15
 """Events after which ticks are taken while the processor's cache has them, with a look at progress, and at ctrl-C."""
+TICKS_OF_MESSAGE = 7
+"""Ticks that a message takes, about: room for many more would be given back after each run, and fetched for the next."""
 ENGINE_SHARE = 0.6
 """Of the time that compiling takes, that of the engine itself; the rest is that of the loops over what it leaves."""
 
@@ -83,7 +85,7 @@ def _told(
 ) -> tuple[Written, npt.NDArray[np.int64], npt.NDArray[np.int64]] | None:
     """What a run has written, what waits for whom at its end, and for whom each message is."""
     lists, rooms = _lists(scenario, world), Rooms(world, scenario.design)
-    ticks = Ticks(likely_events(world, rooms) // 2)
+    ticks = Ticks(TICKS_OF_MESSAGE * len(world.messages))
     st = state_of(tables_for(scenario, world, rooms, lists, troubled))
     if not _go(st, scenario, world, progress, ticks):
         return None
