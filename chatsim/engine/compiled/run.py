@@ -32,7 +32,7 @@ STEPS = 1 << 15
 SLICE = 1 << 15
 """Events after which ticks are taken while the processor's cache has them, with a look at progress, and at ctrl-C."""
 TICKS_OF_MESSAGE = 7
-"""Ticks that a message takes, about: room for many more would be given back after each run, and fetched for the next."""
+"""Ticks that a message takes, about: room for many more is given back after each run, and fetched for the next."""
 ENGINE_SHARE = 0.6
 """Of the time that compiling takes, that of the engine itself; the rest is that of the loops over what it leaves."""
 
