@@ -189,7 +189,7 @@ def _breaches(
 
 def _online(world: World, notes: Notes, sessions: SessionTable, times: Times) -> Meanwhile:
     """The sessions that came online, as they come and go while messages are looked at."""
-    online_s = np.nan_to_num(np.asarray(notes.online_s, np.float64), nan=np.inf)
+    online_s = ends_s(notes.online_s)  # of those who never were, that is after all others
     left_s = np.fmin(ends_s(notes.left_s), ends_s(notes.cut_s))
     first_s, last_s = np.fmin(times.received_s, times.done_s), times.received_s
     return meanwhile(world.users, np.arange(len(sessions)), sessions.user, online_s, left_s, first_s, last_s)

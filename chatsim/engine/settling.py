@@ -430,4 +430,6 @@ def _place_by(
 
 def ends_s(noted_s: Any) -> npt.NDArray[np.float64]:
     """Times at which something ended, infinite where it did not."""
-    return np.nan_to_num(np.array(noted_s, np.float64), nan=np.inf)
+    found_s = np.array(noted_s, np.float64)
+    found_s[np.isnan(found_s)] = np.inf
+    return found_s

@@ -69,6 +69,7 @@ class Parts:
         self._first = self._row = 0
         self._boxed: list[tuple[npt.NDArray[Any], ...]] = []
         self._place, self._placed = np.full(0, NONE, np.int32), np.zeros(0, np.int64)
+        self._matters: Flags = np.zeros(0, bool)
         self._there, self._begun, self._caused = np.zeros(0, np.int64), 0, len(world.sessions)
         self._rows = Window(ROWS_PER_PAIR * pairs + ROWS_OF_PART, GROWING["rows"])
 
@@ -135,8 +136,9 @@ class Parts:
         under_way = _is_under_way(rows, float(tables["now"][0]["time_s"]))
         earlier = (message >= 0) & (message < self._first) & (is_last | ~under_way)
         seen = self._seen(tables, rows["session"][mine], is_last)
-        part = self._tables_of_part(tables, taken_of(rows, mine), seen, end, is_last)
-        world, notes = self._noted(part, tables, seen, end, self.ticks.all(st) if is_last else self.ticks.give())
+        place = self._places(seen, len(tables["sessions"]))
+        part = self._tables_of_part(tables, taken_of(rows, mine), seen, place, end, is_last)
+        world, notes = self._noted(part, seen, place, end, self.ticks.all(st) if is_last else self.ticks.give())
         later = self._later(tables, taken_of(rows, earlier))
         meant = part["messages"]["meant"].astype(np.int64)
         inbox = self._inbox(tables["boxed"], end)
@@ -186,9 +188,12 @@ class Parts:
         self._caused = len(sessions)
         there = np.concatenate([self._there, np.arange(begun, self._begun), np.arange(caused, self._caused)])
         self._there = there[~(sessions["left_s"][there] < since_s)]
-        matters = np.zeros(len(sessions), bool)
-        matters[self._there], matters[session] = True, True
-        return np.flatnonzero(matters)
+        if len(self._matters) < len(sessions):
+            self._matters = np.zeros(len(sessions), bool)
+        self._matters[self._there], self._matters[session] = True, True
+        seen = np.flatnonzero(self._matters)
+        self._matters[seen] = False
+        return seen
 
     def _places(self, seen: npt.NDArray[np.int64], sessions: int) -> npt.NDArray[np.int32]:
         """Where each session stands among those seen, NONE for the others."""
@@ -200,11 +205,10 @@ class Parts:
         self._placed = seen
         return self._place
 
-    def _tables_of_part(self, tables: Tables, rows: Any, seen: Any, end: int, is_last: bool) -> Tables:
-        """The tables of a run as if its messages from ``_first`` to ``end`` and the sessions ``seen`` were all.
-        Modifies the rows, which are a copy."""
+    def _tables_of_part(self, tables: Tables, rows: Any, seen: Any, place: Any, end: int, is_last: bool) -> Tables:
+        """The tables of a run as if its messages from ``_first`` to ``end`` and the sessions ``seen``, each in its
+        ``place``, were all. Modifies the rows, which are a copy."""
         mine = slice(self._first, end)
-        place = self._places(seen, len(tables["sessions"]))
         rows["message"] -= self._first
         rows["session"] = place[rows["session"]]
         part = {**tables, "messages": tables["messages"][mine], "rows": rows}
@@ -218,11 +222,10 @@ class Parts:
             part |= {name: tables[name][:0] for name in NOTED_OF_RUN if name != "subscriptions"}
         return part
 
-    def _noted(self, part: Tables, tables: Tables, seen: Any, end: int, ticks: Columns) -> tuple[World, Notes]:
+    def _noted(self, part: Tables, seen: Any, place: Any, end: int, ticks: Columns) -> tuple[World, Notes]:
         """The world of a part, and what is noted of it."""
         trace, sessions = self._world.messages, self._world.sessions
         mine, own = slice(self._first, end), seen[seen < len(sessions)]
-        place = self._places(seen, len(tables["sessions"]))
         messages = MessageTable(
             trace.time_s[mine], trace.sender[mine], place[trace.session[mine]], trace.room[mine],
             trace.size_bytes[mine], trace.spam[mine],
