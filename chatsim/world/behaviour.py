@@ -17,7 +17,7 @@ from chatsim.world.orders import blocks, grouped, next_places
 from chatsim.world.partners import Partners
 from chatsim.world.population import owners
 from chatsim.world.sessions import DAY_S, Connected, activity_levels, joined_s, length_s_mean, rate_at
-from chatsim.world.shelf import column, put_back
+from chatsim.world.shelf import column, put_back, write
 from chatsim.world.tables import Floats, Ints, Longs, SessionTable
 from chatsim.world.telling import (
     RANKS_MAX,
@@ -94,9 +94,7 @@ def _append(spoken: Spoken, count: int, told: Told, talks: Openings) -> int:
         ("time_s", messages, told.time_s), ("sender", messages, told.sender), ("session", messages, told.session),
         ("conversation", messages, told.conversation), ("user", opened, talks.user), ("peer", opened, talks.peer),
     ):
-        written = getattr(spoken, name)[part]
-        written[:] = values
-        put_back(written)
+        write(getattr(spoken, name)[part], values)
     return messages.stop
 
 
@@ -144,8 +142,9 @@ def message_sizes(
             seed, replication, purpose, sender[part], next_places(sender[part], number),
             workload.message_bytes_median, workload.message_bytes_sigma,
         )
-        sizes[part] = np.rint(np.clip(drawn, 1, 2**31 - 1))
-        put_back(sizes[part], sender[part])
+        np.clip(drawn, 1, 2**31 - 1, out=drawn)
+        write(sizes[part], np.rint(drawn, out=drawn))
+        put_back(sender[part])
     return sizes
 
 

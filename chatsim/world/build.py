@@ -16,7 +16,7 @@ from chatsim.world.pairs import Keys, edge_keys, places_of_edges, unique_sorted,
 from chatsim.world.partners import build_partners, known_pairs
 from chatsim.world.population import build_friends
 from chatsim.world.sessions import DAY_S, build_sessions, lead_s, length_s_mean
-from chatsim.world.shelf import put_back
+from chatsim.world.shelf import put_back, write
 from chatsim.world.spam import refuse_too_much_spam
 from chatsim.world.tables import (
     GROUP,
@@ -102,7 +102,7 @@ def rooms_of(known: Keys, spoken: Spoken, groups: tuple[Longs, Ints], users: int
     before[: len(pairs)] = False
     before[places_of_edges(pairs, known, users)] = True
     for part in blocks(len(spoken.conversation), MESSAGES_AT_ONCE):
-        spoken.conversation[part] = room[spoken.conversation[part]]
+        write(spoken.conversation[part], room[spoken.conversation[part]])
         put_back(spoken.conversation[part])
     return Rooms(kind, start, np.concatenate([paired, groups[1]]), before), spoken.conversation
 

@@ -8,18 +8,20 @@ import os
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
 
 LARGE_BYTES = 1 << 25
 """A column of so many bytes lies in a file."""
-ROWS_AT_ONCE = 1 << 20
+ROWS_AT_ONCE = 1 << 16
 
 
 class _File(mmap.mmap):
     """The memory of a column in a file, as other memory that is mapped is not."""
+
+    file: IO[bytes]
 
 
 def column(rows: int, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
@@ -33,9 +35,11 @@ def column(rows: int, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
     if size < LARGE_BYTES or not rows or not hasattr(os, "posix_fallocate") or not hasattr(mmap, "MADV_DONTNEED"):
         return np.zeros(rows, kind)
     try:
-        with tempfile.TemporaryFile(prefix="chatsim-") as file:
-            os.posix_fallocate(file.fileno(), 0, size)
-            return np.frombuffer(_File(file.fileno(), size), kind)
+        file = tempfile.TemporaryFile(prefix="chatsim-", buffering=0)  # noqa: SIM115  closed when nobody has the column
+        os.posix_fallocate(file.fileno(), 0, size)
+        memory = _File(file.fileno(), size)
+        memory.file = file
+        return np.frombuffer(memory, kind)
     except OSError:  # no place on the disk
         return np.zeros(rows, kind)
 
@@ -59,10 +63,30 @@ def with_room(rows: npt.NDArray[Any], count: int) -> npt.NDArray[Any]:
     """
     kept = column(count, rows.dtype)
     for first in range(0, len(rows), ROWS_AT_ONCE):
-        part = kept[first : min(first + ROWS_AT_ONCE, len(rows))]
-        part[:] = rows[first : first + ROWS_AT_ONCE]
-        put_back(part)
+        write(kept[first : first + ROWS_AT_ONCE], rows[first : first + ROWS_AT_ONCE])
     return kept
+
+
+def write(part: npt.NDArray[Any], values: npt.NDArray[Any]) -> None:
+    """Values as the first ones of a slice of a column, which need not be looked at next.
+
+    A file takes what it is given in a quarter of the time of what is written into the memory that shows it: the system
+    has to find out page by page that something was.
+
+    >>> rows = column(LARGE_BYTES, np.uint8)
+    >>> write(rows[1:], np.ones(2, int))
+    >>> rows[:4].tolist()
+    [0, 1, 1, 0]
+    """
+    memory = _file_of(part)
+    if memory is None or not part.flags.c_contiguous:
+        part[: len(values)] = values
+        return
+    left = memoryview(np.ascontiguousarray(values, part.dtype)).cast("B") if len(values) else memoryview(b"")
+    place = part.ctypes.data - np.frombuffer(memory, np.uint8).ctypes.data
+    while left:
+        written = os.pwrite(memory.file.fileno(), left, place)
+        left, place = left[written:], place + written
 
 
 def put_back(*columns: npt.NDArray[Any]) -> None:
