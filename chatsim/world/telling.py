@@ -140,19 +140,19 @@ def tell(talk: Talk, talks: Openings, steps: Steps, people: People, ties: Ties, 
 def _look_ahead_of_opening(talk: Talk, talks: Openings, people: People, ties: Ties, one: int) -> None:
     """Has what the next openings need come near: first where it stands of both sides what they need, then that."""
     last = len(talks.time_s) - 1
-    ahead = min(one + 10, last)
+    ahead = min(one + 18, last)
     user = int(talks.user[ahead])
     prefetch(ties.first, user)
-    ahead = min(one + 7, last)
+    ahead = min(one + 12, last)
     user = int(talks.user[ahead])
     if talks.to_group[ahead]:
         prefetch(people.own_group, int(people.own_group_start[user]))
     else:
         _fetch_partners(ties, user)
-    ahead = min(one + 4, last)
+    ahead = min(one + 7, last)
     if not talks.to_group[ahead]:
         _guess_peer(talk, talks, people, ties, ahead)
-    ahead = min(one + 2, last)
+    ahead = min(one + 3, last)
     if not talks.to_group[ahead]:
         peer = int(talks.peer[ahead])
         _fetch_partners(ties, peer)
@@ -163,11 +163,11 @@ def _look_ahead_of_opening(talk: Talk, talks: Openings, people: People, ties: Ti
 def _look_ahead_of_step(talks: Openings, steps: Steps, people: People, ties: Ties, step: int) -> None:
     """The same for the next steps."""
     last = len(steps.one) - 1
-    ahead = int(steps.one[min(step + 12, last)])
+    ahead = int(steps.one[min(step + 18, last)])
     prefetch(talks.own, ahead)
-    _fetch_sides(talks, people, ties, int(steps.one[min(step + 8, last)]))
-    _fetch_who_writes(talks, steps, people, ties, min(step + 5, last))
-    _fetch_members(talks, steps, people, min(step + 2, last))
+    _fetch_sides(talks, people, ties, int(steps.one[min(step + 12, last)]))
+    _fetch_who_writes(talks, steps, people, ties, min(step + 7, last))
+    _fetch_members(talks, steps, people, min(step + 3, last))
 
 
 def _fetch_sides(talks: Openings, people: People, ties: Ties, one: int) -> None:
