@@ -36,9 +36,7 @@ class Opened(NamedTuple):
     steps: Ints
 
 
-ROW: Any = np.dtype(
-    {"names": Opened._fields, "formats": [np.float64, *[np.int32] * 5], "itemsize": 32}
-)
+ROW: Any = np.dtype({"names": Opened._fields, "formats": [np.float64, *[np.int32] * 5], "itemsize": 32})
 """What is known of a conversation lies in one place: it is brought into another order twice."""
 WHOLE = np.dtype("V32")
 
@@ -159,10 +157,9 @@ def _bring(opened: Opened, order: Longs, rows: Opened) -> None:
     for place in range(len(order)):
         prefetch(opened.time_s, order[min(place + 24, last)])
         one = order[place]
-        rows.time_s[place], rows.user[place], rows.ordinal[place] = opened.time_s[one], opened.user[one], opened.ordinal[one]
-        rows.session[place], rows.first_step[place], rows.steps[place] = (
-            opened.session[one], opened.first_step[one], opened.steps[one],
-        )
+        rows.time_s[place], rows.user[place] = opened.time_s[one], opened.user[one]
+        rows.ordinal[place], rows.session[place] = opened.ordinal[one], opened.session[one]
+        rows.first_step[place], rows.steps[place] = opened.first_step[one], opened.steps[one]
 
 
 def _list_steps(user: Ints, steps: Ints, first: Ints, one: Ints, by: Ints, number: Ints) -> None:

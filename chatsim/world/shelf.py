@@ -82,9 +82,9 @@ def write(part: npt.NDArray[Any], values: npt.NDArray[Any]) -> None:
     if memory is None or not part.flags.c_contiguous:
         part[: len(values)] = values
         return
-    left = memoryview(np.ascontiguousarray(values, part.dtype)).cast("B") if len(values) else memoryview(b"")
+    left: Any = np.ascontiguousarray(values, part.dtype).view(np.uint8)
     place = part.ctypes.data - np.frombuffer(memory, np.uint8).ctypes.data
-    while left:
+    while len(left):
         written = os.pwrite(memory.file.fileno(), left, place)
         left, place = left[written:], place + written
 

@@ -87,9 +87,9 @@ class Ties(NamedTuple):
     """Whom users know, which changes as conversations are told.
 
     The friends of user u are those from ``first[u]`` on: first its partners, latest last, until ``others[u]``; then,
-    until ``end[u]``, the others in the order in which it comes to write to them. ``owes`` says whether it owes that partner an answer, which it does to ``owing[u]`` of them; it is empty where
-    that does not count. ``upto[k]`` is the weight of the ranks up to k, and ``guide`` the first rank to look at for
-    each of equal parts of that weight.
+    until ``end[u]``, the others in the order in which it comes to write to them. ``owes`` says whether it owes that
+    partner an answer, which it does to ``owing[u]`` of them; it is empty where that does not count. ``upto[k]`` is the
+    weight of the ranks up to k, and ``guide`` the first rank to look at for each of equal parts of that weight.
     """
 
     first: Longs
@@ -398,9 +398,9 @@ def _get_to_know(ties: Ties, user: int, other: int, owes: int) -> None:
 
 
 TELL = Loop(
-    tell, place_of, _session_at, _rank, _get_to_know, _meet, _new_partner, _old_partner, _next, _group,
-    _target, _write, _is_new, _fetch_others, _fetch_partners, _fetch_sides, _fetch_who_writes, _fetch_members, _guess_peer,
-    _look_ahead_of_opening, _look_ahead_of_step, forceinline=True,
+    tell, place_of, _session_at, _rank, _get_to_know, _meet, _new_partner, _old_partner, _next, _group, _target, _write,
+    _is_new, _fetch_others, _fetch_partners, _fetch_sides, _fetch_who_writes, _fetch_members, _guess_peer,
+    _look_ahead_of_opening, _look_ahead_of_step, forceinline=True,  # a call would pass a hundred words of arrays
 )  # fmt: skip
 
 
@@ -411,9 +411,9 @@ def side_by_side(**columns: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:
     >>> side_by_side(one=np.arange(2), other=np.ones(2))["other"].tolist()
     [1.0, 1.0]
     """
-    kinds = np.dtype([(name, column.dtype) for name, column in columns.items()])
-    size = 1 << (kinds.itemsize - 1).bit_length()
-    row = np.dtype({"names": kinds.names, "formats": [kinds[name] for name in columns], "itemsize": size})
+    kinds = [column.dtype for column in columns.values()]
+    size = 1 << (sum(kind.itemsize for kind in kinds) - 1).bit_length()
+    row: Any = np.dtype({"names": list(columns), "formats": kinds, "itemsize": size})
     memory = np.empty((len(next(iter(columns.values()))) + 1) * size, np.uint8)
     rows = memory[-memory.ctypes.data % size:][:len(memory) - size].view(row)
     for name, column in columns.items():
