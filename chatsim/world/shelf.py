@@ -16,6 +16,9 @@ import numpy.typing as npt
 LARGE_BYTES = 1 << 25
 """A column of so many bytes lies in a file."""
 ROWS_AT_ONCE = 1 << 16
+COMES_AT_ONCE = 1 << 21
+"""The system may bring so many bytes of a file into memory where one of them is looked at: they lie there together when
+they were written at once."""
 
 
 class _File(mmap.mmap):
@@ -105,7 +108,7 @@ def put_back(*columns: npt.NDArray[Any]) -> None:
         if memory is None or not len(rows):
             continue
         begin = rows.ctypes.data - np.frombuffer(memory, np.uint8).ctypes.data
-        first = begin // mmap.PAGESIZE * mmap.PAGESIZE
+        first = begin // COMES_AT_ONCE * COMES_AT_ONCE  # with the slice may have come what is before it
         memory.madvise(mmap.MADV_DONTNEED, first, begin + rows.nbytes - first)
 
 
