@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from chatsim.scenario.models import Conversations, Workload
-from chatsim.world.compiling import Loop, prefetch
+from chatsim.world.compiling import Loop
 from chatsim.world.draws import Purpose, lognormal, uniform
-from chatsim.world.orders import blocks, order_in_time
+from chatsim.world.orders import blocks, next_places, order_in_time
 from chatsim.world.processes import Gaps
 from chatsim.world.sessions import Connected
-from chatsim.world.shelf import put_back, shelved
+from chatsim.world.shelf import column, put_back
 from chatsim.world.tables import Floats, Ints, Longs
 from chatsim.world.telling import Openings, Steps
 
@@ -36,9 +36,10 @@ class Opened(NamedTuple):
     steps: Ints
 
 
-ROW: Any = np.dtype({"names": Opened._fields, "formats": [np.float64, *[np.int32] * 5], "itemsize": 32})
-"""What is known of a conversation lies in one place: it is brought into another order twice."""
-WHOLE = np.dtype("V32")
+def _room_for(rows: int) -> Opened:
+    """Columns that lie one after the other, in one file where they are large."""
+    whole = column(7 * rows, np.int32)
+    return Opened(whole[: 2 * rows].view(np.float64), *whole[2 * rows:].reshape(5, rows))
 
 
 class Scheduled:
@@ -56,14 +57,14 @@ class Scheduled:
         slices = 1 + int(expected / OPENINGS_AT_ONCE)
         self._until_s = np.linspace(-lead_of(self._talk), workload.duration_s, slices + 1)[1:]
         gaps_of = Gaps(self._talk.burst_sigma, "whole" if workload.sessions.join_days else "rest")
-        self._blocks: list[tuple[npt.NDArray[Any], Longs]] = []
+        self._blocks: list[tuple[Opened, Longs]] = []
         self.messages_most = 0
         for users in blocks(workload.users, USERS_AT_ONCE):
             points = connected.points(users, rate_per_s, Purpose.OPENING_GAP, seed, replication, gaps_of)
             self._keep(*points)
 
     def __len__(self) -> int:
-        return sum(len(rows) for rows, _ in self._blocks)
+        return sum(len(rows.time_s) for rows, _ in self._blocks)
 
     def _keep(self, time_s: Floats, user: Ints, ordinal: Ints, session: Ints) -> None:
         """Keeps what opens, by user and time, sorted by slices."""
@@ -71,30 +72,35 @@ class Scheduled:
             uniform(self._seed, self._replication, Purpose.CONVERSATION_LENGTH, user, ordinal), self._talk.length_mean
         )
         steps = length - 1
+        before, part = np.empty(len(user), np.int32), np.empty(len(user), np.int32)
         start = np.zeros(len(self._until_s) + 1, np.int64)
-        COUNT_IN_SLICES(user, time_s, self._until_s, start[1:])
+        SLICE(user, time_s, steps, self._until_s, before, part, start[1:])
         np.cumsum(start, out=start)
-        rows = np.empty(len(user), ROW)
-        opened = Opened(time_s, user, ordinal, session, np.empty(0, np.int32), steps)
-        SORT_OUT(opened, self._until_s, start[:-1].copy(), _columns(rows))
-        self._blocks.append((shelved(rows.view(WHOLE)).view(ROW), start))
+        place = next_places(part, start[:-1].copy())
+        rows = _room_for(len(user))
+        columns: Any = zip(rows, (time_s, user, ordinal, session, before, steps), strict=True)
+        for kept, values in columns:
+            kept[place] = values
+            put_back(kept)
+        self._blocks.append((rows, start))
         self.messages_most += len(user) + int(steps.sum())
 
     def slices(self) -> Iterator[tuple[Openings, Steps, float]]:
         """What opens in each slice of time, in the order of time, with the draws of what follows; and its end."""
         number = 0
         for place, until_s in enumerate(self._until_s.tolist()):
-            parts = [rows[start[place]:start[place + 1]].view(WHOLE) for rows, start in self._blocks]
-            opened = _columns(np.concatenate(parts).view(ROW))
-            put_back(*parts)
-            order = order_in_time(np.ascontiguousarray(opened.time_s))
-            rows = Opened._make(np.empty(len(order), column.dtype) for column in opened)
-            if BRING.fast:
-                BRING.fast(opened, order, rows)
-            else:
-                rows = Opened._make(column[order] for column in opened)
+            rows = Opened._make(self._of_slice(place, part) for part in range(len(Opened._fields)))
+            order = order_in_time(rows.time_s)
+            rows = Opened._make(values[order] for values in rows)
             yield self._openings(rows, number), self._steps(rows), until_s
             number += len(order)
+
+    def _of_slice(self, place: int, part: int) -> npt.NDArray[Any]:
+        """A column of what opens in a slice of time, one block of users after the other."""
+        parts = [rows[part][start[place]:start[place + 1]] for rows, start in self._blocks]
+        values = np.concatenate(parts)
+        put_back(*parts)
+        return values
 
     def _openings(self, rows: Opened, number: int) -> Openings:
         drawn = (
@@ -120,46 +126,20 @@ class Scheduled:
         )
 
 
-def _columns(rows: npt.NDArray[Any]) -> Opened:
-    return Opened._make(rows[name] for name in Opened._fields)
-
-
-def _count_in_slices(user: Ints, time_s: Floats, until_s: Floats, count: Longs) -> None:
-    """How much of what opens, by user and time, falls into each slice of time."""
-    latest, here = -1, 0
+def _slice(
+    user: Ints, time_s: Floats, steps: Ints, until_s: Floats, before: Ints, part: Ints, count: Longs
+) -> None:
+    """Of what opens, by user and time: how many steps of the same user come before, and the slice of time that it falls
+    into. Counts what falls into each."""
+    latest, sofar, here = -1, 0, 0
     for one in range(len(user)):
         if user[one] != latest:
-            latest, here = user[one], 0
+            latest, sofar, here = user[one], 0, 0
         while here + 1 < len(until_s) and until_s[here] <= time_s[one]:
             here += 1
+        before[one], part[one] = sofar, here
         count[here] += 1
-
-
-def _sort_out(opened: Opened, until_s: Floats, free: Longs, rows: Opened) -> None:
-    """Writes what opens, by user and time, into the places of its slices, of which ``free`` is the first free one each;
-    and how many steps of the same user come before it."""
-    latest, sofar, here = -1, 0, 0
-    for one in range(len(opened.user)):
-        if opened.user[one] != latest:
-            latest, sofar, here = opened.user[one], 0, 0
-        while here + 1 < len(until_s) and until_s[here] <= opened.time_s[one]:
-            here += 1
-        place = free[here]
-        free[here] = place + 1
-        rows.time_s[place], rows.user[place], rows.ordinal[place] = opened.time_s[one], latest, opened.ordinal[one]
-        rows.session[place], rows.first_step[place], rows.steps[place] = opened.session[one], sofar, opened.steps[one]
-        sofar += opened.steps[one]
-
-
-def _bring(opened: Opened, order: Longs, rows: Opened) -> None:
-    """Brings what opens into an order."""
-    last = len(order) - 1
-    for place in range(len(order)):
-        prefetch(opened.time_s, order[min(place + 24, last)])
-        one = order[place]
-        rows.time_s[place], rows.user[place] = opened.time_s[one], opened.user[one]
-        rows.ordinal[place], rows.session[place] = opened.ordinal[one], opened.session[one]
-        rows.first_step[place], rows.steps[place] = opened.first_step[one], opened.steps[one]
+        sofar += steps[one]
 
 
 def _list_steps(user: Ints, steps: Ints, first: Ints, one: Ints, by: Ints, number: Ints) -> None:
@@ -183,8 +163,7 @@ def _add_up(opened_s: Floats, one: Ints, delay_s: Floats) -> None:
         delay_s[step] = time_s
 
 
-COUNT_IN_SLICES, SORT_OUT, BRING = Loop(_count_in_slices), Loop(_sort_out), Loop(_bring)
-LIST_STEPS, ADD_UP = Loop(_list_steps), Loop(_add_up)
+SLICE, LIST_STEPS, ADD_UP = Loop(_slice), Loop(_list_steps), Loop(_add_up)
 
 
 def lead_of(talk: Conversations) -> float:

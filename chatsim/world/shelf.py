@@ -7,8 +7,9 @@ import mmap
 import os
 import sys
 import tempfile
+import weakref
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +25,8 @@ they were written at once."""
 class _File(mmap.mmap):
     """The memory of a column in a file, as other memory that is mapped is not."""
 
-    file: IO[bytes]
+    number: int
+    """Of the file, as the system knows it."""
 
 
 def column(rows: int, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
@@ -38,10 +40,11 @@ def column(rows: int, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
     if size < LARGE_BYTES or not rows or not hasattr(os, "posix_fallocate") or not hasattr(mmap, "MADV_DONTNEED"):
         return np.zeros(rows, kind)
     try:
-        file = tempfile.TemporaryFile(prefix="chatsim-", buffering=0)  # noqa: SIM115  closed when nobody has the column
-        os.posix_fallocate(file.fileno(), 0, size)
-        memory = _File(file.fileno(), size)
-        memory.file = file
+        with tempfile.TemporaryFile(prefix="chatsim-") as file:
+            os.posix_fallocate(file.fileno(), 0, size)
+            memory = _File(file.fileno(), size)
+            memory.number = os.dup(file.fileno())
+        weakref.finalize(memory, os.close, memory.number)
         return np.frombuffer(memory, kind)
     except OSError:  # no place on the disk
         return np.zeros(rows, kind)
@@ -88,7 +91,7 @@ def write(part: npt.NDArray[Any], values: npt.NDArray[Any]) -> None:
     left: Any = np.ascontiguousarray(values, part.dtype).view(np.uint8)
     place = part.ctypes.data - np.frombuffer(memory, np.uint8).ctypes.data
     while len(left):
-        written = os.pwrite(memory.file.fileno(), left, place)
+        written = os.pwrite(memory.number, left, place)
         left, place = left[written:], place + written
 
 
