@@ -16,6 +16,8 @@ from chatsim.scenario import load_scenario
 from chatsim.world import World, build, build_world, compiling, openings, shelf
 from chatsim.world.draws import Purpose, uniform
 from chatsim.world.orders import grouped, order_in_rows, order_in_time, row_blocks
+from chatsim.world.pairs import FIND, edge_keys, pair_keys, places_of_edges, unique_sorted
+from chatsim.world.telling import side_by_side
 from tests.conftest import ROOT
 
 TABLES = ("friends", "rooms", "sessions", "messages", "contacts", "endings", "intrusions")
@@ -122,6 +124,34 @@ def test_orders_are_those_of_numpy() -> None:
     many = np.floor(drawn * 1000).astype(np.int32)
     assert np.array_equal(order_in_time(np.floor(drawn * 99), many), np.lexsort((many, np.floor(drawn * 99))))
     assert np.array_equal(grouped(many, 1001)[1], np.argsort(many, kind="stable"))
+
+
+@pytest.mark.parametrize("skew", [1, 6])
+def test_edges_are_found_wherever_they_are(skew: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the others of a user are spread evenly, and where most are among the first users."""
+    draws = np.random.default_rng(skew)
+    users = 500
+    ends = (users * draws.random((2, 20_000)) ** skew).astype(np.int64)
+    edges = unique_sorted(edge_keys(*ends)).copy()
+    wanted = edges[draws.integers(0, len(edges), 3000)]
+    places = np.searchsorted(edges, wanted)
+    found = np.empty(len(wanted), np.int64)
+    start = np.searchsorted(edges, pair_keys(np.arange(users + 1), 0))
+    monkeypatch.setattr(FIND, "fast", None)
+    assert (places_of_edges(edges, wanted, users) == places).all()
+    FIND.load()
+    assert FIND.fast is not None
+    FIND.fast(edges, start, wanted, found)
+    assert (found == places).all()
+
+
+def test_what_lies_side_by_side_lies_in_one_line() -> None:
+    columns = {"one": np.arange(9, dtype=np.int32), "other": np.linspace(0, 1, 9), "third": np.arange(9)}
+    beside = side_by_side(**columns)
+    for name, column in columns.items():
+        assert (beside[name] == column).all()
+    lines = [{beside[name][row:].ctypes.data // 64 for name in columns} for row in range(9)]
+    assert all(len(line) == 1 for line in lines)
 
 
 def test_a_small_world_does_not_load_numba() -> None:

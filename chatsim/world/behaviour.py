@@ -17,9 +17,20 @@ from chatsim.world.orders import blocks, grouped, next_places
 from chatsim.world.partners import Partners
 from chatsim.world.population import owners
 from chatsim.world.sessions import DAY_S, Connected, activity_levels, joined_s, length_s_mean, rate_at
-from chatsim.world.shelf import column, put_back
+from chatsim.world.shelf import column, put_back, write
 from chatsim.world.tables import Floats, Ints, Longs, SessionTable
-from chatsim.world.telling import RANKS_MAX, Openings, People, Talk, Teller, Ties, Told, guide_of, recency_weights
+from chatsim.world.telling import (
+    RANKS_MAX,
+    Openings,
+    People,
+    Talk,
+    Teller,
+    Ties,
+    Told,
+    guide_of,
+    recency_weights,
+    side_by_side,
+)
 
 ACTIVITIES = 200
 
@@ -54,11 +65,12 @@ def converse(
     rate_per_s = opening_rate_per_s(workload, groups)
     connected = Connected(sessions, workload.users, (-lead_of(talk), workload.duration_s))
     openings = Scheduled(workload, connected, rate_per_s, seed, replication)
-    people = people_of(sessions, connected, groups, joined_s(workload, seed, replication))
+    joined = joined_s(workload, seed, replication)
+    people, ties = people_and_ties(sessions, connected, groups, joined, ties_of(talk, partners))
     rows = connected.row.astype(np.int32)
     del connected
     asked = Talk(talk.new_partner_share, talk.new_partner_scale, talk.answer_weight)
-    teller = Teller(asked, people, ties_of(talk, partners))
+    teller = Teller(asked, people, ties)
     most, count = openings.messages_most, 0
     spoken = Spoken(
         column(most, float), column(most, np.int32), column(most, np.int32), column(most, np.int32),
@@ -82,33 +94,41 @@ def _append(spoken: Spoken, count: int, told: Told, talks: Openings) -> int:
         ("time_s", messages, told.time_s), ("sender", messages, told.sender), ("session", messages, told.session),
         ("conversation", messages, told.conversation), ("user", opened, talks.user), ("peer", opened, talks.peer),
     ):
-        written = getattr(spoken, name)[part]
-        written[:] = values
-        put_back(written)
+        write(getattr(spoken, name)[part], values)
     return messages.stop
 
 
-def people_of(sessions: SessionTable, connected: Connected, groups: tuple[Longs, Ints], joined: Floats) -> People:
-    """Who is connected when, who is in which group, and when each user has ``joined``."""
+def people_and_ties(
+    sessions: SessionTable, connected: Connected, groups: tuple[Longs, Ints], joined: Floats, ties: Ties
+) -> tuple[People, Ties]:
+    """Who is connected when, who is in which group, when each user has ``joined``, and whom each knows: all of a user
+    side by side."""
     rows = connected.row
     start, member = groups
     own_start, entry = grouped(member, len(joined))
     session_s = np.empty(2 * len(rows))
     session_s[::2], session_s[1::2] = sessions.start_s[rows], sessions.end_s[rows]
-    to_come = np.repeat(connected.first, 2)[1:-1]
-    away_s = np.full(len(joined), -np.inf)
-    return People(session_s, to_come, away_s, joined, start, member, own_start, owners(start)[entry])
+    to_come, own_group = connected.first.astype(np.int32), own_start.astype(np.int32)
+    never_s = np.broadcast_to(-np.inf, len(joined))
+    of_user = side_by_side(
+        first=ties.first, others=ties.others, end=ties.end, to_come=to_come[:-1], to_come_end=to_come[1:],
+        away_s=never_s, leaves_s=never_s, joined_s=joined, own_group_start=own_group[:-1], own_group_end=own_group[1:],
+    )
+    people = People(
+        session_s=session_s, member_start=start, member=member, own_group=owners(start)[entry],
+        **{name: column for name, column in of_user.items() if name in People._fields},
+    )
+    return people, ties._replace(**{name: column for name, column in of_user.items() if name in Ties._fields})
 
 
 def ties_of(talk: Conversations, partners: Partners) -> Ties:
     """Whom users know at first."""
     start, friend, known = partners.queue_start, partners.queue, np.diff(partners.known_start)
     owes = np.zeros(len(friend) if talk.answer_weight != 1 else 0, np.int8)
-    bounds = np.repeat(start, 2)[:-1]
-    bounds[1::2] += known
     upto = recency_weights(talk.recency_exponent)
     return Ties(
-        bounds, friend, owes, np.zeros(len(known), np.int64), upto, guide_of(upto), np.zeros(RANKS_MAX + 1)
+        start[:-1], start[:-1] + known, start[1:], friend, owes, np.zeros(len(known), np.int64), upto, guide_of(upto),
+        np.zeros(RANKS_MAX + 1),
     )
 
 
@@ -122,8 +142,9 @@ def message_sizes(
             seed, replication, purpose, sender[part], next_places(sender[part], number),
             workload.message_bytes_median, workload.message_bytes_sigma,
         )
-        sizes[part] = np.rint(np.clip(drawn, 1, 2**31 - 1))
-        put_back(sizes[part], sender[part])
+        np.clip(drawn, 1, 2**31 - 1, out=drawn)
+        write(sizes[part], np.rint(drawn, out=drawn))
+        put_back(sender[part])
     return sizes
 
 

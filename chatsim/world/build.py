@@ -9,19 +9,20 @@ import numpy as np
 from chatsim.scenario.errors import InputError
 from chatsim.scenario.models import Scenario, Workload
 from chatsim.world.behaviour import Spoken, converse, message_sizes
-from chatsim.world.compiling import load_if_worth_it
+from chatsim.world.compiling import Loop, load_if_worth_it
 from chatsim.world.groups import build_groups
 from chatsim.world.orders import blocks
-from chatsim.world.pairs import Keys, edge_keys, places_of_edges, unique_sorted, users_of
+from chatsim.world.pairs import HALF, Keys, places_of_edges, unique_sorted, users_of
 from chatsim.world.partners import build_partners, known_pairs
 from chatsim.world.population import build_friends
 from chatsim.world.sessions import DAY_S, build_sessions, lead_s, length_s_mean
-from chatsim.world.shelf import put_back
+from chatsim.world.shelf import put_back, write
 from chatsim.world.spam import refuse_too_much_spam
 from chatsim.world.tables import (
     GROUP,
     PAIR,
     ROWS_MAX,
+    Bools,
     Contacts,
     Ints,
     Longs,
@@ -89,11 +90,11 @@ def rooms_of(known: Keys, spoken: Spoken, groups: tuple[Longs, Ints], users: int
     is_told = np.zeros(len(spoken.user), bool)
     for part in blocks(len(spoken.conversation), MESSAGES_AT_ONCE):
         is_told[spoken.conversation[part]] = True
-    private = np.flatnonzero(is_told & (spoken.peer >= 0)).astype(np.int32)
-    written = edge_keys(spoken.user[private], spoken.peer[private])
+    room, written = np.empty(len(spoken.user), np.int32), np.empty(len(spoken.user), np.uint64)
+    written = written[: LIST_WRITTEN(spoken.user, spoken.peer, is_told, written)]
     pairs = unique_sorted(np.concatenate([known, written])).copy()
-    room = np.where(is_told, len(pairs) - 1 - spoken.peer, 0).astype(np.int32)
-    room[private] = places_of_edges(pairs, written, users)
+    TAKE_ROOMS(spoken.peer, is_told, len(pairs), places_of_edges(pairs, written, users), room)
+    del written
     kind = np.repeat(np.array([PAIR, GROUP], np.uint8), [len(pairs), len(groups[0]) - 1])
     start = np.concatenate([2 * np.arange(len(pairs), dtype=np.int64), 2 * len(pairs) + groups[0]])
     paired = np.empty(2 * len(pairs), np.int32)
@@ -102,9 +103,35 @@ def rooms_of(known: Keys, spoken: Spoken, groups: tuple[Longs, Ints], users: int
     before[: len(pairs)] = False
     before[places_of_edges(pairs, known, users)] = True
     for part in blocks(len(spoken.conversation), MESSAGES_AT_ONCE):
-        spoken.conversation[part] = room[spoken.conversation[part]]
+        write(spoken.conversation[part], room[spoken.conversation[part]])
         put_back(spoken.conversation[part])
     return Rooms(kind, start, np.concatenate([paired, groups[1]]), before), spoken.conversation
+
+
+def _list_written(user: Ints, peer: Ints, is_told: Bools, written: Keys) -> int:
+    """The pairs of conversations that were told and are of two users; how many these are."""
+    count = 0
+    for one in range(len(user)):
+        if is_told[one] and peer[one] >= 0:
+            lower, higher = min(user[one], peer[one]), max(user[one], peer[one])
+            written[count] = np.uint64(lower) << HALF | np.uint64(higher)
+            count += 1
+    return count
+
+
+def _take_rooms(peer: Ints, is_told: Bools, pairs: int, place: Longs, room: Ints) -> None:
+    """The room of each conversation: the places of pairs stand in the order of conversations."""
+    at = 0
+    for one in range(len(peer)):
+        room[one] = 0
+        if is_told[one] and peer[one] >= 0:
+            room[one] = place[at]
+            at += 1
+        elif is_told[one]:
+            room[one] = pairs - 1 - peer[one]
+
+
+LIST_WRITTEN, TAKE_ROOMS = Loop(_list_written), Loop(_take_rooms)
 
 
 def _expected(workload: Workload) -> dict[str, float]:

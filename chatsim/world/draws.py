@@ -129,14 +129,17 @@ def uniform(seed: int, replication: int, purpose: int, entity: npt.ArrayLike, in
     _fits_32_bits("replication", replication)
     _fits_32_bits("purpose", purpose)
     entities, indices = np.asarray(entity), np.asarray(index)
+    shape = np.broadcast_shapes(entities.shape, indices.shape)
+    key = seed & 0xFFFFFFFF, seed >> 32
+    are_rows = entities.ndim == 1 and (indices.ndim == 0 or indices.shape == shape)
+    if DRAW.fast and are_rows and entities.dtype.kind in "iu" and indices.dtype.kind in "iu":
+        drawn, fits = _at_once(key, int(replication), int(purpose), entities, indices)
+        if fits:
+            return drawn
     _fits_32_bits("entity", entities)
     _fits_32_bits("index", indices)
-    shape = np.broadcast_shapes(entities.shape, indices.shape)
     if 0 in shape:
         return np.empty(shape)
-    key = seed & 0xFFFFFFFF, seed >> 32
-    if DRAW.fast and entities.ndim == 1 and (indices.ndim == 0 or indices.shape == shape):
-        return _at_once(key, int(replication), int(purpose), entities, indices)
     blocks = np.nditer(
         [entities, indices, None], flags=["external_loop", "buffered"], order="C", casting="unsafe", buffersize=BLOCK,
         op_flags=[["readonly"], ["readonly"], ["writeonly", "allocate"]],
@@ -145,17 +148,13 @@ def uniform(seed: int, replication: int, purpose: int, entity: npt.ArrayLike, in
     with blocks:
         for entity_block, index_block, out in blocks:
             out[...] = _block(key, int(replication), int(purpose), entity_block, index_block)
-        drawn: Floats = blocks.operands[2]
-    return drawn
+        result: Floats = blocks.operands[2]
+    return result
 
 
 def normal(seed: int, replication: int, purpose: int, entity: npt.ArrayLike, index: npt.ArrayLike) -> Floats:
     """Standard normal draws by inversion, keyed as in :func:`uniform`."""
-    from scipy.special import ndtri
-
-    drawn = uniform(seed, replication, purpose, entity, index)
-    result: Floats = ndtri(drawn, out=drawn)
-    return result
+    return normal_of(uniform(seed, replication, purpose, entity, index))
 
 
 def exponential(seed: int, replication: int, purpose: int, entity: npt.ArrayLike, index: npt.ArrayLike) -> Floats:
@@ -169,22 +168,37 @@ def lognormal(
     seed: int, replication: int, purpose: int, entity: npt.ArrayLike, index: npt.ArrayLike, median: float, sigma: float
 ) -> Floats:
     """Log-normal draws with the given median and sigma of the logarithm, keyed as in :func:`uniform`."""
-    drawn = normal(seed, replication, purpose, entity, index)
+    return lognormal_of(uniform(seed, replication, purpose, entity, index), median, sigma)
+
+
+def normal_of(drawn: Floats) -> Floats:
+    """Standard normal draws in the place of uniform ones."""
+    from scipy.special import ndtri
+
+    result: Floats = ndtri(drawn, out=drawn)
+    return result
+
+
+def lognormal_of(drawn: Floats, median: float, sigma: float) -> Floats:
+    """Log-normal draws in the place of uniform ones."""
+    normal_of(drawn)
     np.multiply(drawn, sigma, out=drawn)
     np.exp(drawn, out=drawn)
     return np.multiply(drawn, median, out=drawn)
 
 
-def _at_once(key: tuple[int, int], replication: int, purpose: int, entities: Numbers, indices: Numbers) -> Floats:
-    """All draws in one go, out of numbers as they are: to copy them takes as long as to draw."""
+def _at_once(
+    key: tuple[int, int], replication: int, purpose: int, entities: Numbers, indices: Numbers
+) -> tuple[Floats, bool]:
+    """All draws in one go, out of numbers as they are: to copy them takes as long as to draw. And whether the numbers
+    fit."""
     small = entities.dtype == np.int32 and (indices.dtype == np.int32 if indices.ndim else indices < 2**31)
     kind = np.int32 if small else np.int64  # the loop is compiled for these two
     if not indices.ndim:
         indices = np.full(len(entities), indices, kind)
     first, second = (np.ascontiguousarray(values, kind) for values in (indices, entities))
     drawn, words_of_key = np.empty(len(entities)), (np.uint64(word) for word in (*key, purpose, replication))
-    DRAW(*words_of_key, first, second, drawn)
-    return drawn
+    return drawn, DRAW(*words_of_key, first, second, drawn) <= LOW
 
 
 def _block(key: tuple[int, int], replication: int, purpose: int, entities: Words, indices: Words) -> Floats:
@@ -225,11 +239,15 @@ def words_of(seed: int, purpose: int, replication: int) -> tuple[np.uint64, np.u
 def _draw(
     low: np.uint64, high: np.uint64, purpose: np.uint64, replication: np.uint64,
     indices: Numbers, entities: Numbers, drawn: Floats,
-) -> None:
+) -> np.uint64:
+    """Returns all bits that are set in any of the numbers, which is at most LOW where each fits."""
+    seen = np.uint64(0)
     for place in range(len(drawn)):
         index, entity = np.uint64(indices[place]), np.uint64(entities[place])
+        seen |= index | entity
         bits = bits_of(low, high, purpose, replication, index, entity)
         drawn[place] = (np.float64(bits) + 0.5) * 2.0**-52
+    return seen
 
 
 DRAW = Loop(_draw, bits_of, inline="always")

@@ -23,8 +23,10 @@ def _type(context: Any) -> Any:
 
 @lower_builtin(prefetch, types.Array, types.Integer)  # type: ignore[untyped-decorator]
 def _code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-    kind, _ = signature.args
-    place = builder.gep(context.make_array(kind)(context, builder, values[0]).data, [values[1]])
+    kind, number = signature.args
+    row = context.cast(builder, values[1], number, types.intp)
+    rows = context.make_array(kind)(context, builder, values[0])
+    place = cgutils.get_item_pointer(context, builder, kind, rows, [row])
     asked = ir.FunctionType(ir.VoidType(), [POINTER, NUMBER, NUMBER, NUMBER])
     fetch = cgutils.get_or_insert_function(builder.module, asked, "llvm.prefetch.p0i8")
     builder.call(fetch, [builder.bitcast(place, POINTER), NUMBER(READ), NUMBER(KEPT_LONG), NUMBER(DATA)])

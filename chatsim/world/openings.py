@@ -109,7 +109,7 @@ class Scheduled:
         )
         count = len(rows.user)
         return Openings(
-            rows.time_s, rows.user.copy(), np.zeros(count, np.int32), rows.session, np.full(count, -1, np.int32),
+            rows.time_s, rows.user.copy(), np.zeros(count, np.int32), rows.session,
             np.arange(number, number + count, dtype=np.int32), next(drawn) < self._talk.group_share, *drawn,
         )
 

@@ -10,7 +10,7 @@ from chatsim.world.orders import blocks
 from chatsim.world.tables import Longs
 
 KEYS_AT_ONCE = 1 << 18
-HALF, UNIT, LOW = np.uint64(32), np.uint64(1), np.uint64(0xFFFFFFFF)
+HALF, LOW = np.uint64(32), np.uint64(0xFFFFFFFF)
 Keys = npt.NDArray[np.uint64]
 """Pairs of users as one number, ``first << 32 | second``: sorting them sorts by first, then by second."""
 
@@ -109,25 +109,41 @@ def places_of_edges(edges: Keys, wanted: Keys, users: int) -> Longs:
 
 
 def _find(edges: Keys, start: Longs, wanted: Keys, found: Longs) -> None:
-    """Those of user u begin at ``start[u]``; what is wanted is among them. The first two looks are at what has come."""
+    """Those of user u begin at ``start[u]``; what is wanted is among them. It is looked for from where it would be if
+    others were spread evenly over all users, in steps that double; the first look is at what has come."""
     last = len(wanted) - 1
     for one in range(len(wanted)):
-        prefetch(start, wanted[min(one + 32, last)] >> HALF)
-        user = wanted[min(one + 16, last)] >> HALF
-        place, end = start[user], start[user + UNIT]
-        quarter = (end - place) >> 2
-        prefetch(edges, place + quarter)
-        prefetch(edges, (place + end) >> 1)
-        prefetch(edges, end - quarter)
-        user = wanted[one] >> HALF
-        place = start[user]
-        left = start[user + UNIT] - place
-        while left > 1:
-            half = left >> 1
-            if edges[place + half] <= wanted[one]:
-                place += half
-            left -= half
-        found[one] = place
+        prefetch(start, int(wanted[min(one + 48, last)] >> HALF))
+        prefetch(edges, _about(start, wanted[min(one + 24, last)]))
+        key, user = wanted[one], np.int64(wanted[one] >> HALF)
+        low, high, step = start[user], start[user + 1], 1
+        place = _about(start, key)
+        if edges[place] <= key:
+            low = place
+            while low + step < high and edges[low + step] <= key:
+                low += step
+                step *= 2
+            high = min(low + step, high)
+        else:
+            high = place
+            while high - step > low and edges[high - step] > key:
+                high -= step
+                step *= 2
+            low = max(high - step, low)
+        while high - low > 1:
+            middle = (low + high) >> 1
+            if edges[middle] <= key:
+                low = middle
+            else:
+                high = middle
+        found[one] = low
 
 
-FIND = Loop(_find)
+def _about(start: Longs, key: np.uint64) -> int:
+    """Where an edge would be among those of its lower user, if others were spread evenly over all users."""
+    user, other = np.int64(key >> HALF), np.int64(key & LOW)
+    share = (other - user) / (len(start) - 1 - user)
+    return int(start[user] + np.int64(share * (start[user + 1] - start[user])))
+
+
+FIND = Loop(_find, _about, forceinline=True)

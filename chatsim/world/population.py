@@ -10,12 +10,12 @@ import numpy as np
 from chatsim.scenario.errors import InputError
 from chatsim.scenario.models import Workload
 from chatsim.world.compiling import Loop, prefetch
-from chatsim.world.draws import BLOCK, Purpose, Words, bits_of, lognormal, uniform, words_of
+from chatsim.world.draws import BLOCK, Purpose, Words, bits_of, lognormal, lognormal_of, uniform, words_of
 from chatsim.world.orders import blocks, next_places
 from chatsim.world.pairs import HALF, LOW, Keys, edge_keys, unique_sorted, united, users_of
 from chatsim.world.reading import read_edges
 from chatsim.world.shelf import shelved
-from chatsim.world.tables import Friends, Ints, Longs
+from chatsim.world.tables import Floats, Friends, Ints, Longs
 
 CLUSTERED_USERS_MAX = 5000
 TRIANGLE_SHARE = 0.5
@@ -106,11 +106,14 @@ def friends_of_edges(edges: Keys, users: int, strength_sigma: float, seed: int, 
     free = start[:-1].copy()
     after_lower = start[:-1] + lower_friends - (np.cumsum(higher_friends) - higher_friends)
     for part in blocks(len(edges), BLOCK):
+        if SPREAD.fast and DRAW_TIES.fast:
+            ties = np.empty(part.stop - part.start)
+            DRAW_TIES.fast(*words_of(seed, Purpose.STRENGTH, replication), edges[part], ties)
+            drawn = lognormal_of(ties, 1.0, strength_sigma).astype(np.float32)
+            SPREAD.fast(part.start, edges[part], drawn.view(np.int32), after_lower, free, entries)
+            continue
         lower, higher = users_of(edges[part])
         drawn = lognormal(seed, replication, Purpose.STRENGTH, lower, higher, 1.0, strength_sigma).astype(np.float32)
-        if SPREAD.fast:
-            SPREAD.fast(part.start, lower, higher, drawn.view(np.int32), after_lower, free, entries)
-            continue
         for place, other in (
             (after_lower[lower] + np.arange(part.start, part.stop), higher), (next_places(higher, free), lower),
         ):
@@ -119,15 +122,22 @@ def friends_of_edges(edges: Keys, users: int, strength_sigma: float, seed: int, 
     return Friends(start, shelved(entries[::2]), shelved(entries[1::2].view(np.float32)))
 
 
-def _spread(
-    first: int, lower: Longs, higher: Longs, drawn: Ints, after_lower: Longs, free: Longs, entries: Ints
+def _draw_ties(
+    low: np.uint64, high: np.uint64, purpose: np.uint64, replication: np.uint64, edges: Keys, drawn: Floats
 ) -> None:
+    """A uniform draw for each edge, keyed by the lower user and the higher one."""
+    for edge in range(len(drawn)):
+        bits = bits_of(low, high, purpose, replication, edges[edge] & LOW, edges[edge] >> HALF)
+        drawn[edge] = (np.float64(bits) + 0.5) * 2.0**-52
+
+
+def _spread(first: int, edges: Keys, drawn: Ints, after_lower: Longs, free: Longs, entries: Ints) -> None:
     """Writes edges, from number ``first`` on, into the lists of both sides: a friend, then the strength."""
     last = len(drawn) - 1
     for edge in range(len(drawn)):
-        prefetch(free, higher[min(edge + 48, last)])
-        prefetch(entries, 2 * free[higher[min(edge + 24, last)]])
-        one, other = lower[edge], higher[edge]
+        prefetch(free, int(edges[min(edge + 48, last)] & LOW))
+        prefetch(entries, 2 * free[edges[min(edge + 24, last)] & LOW])
+        one, other = np.int64(edges[edge] >> HALF), np.int64(edges[edge] & LOW)
         place = 2 * (after_lower[one] + first + edge)
         entries[place], entries[place + 1] = other, drawn[edge]
         place = 2 * free[other]
@@ -135,7 +145,7 @@ def _spread(
         free[other] += 1
 
 
-SPREAD = Loop(_spread)
+DRAW_TIES, SPREAD = Loop(_draw_ties, bits_of, inline="always"), Loop(_spread)
 
 
 def owners(start: Longs) -> Ints:

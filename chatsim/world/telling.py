@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from chatsim.world.compiling import Loop, prefetch
 from chatsim.world.orders import order_in_time, place_of
@@ -17,7 +18,7 @@ from chatsim.world.tables import Bools, Floats, Ints, Longs
 
 RANKS_MAX = 5000
 SEEN_AT_ONCE = 16
-LINES_AHEAD, FRIENDS_IN_LINE = 8, 16
+LINES_AHEAD, FRIENDS_IN_LINE, MEMBERS_AHEAD = 8, 16, 12
 GUIDES = 4096
 NOBODY = -1 << 62
 """In the place of a peer: there is nobody to write to."""
@@ -36,15 +37,14 @@ class Openings(NamedTuple):
     """Conversations in the order in which they open: those that go on from before first, and then those to be opened.
 
     They are told in place. One opens at ``time_s``; ``user`` opens it, and then is who wrote last, in the session
-    ``own``, which is -1 where the conversation is over; ``peer`` (a user, or -1 - group) last wrote in ``other`` (-1:
-    it has not). ``number`` is that among all conversations. ``to_group``: the opening goes to a group.
+    ``own``, which is -1 where the conversation is over, to ``peer`` (a user, or -1 - group). ``number`` is that among
+    all conversations. ``to_group``: the opening goes to a group.
     """
 
     time_s: Floats
     user: Ints
     peer: Ints
     own: Ints
-    other: Ints
     number: Ints
     to_group: Bools
     to_new: Floats
@@ -65,31 +65,36 @@ class People(NamedTuple):
     """Who is connected when, and who is in which group: lists of lists. Session n on device 0, by user and time, lasts
     from ``session_s[2 * n]`` to ``session_s[2 * n + 1]``.
 
-    As time goes on, those of user u that may not have ended are from ``to_come[2 * u]`` to before
-    ``to_come[2 * u + 1]``, and until ``away_s[u]`` there is none.
+    As time goes on, those of user u that may not have ended are from ``to_come[u]`` to before ``to_come_end[u]``. The
+    first of them, once it has been looked for, lasts from ``away_s[u]`` to ``leaves_s[u]``. Groups of user u are those
+    from ``own_group_start[u]`` to before ``own_group_end[u]``.
     """
 
     session_s: Floats
-    to_come: Longs
+    to_come: Ints
+    to_come_end: Ints
     away_s: Floats
+    leaves_s: Floats
     joined_s: Floats
     member_start: Longs
     member: Ints
-    own_group_start: Longs
+    own_group_start: Ints
+    own_group_end: Ints
     own_group: Ints
 
 
 class Ties(NamedTuple):
     """Whom users know, which changes as conversations are told.
 
-    The friends of user u are those from ``bounds[2 * u]`` on: first its partners, latest last, until
-    ``bounds[2 * u + 1]``; then, until ``bounds[2 * u + 2]``, the others in the order in which it comes to write to
-    them. ``owes`` says whether it owes that partner an answer, which it does to ``owing[u]`` of them; it is empty where
-    that does not count. ``upto[k]`` is the weight of the ranks up to k, and ``guide`` the first rank to look at for
-    each of equal parts of that weight.
+    The friends of user u are those from ``first[u]`` on: first its partners, latest last, until ``others[u]``; then,
+    until ``end[u]``, the others in the order in which it comes to write to them. ``owes`` says whether it owes that
+    partner an answer, which it does to ``owing[u]`` of them; it is empty where that does not count. ``upto[k]`` is the
+    weight of the ranks up to k, and ``guide`` the first rank to look at for each of equal parts of that weight.
     """
 
-    bounds: Longs
+    first: Longs
+    others: Longs
+    end: Longs
     friend: Ints
     owes: Any
     owing: Longs
@@ -135,21 +140,19 @@ def tell(talk: Talk, talks: Openings, steps: Steps, people: People, ties: Ties, 
 def _look_ahead_of_opening(talk: Talk, talks: Openings, people: People, ties: Ties, one: int) -> None:
     """Has what the next openings need come near: first where it stands of both sides what they need, then that."""
     last = len(talks.time_s) - 1
-    ahead = min(one + 10, last)
+    ahead = min(one + 18, last)
     user = int(talks.user[ahead])
-    prefetch(ties.bounds, 2 * user)
-    if talks.to_group[ahead]:
-        prefetch(people.own_group_start, user)
-    ahead = min(one + 7, last)
+    prefetch(ties.first, user)
+    ahead = min(one + 12, last)
     user = int(talks.user[ahead])
     if talks.to_group[ahead]:
         prefetch(people.own_group, int(people.own_group_start[user]))
     else:
         _fetch_partners(ties, user)
-    ahead = min(one + 4, last)
+    ahead = min(one + 7, last)
     if not talks.to_group[ahead]:
         _guess_peer(talk, talks, people, ties, ahead)
-    ahead = min(one + 2, last)
+    ahead = min(one + 3, last)
     if not talks.to_group[ahead]:
         peer = int(talks.peer[ahead])
         _fetch_partners(ties, peer)
@@ -160,12 +163,11 @@ def _look_ahead_of_opening(talk: Talk, talks: Openings, people: People, ties: Ti
 def _look_ahead_of_step(talks: Openings, steps: Steps, people: People, ties: Ties, step: int) -> None:
     """The same for the next steps."""
     last = len(steps.one) - 1
-    ahead = int(steps.one[min(step + 12, last)])
+    ahead = int(steps.one[min(step + 18, last)])
     prefetch(talks.own, ahead)
-    prefetch(talks.user, ahead)
-    prefetch(talks.peer, ahead)
-    _fetch_sides(talks, people, ties, int(steps.one[min(step + 7, last)]))
-    _fetch_who_writes(talks, steps, people, ties, min(step + 4, last))
+    _fetch_sides(talks, people, ties, int(steps.one[min(step + 12, last)]))
+    _fetch_who_writes(talks, steps, people, ties, min(step + 7, last))
+    _fetch_members(talks, steps, people, min(step + 3, last))
 
 
 def _fetch_sides(talks: Openings, people: People, ties: Ties, one: int) -> None:
@@ -173,64 +175,75 @@ def _fetch_sides(talks: Openings, people: People, ties: Ties, one: int) -> None:
     user, peer = int(talks.user[one]), int(talks.peer[one])
     if talks.own[one] < 0:
         return
+    prefetch(ties.first, user)
     if peer < 0:
         prefetch(people.member_start, -1 - peer)
-        return
-    prefetch(ties.bounds, 2 * user)
-    prefetch(ties.bounds, 2 * peer)
-    prefetch(people.to_come, 2 * peer)
-    prefetch(people.away_s, peer)
+    else:
+        prefetch(ties.first, peer)
 
 
 def _fetch_who_writes(talks: Openings, steps: Steps, people: People, ties: Ties, step: int) -> None:
     """Has the sessions of who may write the next message of a conversation come near, and the partners to whom."""
     one = int(steps.one[step])
-    user, peer, own = int(talks.user[one]), int(talks.peer[one]), int(talks.own[one])
-    if own < 0:
+    user, peer = int(talks.user[one]), int(talks.peer[one])
+    if talks.own[one] < 0:
         return
-    prefetch(people.session_s, 2 * own + 1)
     if peer < 0:
         first = int(people.member_start[-1 - peer])
         size = int(people.member_start[-peer]) - first
         prefetch(people.member, first + int(steps.member[step] * size))
         return
-    prefetch(people.session_s, 2 * int(people.to_come[2 * peer]))
+    writer = peer if steps.replies[step] else user
+    if people.leaves_s[writer] < steps.due_s[step]:
+        prefetch(people.session_s, 2 * int(people.to_come[writer]))
     _fetch_partners(ties, user)
     _fetch_partners(ties, peer)
+
+
+def _fetch_members(talks: Openings, steps: Steps, people: People, step: int) -> None:
+    """Has come near what says which of a group is there to answer."""
+    one = int(steps.one[step])
+    peer = int(talks.peer[one])
+    if peer >= 0 or talks.own[one] < 0 or not steps.replies[step]:
+        return
+    first = int(people.member_start[-1 - peer])
+    size = int(people.member_start[-peer]) - first
+    at = int(steps.member[step] * size)
+    for further in range(min(size, MEMBERS_AHEAD)):
+        prefetch(people.away_s, int(people.member[first + (at + further) % size]))
 
 
 def _guess_peer(talk: Talk, talks: Openings, people: People, ties: Ties, one: int) -> None:
     """Has come near who is likely to be the peer of an opening."""
     user = int(talks.user[one])
-    end = ties.bounds[2 * user + 1]
-    known = end - ties.bounds[2 * user]
+    end = ties.others[user]
+    known = end - ties.first[user]
     if _is_new(talk, talks, ties, one):
-        if end == ties.bounds[2 * user + 2]:
+        if end == ties.end[user]:
             return
         talks.peer[one] = ties.friend[end]
-        prefetch(people.joined_s, int(talks.peer[one]))
     elif known:
         talks.peer[one] = ties.friend[end - _rank(ties, talks.target[one], min(known, RANKS_MAX))]
-    prefetch(ties.bounds, 2 * int(talks.peer[one]))
+    prefetch(ties.first, int(talks.peer[one]))
 
 
 def _is_new(talk: Talk, talks: Openings, ties: Ties, one: int) -> bool:
     """Whether an opening is to go to a friend never written to, where it does not go to a group."""
     user = int(talks.user[one])
-    known = ties.bounds[2 * user + 1] - ties.bounds[2 * user]
+    known = ties.others[user] - ties.first[user]
     return bool(talks.to_new[one] < talk.new_partner_share / (1 + known / talk.new_partner_scale))
 
 
 def _fetch_others(ties: Ties, user: int) -> None:
     """Has the first friends of a user come near that are no partners: among them one is looked for."""
-    first, last = int(ties.bounds[2 * user + 1]), len(ties.friend) - 1
+    first, last = int(ties.others[user]), len(ties.friend) - 1
     for line in range(LINES_AHEAD):
         prefetch(ties.friend, min(first + FRIENDS_IN_LINE * line, last))
 
 
 def _fetch_partners(ties: Ties, user: int) -> None:
     """Has the latest partners of a user come near."""
-    prefetch(ties.friend, max(int(ties.bounds[2 * user + 1]) - 1, 0))
+    prefetch(ties.friend, max(int(ties.others[user]) - 1, 0))
 
 
 def _write(ties: Ties, told: Told, count: int, talks: Openings, one: int, time_s: float, is_new: bool) -> int:
@@ -258,7 +271,7 @@ def _target(talk: Talk, talks: Openings, people: People, ties: Ties, opening: in
         group = _group(people, user, target)
         if group != NOBODY:
             return group, False
-    known = ties.bounds[2 * user + 1] - ties.bounds[2 * user]
+    known = ties.others[user] - ties.first[user]
     if not known or _is_new(talk, talks, ties, opening):
         friend = _new_partner(people, ties, user, talks.time_s[opening])
         if friend >= 0:
@@ -268,7 +281,7 @@ def _target(talk: Talk, talks: Openings, people: People, ties: Ties, opening: in
 
 def _group(people: People, user: int, target: float) -> int:
     """A group of the user's as -1 - group, NOBODY where it has none."""
-    first, end = people.own_group_start[user], people.own_group_start[user + 1]
+    first, end = int(people.own_group_start[user]), int(people.own_group_end[user])
     return -1 - int(people.own_group[first + int(target * (end - first))]) if end > first else NOBODY
 
 
@@ -276,10 +289,9 @@ def _next(talks: Openings, steps: Steps, people: People, one: int, step: int) ->
     """Who writes the next message of a conversation, in which session; False where nobody is there to write it."""
     time_s, last, peer = steps.due_s[step], int(talks.user[one]), int(talks.peer[one])
     if not steps.replies[step]:
-        talks.own[one] = _session_now(people, last, int(talks.own[one]), time_s)
+        talks.own[one] = _session_at(people, last, time_s)
     elif peer >= 0:
-        session = _session_now(people, peer, int(talks.other[one]), time_s)
-        talks.user[one], talks.peer[one], talks.own[one], talks.other[one] = peer, last, session, talks.own[one]
+        talks.user[one], talks.peer[one], talks.own[one] = peer, last, _session_at(people, peer, time_s)
     else:
         talks.own[one] = -1
         first, end = people.member_start[-1 - peer], people.member_start[-peer]
@@ -295,29 +307,26 @@ def _next(talks: Openings, steps: Steps, people: People, one: int, step: int) ->
     return bool(talks.own[one] >= 0)
 
 
-def _session_now(people: People, user: int, latest: int, time_s: float) -> int:
-    """The session that a user has at a time, -1 where it has none, by the ``latest`` that it is known to have had."""
-    if latest >= 0 and people.session_s[2 * latest + 1] >= time_s:
-        return latest
-    return _session_at(people, user, time_s)
-
-
 def _session_at(people: People, user: int, time_s: float) -> int:
     """The session that a user has at a time, which is never before one asked for earlier; -1 where it has none."""
     if time_s < people.away_s[user]:
         return -1
-    session, end = int(people.to_come[2 * user]), int(people.to_come[2 * user + 1])
+    session = int(people.to_come[user])
+    if time_s <= people.leaves_s[user]:
+        return session
+    end = int(people.to_come_end[user])
     while session < end and people.session_s[2 * session + 1] < time_s:
         session += 1
-    people.to_come[2 * user] = session
+    people.to_come[user] = session
     people.away_s[user] = people.session_s[2 * session] if session < end else np.inf
+    people.leaves_s[user] = people.session_s[2 * session + 1] if session < end else -np.inf
     return session if people.away_s[user] <= time_s else -1
 
 
 def _old_partner(talk: Talk, ties: Ties, user: int, target: float) -> int:
     """A partner by recency rank; one whose message waits for an answer is ``answer_weight`` times as likely."""
-    end = ties.bounds[2 * user + 1]
-    ranks = min(end - ties.bounds[2 * user], RANKS_MAX)
+    end = ties.others[user]
+    ranks = min(end - ties.first[user], RANKS_MAX)
     if not len(ties.owes) or not ties.owing[user]:
         return int(ties.friend[end - _rank(ties, target, ranks)])
     more, extra = talk.answer_weight - 1.0, 0.0
@@ -330,7 +339,7 @@ def _old_partner(talk: Talk, ties: Ties, user: int, target: float) -> int:
 
 def _new_partner(people: People, ties: Ties, user: int, time_s: float) -> int:
     """The first friend that is no partner yet and has joined; -1 where there is none."""
-    for place in range(ties.bounds[2 * user + 1], ties.bounds[2 * user + 2]):
+    for place in range(ties.others[user], ties.end[user]):
         friend = int(ties.friend[place])
         if people.joined_s[friend] <= time_s:
             return friend
@@ -348,7 +357,7 @@ def _rank(ties: Ties, target: float, ranks: int) -> int:
 
 def _meet(ties: Ties, user: int, other: int, owes: int) -> None:
     """Another becomes the user's latest partner, whom it now owes an answer, or no more."""
-    first, last = ties.bounds[2 * user], ties.bounds[2 * user + 1] - 1
+    first, last = ties.first[user], ties.others[user] - 1
     place = last
     while place >= first and ties.friend[place] != other:  # most are found near the end
         place -= 1
@@ -367,9 +376,9 @@ def _meet(ties: Ties, user: int, other: int, owes: int) -> None:
 
 def _get_to_know(ties: Ties, user: int, other: int, owes: int) -> None:
     """Another becomes a partner of the user, the latest one; the other friends stay in their order."""
-    last = ties.bounds[2 * user + 1]
-    ties.bounds[2 * user + 1] = last + 1
-    others = ties.friend[last:ties.bounds[2 * user + 2]]
+    last = ties.others[user]
+    ties.others[user] = last + 1
+    others = ties.friend[last:ties.end[user]]
     place = 0
     while place + SEEN_AT_ONCE < len(others):  # so many are compared in one go
         is_there = 0
@@ -389,10 +398,27 @@ def _get_to_know(ties: Ties, user: int, other: int, owes: int) -> None:
 
 
 TELL = Loop(
-    tell, place_of, _session_at, _session_now, _rank, _get_to_know, _meet, _new_partner, _old_partner, _next, _group,
-    _target, _write, _is_new, _fetch_others, _fetch_partners, _fetch_sides, _fetch_who_writes, _guess_peer,
-    _look_ahead_of_opening, _look_ahead_of_step,
+    tell, place_of, _session_at, _rank, _get_to_know, _meet, _new_partner, _old_partner, _next, _group, _target, _write,
+    _is_new, _fetch_others, _fetch_partners, _fetch_sides, _fetch_who_writes, _fetch_members, _guess_peer,
+    _look_ahead_of_opening, _look_ahead_of_step, forceinline=True,  # a call would pass a hundred words of arrays
 )  # fmt: skip
+
+
+def side_by_side(**columns: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:
+    """Copies of columns of one length, of which each row lies within a line of memory: what is looked at here and there
+    is then far away but once.
+
+    >>> side_by_side(one=np.arange(2), other=np.ones(2))["other"].tolist()
+    [1.0, 1.0]
+    """
+    kinds = [column.dtype for column in columns.values()]
+    size = 1 << (sum(kind.itemsize for kind in kinds) - 1).bit_length()
+    row: Any = np.dtype({"names": list(columns), "formats": kinds, "itemsize": size})
+    memory = np.empty((len(next(iter(columns.values()))) + 1) * size, np.uint8)
+    rows = memory[-memory.ctypes.data % size:][:len(memory) - size].view(row)
+    for name, column in columns.items():
+        rows[name] = column
+    return {name: rows[name] for name in columns}
 
 
 class Teller:
@@ -408,7 +434,8 @@ class Teller:
         talks, own = opening, len(opening.time_s)
         if self._going is not None:
             talks, steps = _joined(*self._going, opening, steps)
-        going = len(talks.time_s) - own
+        beside = side_by_side(user=talks.user, peer=talks.peer, own=talks.own, number=talks.number)
+        talks, going = talks._replace(**beside), len(talks.time_s) - own
         is_due = steps.due_s < until_s
         due = np.flatnonzero(is_due)
         due = due[order_in_time(steps.due_s[due])]
