@@ -14,12 +14,14 @@ from typing import Any
 
 from chatsim.engine.compiled import fetching
 from chatsim.engine.compiled.code import compiled
-from chatsim.engine.compiled.memory import copy_rows, grown
+from chatsim.engine.compiled.memory import ahead, copy_rows, grown
 from chatsim.engine.compiled.state import NONE, State
 
 KIND_BITS = 8
 NO_SLOT = 1 << 62
 """The slot of what never comes."""
+NEAR, FAR = 3, 10
+"""How many slots before it opens it is asked for what the events of a slot are about, and for the first of these."""
 
 
 @compiled
@@ -139,11 +141,11 @@ def comes(st: State) -> bool:
 def open_slot(st: State) -> None:
     """The events of the slot that begins come onto the small heap."""
     now = st.now[0]
+    if st.asked[0].fetches:
+        slots_near(st)
     here = st.slots[now.slot & (len(st.slots) - 1)]
     st.slots[now.slot & (len(st.slots) - 1)] = NONE
     while here >= 0:
-        if st.asked[0].fetches:
-            fetching.nears(st, kind_of(st.coming[here].key), st.coming[here].one, st.coming[here].two)
         place = room_on_heap(st, st.coming[here].time_s, st.coming[here].key)
         copy_rows(st.coming, here, st.heap, place, 1)
         following = st.coming[here].next
@@ -156,6 +158,17 @@ def open_slot(st: State) -> None:
         copy_rows(st.later, 0, st.heap, place, 1)
         now.later -= 1
         drop_first(st.later, now.later)
+
+
+@compiled
+def slots_near(st: State) -> None:
+    """Slots open soon: what is in one of them was mostly put there long ago, as sessions end long after they began."""
+    first, last = st.now[0].slot, len(st.slots) - 1
+    ahead(st.coming, max(st.slots[(first + FAR) & last], 0))
+    here = st.slots[(first + NEAR) & last]
+    while here >= 0:
+        fetching.nears(st, kind_of(st.coming[here].key), st.coming[here].one, st.coming[here].two)
+        here = st.coming[here].next
 
 
 @compiled

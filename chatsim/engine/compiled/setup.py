@@ -259,9 +259,9 @@ def _blanks(tables: Tables, scenario: Scenario) -> None:
     for name in ("first", "last", "next"):
         job[name] = parcel[name] = NONE
     job["times"], job["luck"] = 1, 1.0
-    for name in ("client", "gateway", "live_first", "synced_max", "origin", "parcel"):
+    for name in ("client", "current", "gateway", "live_first", "synced_max", "origin", "parcel"):
         session[name] = NONE
-    for name in ("outbox_first", "outbox_last", "sending", "life", "held_next", "held_previous"):
+    for name in ("waits_first", "waits_last", "outbox_first", "outbox_last", "sending", "life", "held_next", "held_previous"):
         session[name] = NONE
     for name in ("next_here", "seat_first", "seat_last", "entered", "old", "foretold_first", "foretold_last"):
         session[name] = NONE

@@ -65,18 +65,19 @@ SLOT = record("key row")
 PARCEL = record("place to_session first last count next station life")
 SESSION = both(
     record(
-        "stamp read user client gateway next_here joined online gone closed cut parcel"
+        "stamp read user current gateway next_here joined online gone closed cut parcel"
         " foretold_first foretold_last",
         "link_s rate uplink_s downlink_s drained_s unsent_bytes outbox_bytes end_s",
     ),
     record(
-        "held registered silent fate life listed unread live live_first live_last entered holds old synced_count"
-        " synced_max synced origin attempt seat_first seat_last outbox_first outbox_last sending unsigned held_next"
-        " held_previous",
+        "client held registered silent fate life listed unread live live_first entered holds old synced_max synced"
+        " origin attempt seat_first seat_last outbox_first outbox_last sending unsigned held_next held_previous"
+        " hopeless tries waiting waits_first waits_last",
         "start_s online_s left_s cut_s rights_s due_s sync_luck base_s base_rate",
     ),
 )
-"""What each message needs comes first, in two lines of memory."""
+"""What each message needs comes first, in two lines of memory. A client is the first of its sessions, which knows the
+``current`` one; what is known of the client stands there too."""
 JOB, EVENT, PARCEL, SESSION = slim(JOB, "channel"), slim(EVENT, "key"), slim(PARCEL), slim(SESSION, "stamp", "read")
 SESSION = in_lines(SESSION)
 FIXED: dict[str, np.dtype[Any]] = {
@@ -159,7 +160,7 @@ GROWING: dict[str, np.dtype[Any]] = {
     "batches": record("station first row"),
     "queries": record("story subject session gateway requests reading count pending cause"),
     "sessions": SESSION,
-    "clients": record("session hopeless tries waiting first last unacked_first unacked_last", "end_s"),
+    "clients": record("unacked_first unacked_last"),
     "seats": record("session position next previous place room rank next_own"),
     "places": record("first last count"),
     "place_slots": SLOT,
