@@ -45,7 +45,7 @@ def row_nears(st: State, kind: int, number: int) -> None:
 
 @compiled
 def sender_nears(st: State, kind: int, number: int) -> None:
-    """The sender of a message, and its room; or who logs in."""
+    """The sender of a message, and its room; or who logs in, and when the session will end."""
     if kind == E_MESSAGE:
         message = st.messages[number]
         ahead(st.sessions, message.session)
@@ -54,8 +54,10 @@ def sender_nears(st: State, kind: int, number: int) -> None:
             ahead(st.rooms, message.room)
             lists_ahead(st, message.room)
     elif kind == E_LOGIN:
-        ahead(st.users, st.sessions[number].user)
-        ahead(st.here, st.sessions[number].user)
+        session = st.sessions[number]
+        ahead(st.users, session.user)
+        ahead(st.here, session.user)
+        ahead(st.slots, int(session.end_s * st.asked[0].slots_per_s) & (len(st.slots) - 1))
 
 
 @compiled

@@ -261,7 +261,9 @@ def _blanks(tables: Tables, scenario: Scenario) -> None:
     job["times"], job["luck"] = 1, 1.0
     for name in ("client", "current", "gateway", "live_first", "synced_max", "origin", "parcel"):
         session[name] = NONE
-    for name in ("waits_first", "waits_last", "outbox_first", "outbox_last", "sending", "life", "held_next", "held_previous"):
+    for name in ("waits_first", "waits_last", "outbox_first", "outbox_last", "sending", "life"):
+        session[name] = NONE
+    for name in ("held_next", "held_previous"):
         session[name] = NONE
     for name in ("next_here", "seat_first", "seat_last", "entered", "old", "foretold_first", "foretold_last"):
         session[name] = NONE

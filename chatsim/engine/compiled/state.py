@@ -108,7 +108,7 @@ FIXED: dict[str, np.dtype[Any]] = {
         " free_parcel free_batch"
         " boxes free_box free_query free_seat free_packet chained chained_number"
         " cuts slow_first slow_count away away_number parted unsigned_first unsigned_last breaks faults wiped drains"
-        " got changing emptied started boxed next_row next_key next_slot key",
+        " got changing emptied started boxed next_row next_key next_slot key has_first",
         "time_s next_s admission_left admission_s minute chained_s",
     ),
     "stations": record(
@@ -134,7 +134,7 @@ FIXED: dict[str, np.dtype[Any]] = {
     "room_start": SHORT, "member": SHORT, "here": SHORT,
     "own_start": LONG, "own_room": SHORT, "own_place": SHORT, "channel_first": SHORT,
     "parcel_of": LONG, "slots": SHORT, "stamps": LONG, "connections": LONG, "out": LONG, "early": BYTE, "factors": REAL,
-    "push_luck": REAL, "blank_job": JOB, "blank_parcel": PARCEL, "blank_session": SESSION, "work": LONG,
+    "push_luck": REAL, "blank_job": JOB, "blank_parcel": PARCEL, "blank_session": SESSION, "work": LONG, "first": EVENT,
     "lines": record("away wanted why line cut kept_first kept_last owed", "soft_since_s"),
     "arrives_s": REAL, "slow_draw": REAL,
     "extras": record("packets first count", "added_s"), "shares": record("", "share value"),
@@ -190,7 +190,7 @@ for _name in ("boxes", "boxed", "batches", "queries", "clients", "seats", "place
     GROWING[_name] = slim(GROWING[_name])
 FIXED["messages"] = in_lines(FIXED["messages"])
 TABLES = {**FIXED, **GROWING}
-ONE_ROW = ("asked", "now", "blank_job", "blank_parcel", "blank_session")
+ONE_ROW = ("asked", "now", "first", "blank_job", "blank_parcel", "blank_session")
 """Tables that always have one. Others have none where nothing asks for them."""
 TWO_DIMENSIONS = ("push_luck", "work", "user_draws")
 
