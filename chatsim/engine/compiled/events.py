@@ -22,7 +22,7 @@ from chatsim.engine.compiled.state import NONE, State
 KIND_BITS = 8
 NO_SLOT = 1 << 62
 """The slot of what never comes."""
-NEAR, FAR = 3, 10
+NEAR, FAR = 4, 16
 """How many slots before it opens it is asked for what the events of a slot are about, and for the first of these."""
 
 
