@@ -13,7 +13,7 @@ from chatsim.engine.compiled.pools import ABREAST, lists_ahead, place_of
 from chatsim.engine.compiled.state import NONE, State
 
 FEW = 160
-"""Members of a room who are looked up ahead: more are read one after the other, which memory finds out by itself."""
+"""Members of a room who are looked up ahead: nearly all, since they lie far apart."""
 STEP = 3
 """How many rows of the trace come between two steps: what one has asked for is there for the next."""
 
