@@ -111,8 +111,8 @@ def broken(st: State, message: int, gateway: int, cause: int) -> None:
 @compiled
 def waits_for_connection(st: State, message: int, client: int, again: int) -> bool:
     """A message waits until its client is online, to be sent, or sent ``again``; False where it is refused instead."""
-    person = st.clients[client]
-    lost = st.sessions[person.session].gone or person.tries > 0
+    person = st.sessions[client]
+    lost = st.sessions[person.current].gone or person.tries > 0
     if lost and not person.hopeless and person.waiting >= st.asked[0].buffer_max:
         refuse(st, message, NOT_BUFFERED)
         return False
@@ -127,11 +127,11 @@ def waits_for_connection(st: State, message: int, client: int, again: int) -> bo
 @compiled
 def gives_up(st: State, client: int) -> None:
     """A client will not be online any more: what waits for that is refused."""
-    person = st.clients[client]
+    person = st.sessions[client]
     person.hopeless = 1
     unacked = unacked_now(st, client)
-    here = person.first
-    person.first = person.last = NONE
+    here = person.waits_first
+    person.waits_first = person.waits_last = NONE
     while here >= 0:
         who, again = st.links[here].one, st.links[here].two
         if who <= INTRUDERS:
@@ -148,12 +148,12 @@ def gives_up(st: State, client: int) -> None:
 @compiled
 def waits_in_line(st: State, client: int, who: int, again: int) -> None:
     """A message, to be sent or sent ``again``, or an intruder, waits until its client is online."""
-    new, person = link(st, who, again, 0.0), st.clients[client]
-    if person.first >= 0:
-        st.links[person.last].next = new
+    new, person = link(st, who, again, 0.0), st.sessions[client]
+    if person.waits_first >= 0:
+        st.links[person.waits_last].next = new
     else:
-        person.first = new
-    person.last = new
+        person.waits_first = new
+    person.waits_last = new
 
 
 @compiled
@@ -164,7 +164,7 @@ def tries_again(st: State, session: int) -> None:
     if asked.reconnect in (SOCKETIO, FULL_JITTER):
         draw = reconnect_draw(st, user, st.users[user].retries)
         st.users[user].retries += 1
-    person = st.clients[client]
+    person = st.sessions[client]
     starts_s = st.now[0].time_s + pause_s(asked.reconnect, person.tries, draw, asked.reconnect_s, asked.reconnect_max_s)
     if starts_s >= person.end_s or (asked.tries_max > 0 and person.tries >= asked.tries_max):
         gives_up(st, client)
@@ -255,7 +255,7 @@ def wakes(st: State, message: int) -> None:
     if not row.waits:
         return
     row.waits = 0
-    session, longest = st.clients[client].session, st.asked[0].sends_max
+    session, longest = st.sessions[client].current, st.asked[0].sends_max
     if not row.unacked:
         is_over(st, message, client)
     elif longest and row.sends >= longest:
@@ -304,7 +304,8 @@ def is_settled(st: State, session: int, message: int) -> None:
 @compiled
 def unacked_now(st: State, client: int) -> int:
     """A list of what a client waits to be told of, each with how often it was sent."""
-    first, last, here = NONE, NONE, st.clients[client].unacked_first
+    first, last = NONE, NONE
+    here: int = st.clients[client].unacked_first if st.asked[0].resends else NONE
     while here >= 0:
         message = st.links[here].one
         new = link(st, message, st.messages[message].attempt, 0.0)
@@ -521,7 +522,7 @@ def was_synced(st: State, session: int, message: int) -> bool:
     row = st.sessions[session]
     if message > row.synced_max:
         return False
-    for place in range(row.synced, row.synced + row.synced_count):  # noqa: SIM110
+    for place in range(row.synced, row.synced + row.unread):  # noqa: SIM110
         if st.missed[place] == message:
             return True
     return False
@@ -555,7 +556,7 @@ def arrives(st: State, session: int, row: int, sent_s: float) -> None:
         new = link(st, message, 0, 0.0)
         st.links[new].next = receiver.live_first
         receiver.live_first = new
-    elif receiver.synced_count and was_synced(st, session, message):
+    elif receiver.unread and was_synced(st, session, message):
         st.rows[row].fate = DUPLICATE
     received(st, row, message, session)
 

@@ -39,13 +39,13 @@ from chatsim.engine.compiled.state import NONE, State
 @compiled
 def intrudes(st: State, number: int) -> None:
     """An intruder tries to get into a room. It waits for a connection, if there is one to come."""
-    client = st.clients[st.sessions[st.intrusions[number].session].client]
-    if st.sessions[client.session].online:
-        goes_in(st, number, client.session)
+    client = st.sessions[st.sessions[st.intrusions[number].session].client]
+    if st.sessions[client.current].online:
+        goes_in(st, number, client.current)
     elif client.hopeless:
         stays_away(st, number)
     else:
-        waits_in_line(st, st.sessions[client.session].client, INTRUDERS - number, 0)
+        waits_in_line(st, client.client, INTRUDERS - number, 0)
 
 
 @compiled

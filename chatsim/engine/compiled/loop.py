@@ -121,29 +121,44 @@ def go_on(st: State, steps: int) -> int:
             kind, one, two, three = E_TRACE, now.next_row, NONE, NONE
             now.time_s, now.key = now.next_s, now.next_key
         else:
-            if now.heap == 0:
+            if now.has_first:
+                event = st.first[0]
+            elif now.heap:
+                event = st.heap[0]
+            else:
                 now.time_s = st.asked[0].end_s
                 return DONE
-            event = st.heap[0]
             now.time_s, now.key, one, two, three = event.time_s, event.key, event.one, event.two, event.three
             kind = kind_of(event.key)
             if kind == E_ARRIVES and st.parcels[one].next >= 0:
                 event.one = st.parcels[one].next  # at the same time, and before all else
             else:
-                now.heap -= 1
-                drop_first(st.heap, now.heap)
+                is_taken(st)
         happens(st, kind, one, two, three)
     return MORE
 
 
 @compiled
 def is_traced(st: State) -> bool:
-    """Whether a row of the trace is next, which lies on no heap; else it is the first event of the small heap, if there
-    is one."""
+    """Whether a row of the trace is next, which lies on no heap; else it is the event that waits beside the small heap,
+    or the first one there, if there is one."""
     now = st.now[0]
+    if now.has_first:
+        return is_before(now.next_s, now.next_key, st.first[0].time_s, st.first[0].key)
     if now.heap == 0 and not comes(st):
         return bool(now.next_s < st.asked[0].end_s)
     return is_before(now.next_s, now.next_key, st.heap[0].time_s, st.heap[0].key)
+
+
+@compiled
+def is_taken(st: State) -> None:
+    """The first event of the present slot happens, and is not to come any more."""
+    now = st.now[0]
+    if now.has_first:
+        now.has_first = 0
+    else:
+        now.heap -= 1
+        drop_first(st.heap, now.heap)
 
 
 @seldom

@@ -17,7 +17,8 @@ from chatsim.engine.compiled.state import FIXED, TABLES
 
 ADDRESS, ROWS, COLUMNS, OWN = range(4)
 """What is known of each table; it is its ``own`` where it was grown, and not the array that it began as."""
-PLACES = {name: place for place, name in enumerate(TABLES)}
+NAMES = list(TABLES)
+PLACES = {name: place for place, name in enumerate(NAMES)}
 STAY = {*FIXED, "sessions", "clients"}
 """Tables that stay where they are while handlers run."""
 _give_back = ctypes.pythonapi.PyMem_RawFree
@@ -62,7 +63,9 @@ class Memory:
 
     def tables(self) -> dict[str, npt.NDArray[Any]]:
         """All tables as they are now; they are there as long as one of them is."""
-        return {name: self._table(name, cell) for name, cell in zip(TABLES, self.cells, strict=True)}
+        # Those that handlers have made are few, and not kept: each of them keeps this memory.
+        made = [NAMES[place] for place in np.flatnonzero(self.cells[:, OWN])]
+        return {**self._begun, **{name: self.table(name) for name in made}}
 
     def table(self, name: str) -> npt.NDArray[Any]:
         """One of them."""

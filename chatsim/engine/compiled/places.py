@@ -373,7 +373,7 @@ def out_of(st: State, row: int) -> bool:
 def own_session(st: State, message: int) -> int:
     """The session in which a message is written: the one that its device has now. A device of the trace is a client
     with the number of its session there."""
-    return int(st.clients[st.messages[message].session].session)
+    return int(st.sessions[st.messages[message].session].current)
 
 
 @compiled

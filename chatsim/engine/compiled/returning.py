@@ -21,7 +21,7 @@ def new_session(st: State, user: int, client: int, origin: int, attempt: int) ->
     copy_rows(st.blank_session, 0, st.sessions, session, 1)
     row = st.sessions[session]
     row.user = user
-    row.client = client
+    row.client, row.current = client, session
     row.origin = origin
     row.attempt = attempt
     row.start_s = st.now[0].time_s
@@ -54,13 +54,13 @@ def rate_of(st: State, session: int) -> float:
 def tries(st: State, before: int) -> None:
     """A client tries again to be connected."""
     earlier = st.sessions[before]
-    client = st.clients[earlier.client]
+    client = st.sessions[earlier.client]
     session = new_session(st, earlier.user, earlier.client, before, client.tries)
     row = st.sessions[session]
     row.end_s = client.end_s
     has_link(st, session, earlier.base_s, earlier.base_rate)
     client.tries += 1
-    client.session = session
+    client.current = session
 
 
 @compiled
@@ -71,7 +71,7 @@ def comes_back(st: State, number: int) -> None:
     if person.held > 0:
         return
     session = new_session(st, user, NONE, NONE, 0)
-    row, client = st.sessions[session], st.clients[session]
+    row = st.sessions[session]
     row.client = session
     row.end_s = st.now[0].time_s + st.asked[0].session_s
     place = DRAWS * (person.again % st.asked[0].draws_kept)
@@ -79,5 +79,4 @@ def comes_back(st: State, number: int) -> None:
     person.again += 1
     if person.again >= person.linked:
         st.now[0].scarce = st.now[0].stops = 1
-    client.end_s = row.end_s
     st.pushed[number].fate, st.pushed[number].session = P_BROUGHT_BACK, session

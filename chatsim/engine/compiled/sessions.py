@@ -321,7 +321,7 @@ def welcome(st: State, session: int, first: int, count: int) -> None:
     """The gateway says welcome; the missed messages travel in the same packet."""
     row = st.sessions[session]
     first_row, size_bytes = st.now[0].rows, 0
-    row.synced, row.synced_count, row.unread = first, count, count
+    row.synced, row.unread = first, count
     for missed in range(first, first + count):
         message = st.missed[missed]
         note_row(st, message, session, st.now[0].time_s, 0)
@@ -347,10 +347,10 @@ def welcomed(st: State, session: int, first_row: int) -> None:
     forget_live(st, session)
     if row.cut:  # while the welcome was under way: the first ping will not come
         at(st, st.now[0].time_s + st.asked[0].ping_s + st.asked[0].ping_timeout_s, E_NOTICES, session, NONE, NONE)
-    client = st.clients[row.client]
+    client = st.sessions[row.client]
     client.tries = 0
-    unacked, here = unacked_now(st, row.client), client.first
-    client.first = client.last = NONE
+    unacked, here = unacked_now(st, row.client), client.waits_first
+    client.waits_first = client.waits_last = NONE
     while here >= 0:
         who = st.links[here].one
         if who <= INTRUDERS:

@@ -22,7 +22,9 @@ def place_sessions(tables: Tables, scenario: Scenario, world: World) -> None:
     tables."""
     known = len(world.sessions)
     count = known + max(64, known // 8)
-    tables["sessions"], tables["clients"] = column(count, GROWING["sessions"]), column(count, GROWING["clients"])
+    resends = scenario.client.guarantee == "at_least_once"
+    tables["sessions"] = column(count, GROWING["sessions"])
+    tables["clients"] = column(count if resends else 0, GROWING["clients"])
     _write_others(tables, scenario, world, known, count)
 
 
@@ -30,7 +32,7 @@ def place_more_sessions(tables: Tables, scenario: Scenario, world: World) -> Tab
     """Half as many sessions and clients again, with those that there are."""
     before = len(tables["sessions"])
     count = before + before // 2 + 1
-    more = {name: with_room(tables[name], count) for name in ("sessions", "clients")}
+    more = {name: with_room(tables[name], count if len(tables[name]) else 0) for name in ("sessions", "clients")}
     more["blank_session"] = tables["blank_session"]
     _write_others(more, scenario, world, before, count)
     return more
@@ -45,7 +47,6 @@ def write_of_trace(tables: Tables, scenario: Scenario, world: World, luck: Luck,
     own["link_s"] = own["base_s"] = luck.links_s(first, end)
     own["rate"] = own["base_rate"] = luck.rates(first, end)
     own["silent"] = luck.silent(first, end)
-    tables["clients"]["end_s"][first:end] = own["end_s"]
 
 
 def _write_others(tables: Tables, scenario: Scenario, world: World, first: int, end: int) -> None:
@@ -57,11 +58,11 @@ def _write_others(tables: Tables, scenario: Scenario, world: World, first: int, 
 
 
 def _write_blanks(tables: Tables, scenario: Scenario, world: World, first: int, end: int) -> None:
-    """Sessions of nobody, each with the client of its own number, that waits for nothing."""
+    """Sessions of nobody, each the first of a client, who waits for nothing."""
     rows, clients = tables["sessions"][first:end], tables["clients"][first:end]
     rows.view(np.uint8).reshape(len(rows), -1)[:] = tables["blank_session"].view(np.uint8)
-    rows["client"] = clients["session"] = np.arange(first, end)
-    for name in ("first", "last", "unacked_first", "unacked_last"):
+    rows["client"] = rows["current"] = np.arange(first, end)
+    for name in ("unacked_first", "unacked_last"):
         clients[name] = NONE
     costs = scenario.database if scenario.design.store_in == "database" else scenario.broker
     rows["sync_luck"] = service_luck(world, costs, SYNC, first, end)

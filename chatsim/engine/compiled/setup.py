@@ -57,7 +57,7 @@ BROKER_COSTS = (
     "publish_us", "push_us", "bus_send_us", "bus_receive_us", "subscribe_us", "lookup_us", "lookup_user_us",
     "update_us", "presence_us", "history_max",
 )  # fmt: skip
-EVENTS_PER_SLOT, FETCHED_PER_SLOT = 8.0, 32.0
+EVENTS_PER_SLOT, FETCHED_PER_SLOT = 8.0, 64.0
 """Events in a slot of time, at most about; more where what comes is fetched ahead, so that it is there in time."""
 SLOTS_S, SLOTS_AT_LEAST, SLOTS_AT_MOST = 2000.0, 1 << 16, 1 << 20
 """For how long ahead slots have a list: most sessions leave within that time; and how many that may be."""
@@ -259,9 +259,11 @@ def _blanks(tables: Tables, scenario: Scenario) -> None:
     for name in ("first", "last", "next"):
         job[name] = parcel[name] = NONE
     job["times"], job["luck"] = 1, 1.0
-    for name in ("client", "gateway", "live_first", "synced_max", "origin", "parcel"):
+    for name in ("client", "current", "gateway", "live_first", "synced_max", "origin", "parcel"):
         session[name] = NONE
-    for name in ("outbox_first", "outbox_last", "sending", "life", "held_next", "held_previous"):
+    for name in ("waits_first", "waits_last", "outbox_first", "outbox_last", "sending", "life"):
+        session[name] = NONE
+    for name in ("held_next", "held_previous"):
         session[name] = NONE
     for name in ("next_here", "seat_first", "seat_last", "entered", "old", "foretold_first", "foretold_last"):
         session[name] = NONE

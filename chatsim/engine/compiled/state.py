@@ -65,18 +65,19 @@ SLOT = record("key row")
 PARCEL = record("place to_session first last count next station life")
 SESSION = both(
     record(
-        "stamp read user client gateway next_here joined online gone closed cut parcel"
+        "stamp read user current gateway next_here joined online gone closed cut parcel"
         " foretold_first foretold_last",
         "link_s rate uplink_s downlink_s drained_s unsent_bytes outbox_bytes end_s",
     ),
     record(
-        "held registered silent fate life listed unread live live_first live_last entered holds old synced_count"
-        " synced_max synced origin attempt seat_first seat_last outbox_first outbox_last sending unsigned held_next"
-        " held_previous",
+        "client held registered silent fate life listed unread live live_first entered holds old synced_max synced"
+        " origin attempt seat_first seat_last outbox_first outbox_last sending unsigned held_next held_previous"
+        " hopeless tries waiting waits_first waits_last",
         "start_s online_s left_s cut_s rights_s due_s sync_luck base_s base_rate",
     ),
 )
-"""What each message needs comes first, in two lines of memory."""
+"""What each message needs comes first, in two lines of memory. A client is the first of its sessions, which knows the
+``current`` one; what is known of the client stands there too."""
 JOB, EVENT, PARCEL, SESSION = slim(JOB, "channel"), slim(EVENT, "key"), slim(PARCEL), slim(SESSION, "stamp", "read")
 SESSION = in_lines(SESSION)
 FIXED: dict[str, np.dtype[Any]] = {
@@ -107,7 +108,7 @@ FIXED: dict[str, np.dtype[Any]] = {
         " free_parcel free_batch"
         " boxes free_box free_query free_seat free_packet chained chained_number"
         " cuts slow_first slow_count away away_number parted unsigned_first unsigned_last breaks faults wiped drains"
-        " got changing emptied started boxed next_row next_key next_slot key",
+        " got changing emptied started boxed next_row next_key next_slot key has_first",
         "time_s next_s admission_left admission_s minute chained_s",
     ),
     "stations": record(
@@ -133,7 +134,7 @@ FIXED: dict[str, np.dtype[Any]] = {
     "room_start": SHORT, "member": SHORT, "here": SHORT,
     "own_start": LONG, "own_room": SHORT, "own_place": SHORT, "channel_first": SHORT,
     "parcel_of": LONG, "slots": SHORT, "stamps": LONG, "connections": LONG, "out": LONG, "early": BYTE, "factors": REAL,
-    "push_luck": REAL, "blank_job": JOB, "blank_parcel": PARCEL, "blank_session": SESSION, "work": LONG,
+    "push_luck": REAL, "blank_job": JOB, "blank_parcel": PARCEL, "blank_session": SESSION, "work": LONG, "first": EVENT,
     "lines": record("away wanted why line cut kept_first kept_last owed", "soft_since_s"),
     "arrives_s": REAL, "slow_draw": REAL,
     "extras": record("packets first count", "added_s"), "shares": record("", "share value"),
@@ -159,7 +160,7 @@ GROWING: dict[str, np.dtype[Any]] = {
     "batches": record("station first row"),
     "queries": record("story subject session gateway requests reading count pending cause"),
     "sessions": SESSION,
-    "clients": record("session hopeless tries waiting first last unacked_first unacked_last", "end_s"),
+    "clients": record("unacked_first unacked_last"),
     "seats": record("session position next previous place room rank next_own"),
     "places": record("first last count"),
     "place_slots": SLOT,
@@ -189,7 +190,7 @@ for _name in ("boxes", "boxed", "batches", "queries", "clients", "seats", "place
     GROWING[_name] = slim(GROWING[_name])
 FIXED["messages"] = in_lines(FIXED["messages"])
 TABLES = {**FIXED, **GROWING}
-ONE_ROW = ("asked", "now", "blank_job", "blank_parcel", "blank_session")
+ONE_ROW = ("asked", "now", "first", "blank_job", "blank_parcel", "blank_session")
 """Tables that always have one. Others have none where nothing asks for them."""
 TWO_DIMENSIONS = ("push_luck", "work", "user_draws")
 
