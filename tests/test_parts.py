@@ -25,6 +25,7 @@ from chatsim.engine.notes import Notes
 from chatsim.engine.outcome import Cause, Work
 from chatsim.engine.parts import PartAuditor
 from chatsim.engine.settling import settle
+from chatsim.engine.ticks import TICK, tick_columns, tick_rows
 from chatsim.scenario import AuditError, InputError, Scenario, load_scenario, preset_names
 from chatsim.world import build_world, shelf
 from chatsim.world.tables import World
@@ -235,12 +236,30 @@ def test_figures_of_a_part_count_who_has_no_row() -> None:
 
 def test_ticks_of_parts_are_held_to_the_cores_of_their_stations_together() -> None:
     chosen = scenario(design={"gateways": 1, "routing": "in_process"}, gateway={"cores": 1})
-    first = {"station": np.array([0]), "start_s": np.array([1.0]), "end_s": np.array([3.0])}
-    later = {"station": np.array([0]), "start_s": np.array([2.0]), "end_s": np.array([4.0])}
+    none = tick_columns(np.zeros(1, TICK))
+    first = {**none, "start_s": np.array([1.0]), "end_s": np.array([3.0])}
+    later = {**none, "start_s": np.array([2.0]), "end_s": np.array([4.0])}
     with pytest.raises(AuditError, match="station 0 has more ticks at once than cores"):
         check_ticks(chosen, later, check_ticks(chosen, first))
     after = {**later, "start_s": np.array([3.0])}
     assert check_ticks(chosen, after, check_ticks(chosen, first))[0].tolist() == [4.0]
+
+
+def test_rows_of_ticks_are_those_whose_columns_a_table_has_or_copies_of_what_lies_elsewhere() -> None:
+    rows = np.zeros(5, TICK)
+    rows["start_s"], rows["items"] = np.arange(5), 5 - np.arange(5)
+    for table, is_same in (
+        (tick_columns(rows), True),
+        (tick_columns(rows[:3]), True),
+        (tick_columns(rows[1:]), False),
+        ({**tick_columns(rows), "items": rows["items"].copy()}, False),
+        ({**tick_columns(rows), "items": rows["reads"]}, False),
+        ({name: column[::-1] for name, column in tick_columns(rows).items()}, False),
+    ):
+        found = tick_rows(table)
+        assert np.shares_memory(found, rows) == is_same
+        for name, column in table.items():
+            assert found[name].tolist() == column.tolist()
 
 
 def test_a_histogram_has_percentiles_to_within_half_a_thousandth() -> None:

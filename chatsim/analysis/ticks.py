@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from chatsim.analysis.columns import Floats, Longs
 from chatsim.engine.loops import fixed, loop_of, run_loop
 from chatsim.engine.outcome import Columns, Outcome
-
-Ints = npt.NDArray[np.int32]
+from chatsim.engine.ticks import tick_rows
 
 
 class TickSums(NamedTuple):
@@ -47,17 +45,6 @@ class StationBins:
     def __add__(self, other: StationBins) -> StationBins:
         largest = np.maximum(self.largest, other.largest)
         return StationBins(self.busy_s + other.busy_s, self.queued_s + other.queued_s, largest)
-
-
-class Ticks(NamedTuple):
-    """Columns of ticks."""
-
-    station: Ints
-    start_s: Floats
-    end_s: Floats
-    items: Ints
-    waiting: Ints
-    waited_s: Floats
 
 
 class Spread(NamedTuple):
@@ -116,14 +103,14 @@ def tick_figures(
     time until ``until_s``, with ``came``: the items of each and of those left out before it. Ticks come in the order in
     which they began.
     """
-    stations, bins, ticks = len(outcome.stations), max(len(edges_s) - 1, 0), _ticks(outcome.ticks)
+    stations, bins, ticks = len(outcome.stations), max(len(edges_s) - 1, 0), tick_rows(outcome.ticks)
     empty = np.zeros((7, stations))
     sums = TickSums(empty[0], np.zeros(stations, np.int64), *empty[1:7])
     cells = np.zeros((7, stations * bins))
     found = Bins(Spread(*cells[:3]), Spread(*cells[3:6]), cells[6])
     thin = _room_to_thin(ticks, stations, until_s, thin_bins)
     edges_s = fixed(edges_s, np.float64)
-    run_loop(ADD_UP, len(ticks.station), ticks, float(duration_s), edges_s, float(until_s), sums, found, thin)
+    run_loop(ADD_UP, len(ticks), ticks, float(duration_s), edges_s, float(until_s), sums, found, thin)
     busy_s, queued_s = (
         (spread.begins + spread.ends).reshape(stations, bins)
         + np.cumsum(spread.through.reshape(stations, bins), axis=1) * np.diff(edges_s)
@@ -134,18 +121,12 @@ def tick_figures(
     )
 
 
-def _ticks(table: Columns) -> Ticks:
-    return Ticks(
-        fixed(table["station"], np.int32), fixed(table["start_s"], np.float64), fixed(table["end_s"], np.float64),
-        fixed(table["items"], np.int32), fixed(table["waiting"], np.int32), fixed(table["waited_s"], np.float64),
-    )  # fmt: skip
-
-
-def _room_to_thin(ticks: Ticks, stations: int, until_s: float, bins: int) -> Thin:
+def _room_to_thin(ticks: Any, stations: int, until_s: float, bins: int) -> Thin:
     """Room for ticks of those bins that any begins in."""
     least, most = 0, -1
-    if bins and len(ticks.start_s):
-        least, most = (_thin_bin(float(at_s), until_s, bins) for at_s in (ticks.start_s.min(), ticks.start_s.max()))
+    if bins and len(ticks):
+        start_s = ticks["start_s"]
+        least, most = (_thin_bin(float(at_s), until_s, bins) for at_s in (start_s.min(), start_s.max()))
     cells = stations * (most + 1 - least)
     return Thin(
         np.full(3 * cells, -1, np.int64), np.zeros(3 * cells), np.full(cells, -np.inf), np.zeros(stations), least, bins
@@ -166,13 +147,13 @@ def _thinned(table: Columns, thin: Thin) -> Columns:
 
 
 def _add_up(
-    ticks: Ticks, duration_s: float, edges_s: Floats, until_s: float, sums: TickSums, bins: Bins, thin: Thin
+    ticks: Any, duration_s: float, edges_s: Floats, until_s: float, sums: TickSums, bins: Bins, thin: Thin
 ) -> int:
     """The loop of :func:`tick_figures`."""
     at = 0
-    for row in range(len(ticks.station)):
-        station, start_s, end_s = ticks.station[row], ticks.start_s[row], ticks.end_s[row]
-        items, waited_s = ticks.items[row], ticks.waited_s[row]
+    for row in range(len(ticks)):
+        tick = ticks[row]
+        station, start_s, end_s, items, waited_s = tick.station, tick.start_s, tick.end_s, tick.items, tick.waited_s
         wait_s = waited_s / items if items else 0.0
         sums.busy_s[station] += max(min(end_s, duration_s) - max(start_s, 0.0), 0.0)
         sums.all_busy_s[station] += end_s - start_s
@@ -181,7 +162,7 @@ def _add_up(
             sums.ticks[station] += 1
             sums.items[station] += items
             sums.waited_s[station] += waited_s
-            sums.largest[station] = max(sums.largest[station], items + ticks.waiting[row])
+            sums.largest[station] = max(sums.largest[station], items + tick.waiting)
             sums.longest_s[station] = max(sums.longest_s[station], wait_s + end_s - start_s)
         if thin.bins and start_s < until_s:
             _thin(thin, row, station, _thin_bin(start_s, until_s, thin.bins) - thin.least, end_s, items)
@@ -190,7 +171,7 @@ def _add_up(
         at = _bin_of(edges_s, start_s, at)
         cell = station * (len(edges_s) - 1)
         if 0 <= start_s < edges_s[len(edges_s) - 1]:
-            bins.largest[cell + at] = max(bins.largest[cell + at], items + ticks.waiting[row])
+            bins.largest[cell + at] = max(bins.largest[cell + at], items + tick.waiting)
         _spread(bins.busy, cell, edges_s, at, start_s, end_s, 1.0)
         _spread(bins.queued, cell, edges_s, at, start_s - wait_s, start_s, float(items))
     return 0

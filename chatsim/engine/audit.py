@@ -45,6 +45,7 @@ from chatsim.engine.settling import (
     heard,
     key_of,
 )
+from chatsim.engine.ticks import tick_rows
 from chatsim.scenario import AuditError, Scenario
 from chatsim.world.compiling import prefetch
 from chatsim.world.tables import SessionTable, World
@@ -434,27 +435,26 @@ def check_ticks(scenario: Scenario, ticks: Columns, before: LastEnds | None = No
     free_s = (
         np.full(first[-1], -np.inf) if before is None else np.concatenate([before[each] for each in sorted(before)])
     )
-    station, start_s, end_s = ticks["station"], ticks["start_s"], ticks["end_s"]
-    if (start_s[1:] < start_s[:-1]).any():
-        order = np.argsort(start_s, kind="stable")
-        station, start_s, end_s = station[order], start_s[order], end_s[order]
-    columns = fixed(station, np.int32), fixed(start_s, np.float64), fixed(end_s, np.float64)
-    found = run_loop(TAKE_CORES, len(station), *columns, fixed(first, np.int64), free_s)
+    rows = tick_rows(ticks)
+    if (rows["start_s"][1:] < rows["start_s"][:-1]).any():
+        rows = rows[np.argsort(rows["start_s"], kind="stable")]
+    found = run_loop(TAKE_CORES, len(rows), rows, fixed(first, np.int64), free_s)
     if found >= 0:
         raise AuditError(f"station {found} has more ticks at once than cores")
     return dict(enumerate(np.split(free_s, first[1:-1])))
 
 
-def _take_cores(station: Ints, start_s: Floats, end_s: Floats, first: Longs, free_s: Floats) -> int:
+def _take_cores(ticks: Any, first: Longs, free_s: Floats) -> int:
     """Gives each tick a core of its station that is free, until the tick ends; the first station where none is, or
     -1."""
-    for row in range(len(station)):
-        core, end = first[station[row]], first[station[row] + 1]
-        while core < end and start_s[row] < free_s[core]:
+    for row in range(len(ticks)):
+        tick = ticks[row]
+        core, end = first[tick.station], first[tick.station + 1]
+        while core < end and tick.start_s < free_s[core]:
             core += 1
         if core == end:
-            return int(station[row])
-        free_s[core] = end_s[row]
+            return int(tick.station)
+        free_s[core] = tick.end_s
     return -1
 
 

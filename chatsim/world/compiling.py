@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import namedtuple
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
@@ -35,7 +36,8 @@ class Loop:
         (LOOPS if among is None else among).append(self)
 
     def __call__(self, *arguments: Any) -> Any:
-        """As fast as it is by now. Python reads numbers faster from a view of memory than from an array."""
+        """As fast as it is by now. Python reads numbers faster from a view of memory than from an array, and records,
+        which it must not write, as tuples."""
         if self.fast is not None:
             return self.fast(*arguments)
         return self.function(*map(_views, arguments))
@@ -70,6 +72,9 @@ class Loop:
 def _views(part: Any) -> Any:
     if isinstance(part, tuple):
         return type(part)(*map(_views, part))
+    if isinstance(part, np.ndarray) and part.dtype.names:
+        row: Any = namedtuple("row", part.dtype.names)  # type: ignore[misc]
+        return list(map(row._make, part.tolist()))
     return memoryview(cast(Any, part)) if isinstance(part, np.ndarray) else part
 
 

@@ -37,7 +37,7 @@ from chatsim.world.shelf import give_free_back, in_memory_bytes, put_back
 from chatsim.world.tables import MessageTable, SessionTable, World
 
 Flags = npt.NDArray[np.bool_]
-ROWS_OF_PART, TICKS_OF_PART = 5 << 16, 5 << 17
+ROWS_OF_PART, TICKS_OF_PART = 5 << 16, 1 << 19
 """So many rows, or ticks, and what is done becomes a part: so few that the memory it took may be kept for the next."""
 MEMORY_BYTES, FILES_BYTES = 25 << 27, 3 << 29
 """Where more than so much is in memory, and so much of it lies in files, that is put back: much of what a million users

@@ -8,20 +8,19 @@ import numpy as np
 
 from chatsim.engine.compiled.state import State, table_of
 from chatsim.engine.outcome import Columns
+from chatsim.engine.ticks import TICK, tick_columns
 
-TYPES = {"station": np.int32, "start_s": np.float64, "end_s": np.float64, "items": np.int32, "waiting": np.int32,
-         "waited_s": np.float64, "reads": np.int32, "slept_s": np.float64}  # fmt: skip
 MANY = 1 << 13
 ROOM = 1 << 16, 1 << 22
 """Ticks for which there is room at first, at least and at most: what is not used is never touched."""
 
 
 class Ticks:
-    """Columns of ticks, in the order in which they began; about how many there will be is ``likely``."""
+    """Ticks in the order in which they began; about how many there will be is ``likely``."""
 
     def __init__(self, likely: int = 0) -> None:
         self._room = min(max(likely, ROOM[0]), ROOM[1])
-        self._columns = _empty(0)
+        self._rows = np.empty(0, TICK)
         self.count = 0
         """Ticks that were taken and not given away."""
 
@@ -49,20 +48,21 @@ class Ticks:
 
     def give(self) -> Columns:
         """Gives away the ticks that were taken out of their table."""
-        given = {name: column[: self.count] for name, column in self._columns.items()}
-        self._columns, self.count = _empty(0), 0
+        given = tick_columns(self._rows[: self.count])
+        self._rows, self.count = np.empty(0, TICK), 0
         return given
 
     def _add(self, rows: Any) -> None:
         first, self.count = self.count, self.count + len(rows)
-        if self.count > len(self._columns["station"]):
-            larger = _empty(ROOM[0] if self.count <= ROOM[0] else max(self._room, 2 * self.count))
-            for name, column in self._columns.items():
-                larger[name][:first] = column[:first]
-            self._columns = larger
-        for name, column in self._columns.items():
-            column[first : self.count] = rows[name]
+        if self.count > len(self._rows):
+            larger = np.empty(ROOM[0] if self.count <= ROOM[0] else max(self._room, 2 * self.count), TICK)
+            _copy(self._rows[:first], larger[:first])
+            self._rows = larger
+        _copy(rows, self._rows[first : self.count])
 
 
-def _empty(rows: int) -> Columns:
-    return {name: np.empty(rows, kind) for name, kind in TYPES.items()}
+def _copy(rows: Any, to: Any) -> None:
+    """Copies rows, byte by byte where they are alike: numpy would copy them field by field."""
+    if rows.dtype == to.dtype:
+        rows, to = rows.view(np.uint8), to.view(np.uint8)
+    to[:] = rows
