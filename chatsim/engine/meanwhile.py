@@ -13,12 +13,15 @@ import numpy as np
 import numpy.typing as npt
 
 from chatsim.engine.loops import fixed
+from chatsim.world.compiling import prefetch
 
 Longs = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int32]
 
 NOBODY = -1
+NEAR, FAR = 8, 16
+"""So many sessions ahead their users, and they themselves, are asked for: one is far away from the next."""
 MANY = 255
 """So many sessions of a user, or more, are not counted."""
 
@@ -88,17 +91,30 @@ def come_and_go(there: Meanwhile, one: int) -> None:
     latest_s, at = there.latest_s[0], there.at[0]
     latest_s = there.until_s[one] if there.until_s[one] > latest_s else latest_s  # which NaN is not
     there.latest_s[0] = latest_s
-    while at < len(there.begin_s) and there.begin_s[at] <= latest_s:
+    last = len(there.begin_s) - 1
+    while at <= last and there.begin_s[at] <= latest_s:
+        _fetch_user(there, min(at + NEAR, last))
         user = there.user[at]
         there.here[user] = min(there.here[user] + 1, MANY)
         there.after[at], there.head[user], there.of[there.session[at]] = there.head[user], at, user
         at += 1
     there.at[0] = at
-    since_s, at = min(there.since_s[one], latest_s), there.at[1]
-    while at < len(there.ends) and there.ended_s[at] <= since_s:
+    since_s, at, last = min(there.since_s[one], latest_s), there.at[1], len(there.ends) - 1
+    while at <= last and there.ended_s[at] <= since_s:
+        far = there.ends[min(at + FAR, last)]
+        prefetch(there.user, far)
+        prefetch(there.session, far)
+        prefetch(there.after, far)
+        _fetch_user(there, there.ends[min(at + NEAR, last)])
         _go(there, there.ends[at])
         at += 1
     there.at[1] = at
+
+
+def _fetch_user(there: Meanwhile, session: int) -> None:
+    """Has what is known of a session's user come near."""
+    prefetch(there.here, there.user[session])
+    prefetch(there.head, there.user[session])
 
 
 def _go(there: Meanwhile, session: int) -> None:
@@ -117,5 +133,5 @@ def _go(there: Meanwhile, session: int) -> None:
     there.here[user] = min(others, MANY)
 
 
-COMING_AND_GOING = look_back, come_and_go, _go
+COMING_AND_GOING = look_back, come_and_go, _fetch_user, _go
 """What a loop that has sessions come and go is compiled with."""
