@@ -38,7 +38,7 @@ DELIVERED, READ_LATER, STORED, LOST, REFUSED = map(int, list(Fate)[:5])
 IN_FLIGHT, DUPLICATE, MISSED, OVERHEARD, COPY, ABANDONED = map(int, list(Fate)[5:])
 HAVE_IT, BESIDE = 1 << DELIVERED | 1 << READ_LATER, 1 << OVERHEARD | 1 << COPY
 NO_END, TO_SAY_WHY = 1 << MISSED | 1 << DUPLICATE | BESIDE, 1 << REFUSED | 1 << LOST
-MAY_BE_MISSED = 1 << LOST | 1 << IN_FLIGHT
+MAY_BE_MISSED, NEVER_TAKEN = 1 << LOST | 1 << IN_FLIGHT, 1 << REFUSED | 1 << ABANDONED
 """Some fates, a bit each."""
 OFFLINE, LEFT = int(Cause.OFFLINE), int(Cause.LEFT)
 WAITS, HAS_IT, ENDED = 1, 2, 4
@@ -96,19 +96,16 @@ def _joined(rows: npt.NDArray[Any], rest: Any, count: int) -> npt.NDArray[Any]:
     return column
 
 
-class Ends(NamedTuple):
-    """What each message comes to for recipients without an end among the rows: ``stored`` where it waits, else
-    ``fate``; and why, if it is refused or lost, or -1: that asks whether the recipient had a session.
-
-    ``comes``: what a session has lost may still come to its user. ``offline`` counts those who had no session, where it
-    has an entry for each message.
-    """
+class Taken(NamedTuple):
+    """What became of messages in a design that ``keeps`` them for those who are away, or does not: fate and cause, and
+    when they were received, and done. ``offline`` counts those who had no session, where it has an entry for each
+    message."""
 
     fate: Codes
-    stored: Codes
     cause: Codes
     received_s: Floats
-    comes: Flags
+    done_s: Floats
+    keeps: bool
     offline: Ints
 
 
@@ -150,10 +147,10 @@ def _rest_of(
         return rest
     came = _came(rows["message"], rows["recipient"], rows["fate"], len(meant))
     waits = _came(inbox[:, 1], inbox[:, 0], np.empty(0, np.int8), len(meant))
-    ends, known = _ends(messages, scenario.design.offline != "drop", offline), nothing_known(world.users, len(meant))
-    there = _there(world, notes, ends.received_s)
+    taken, known = _taken(messages, scenario.design.offline != "drop", offline), nothing_known(world.users, len(meant))
+    there = _there(world, notes, taken.received_s)
     steps = pairs + count + len(there.session)
-    found = run_loop(SETTLE, steps, people, ends, waits, came, there, known, rest)
+    found = run_loop(SETTLE, steps, people, taken, waits, came, there, known, rest)
     return Rest(ints[0, :found], ints[1, :found], codes[0, :found], codes[1, :found])
 
 
@@ -162,16 +159,10 @@ def _came(message: npt.NDArray[Any], user: npt.NDArray[Any], fate: Codes, messag
     return Came(numbers(message), numbers(user), fate, np.empty(len(message), np.uint32), end)
 
 
-def _ends(messages: Columns, keeps: bool, offline: Ints) -> Ends:
-    """What messages come to where nothing was written, in a design that ``keeps`` them for those who are away."""
-    taken, under_way = messages["fate"], np.isnan(messages["done_s"])
-    fate = np.where(under_way | (taken == Fate.IN_FLIGHT), Fate.IN_FLIGHT, Fate.LOST).astype(np.int8)
-    gone = among(taken, (Fate.REFUSED, Fate.ABANDONED)) | ((taken == Fate.LOST) & ~under_way)
-    fate[gone] = taken[gone]
-    asks = (fate == Fate.LOST) & (taken != Fate.LOST)
-    stored, cause = np.where(gone, fate, np.int8(Fate.STORED)), np.where(asks, np.int8(-1), messages["cause"])
-    received_s = fixed(messages["received_s"], np.float64)
-    return Ends(fate, fixed(stored, np.int8), fixed(cause, np.int8), received_s, under_way & keeps, offline)
+def _taken(messages: Columns, keeps: bool, offline: Ints) -> Taken:
+    fate, cause = (fixed(messages[name], np.int8) for name in ("fate", "cause"))
+    received_s, done_s = (fixed(messages[name], np.float64) for name in ("received_s", "done_s"))
+    return Taken(fate, cause, received_s, done_s, keeps, offline)
 
 
 def _there(world: World, notes: Notes, received_s: Floats) -> Meanwhile:
@@ -183,7 +174,7 @@ def _there(world: World, notes: Notes, received_s: Floats) -> Meanwhile:
 
 
 def _settle(
-    people: Audience, ends: Ends, waits: Came, rows: Came, there: Meanwhile, known: Any, rest: Rest
+    people: Audience, taken: Taken, waits: Came, rows: Came, there: Meanwhile, known: Any, rest: Rest
 ) -> int:
     """The loop of :func:`_rest_of`; returns how many recipients have no end among the rows, and are not counted as
     offline. ``known`` is of each user, in the last message that was for them and of which anything came."""
@@ -195,6 +186,7 @@ def _settle(
         prefetch(people.member, people.at[min(one + AHEAD, len(people.sender) - 1)])
         come_and_go(there, one)
         left, here = others(people, one, there.here)
+        end_of = _end_of(taken, one)
         box_end, end, is_open = waits.end[one], rows.end[one], 0
         if box_end - box + end - at > FEW:
             mark(people, one, known)
@@ -205,34 +197,51 @@ def _settle(
             told = _take_row(people, one, rows, rows.row[place], known)
             left, is_open = left - (told & IS_END), is_open | told & IS_OPEN
             here -= there.here[rows.user[rows.row[place]]] if told & IS_END else 0
+        comes = taken.keeps and np.isnan(taken.done_s[one])  # to its user, though a session has lost it
         for place in range(at, end if is_open else at):
-            is_end = _end_row(rows, one, rows.row[place], ends.comes[one], known)
+            is_end = _end_row(rows, one, rows.row[place], comes, known)
             left -= is_end
             here -= there.here[rows.user[rows.row[place]]] if is_end else 0
-        if left and not here and box == box_end and len(ends.offline) and ends.cause[one] < 0:
-            ends.offline[one] = left  # nobody may be there of those who are left: most messages are such
+        if left and not here and box == box_end and len(taken.offline) and end_of[2] < 0:
+            taken.offline[one] = left  # nobody may be there of those who are left: most messages are such
         elif left:
-            count = _end_others(people, one, ends, there, known, rest, count)
+            count = _end_others(people, one, taken, end_of, there, known, rest, count)
         box, at = box_end, end
     return count
 
 
+def _end_of(taken: Taken, one: int) -> tuple[int, int, int]:
+    """What a message comes to for recipients without an end among the rows: its fate, that where it waits in store, and
+    why, if it is refused or lost, or -1: that asks whether the recipient had a session."""
+    fate, cause, under_way = int(taken.fate[one]), int(taken.cause[one]), np.isnan(taken.done_s[one])
+    if NEVER_TAKEN >> fate & 1 or (fate == LOST and not under_way):
+        return fate, fate, cause
+    if under_way or fate == IN_FLIGHT:
+        return IN_FLIGHT, STORED, cause
+    return LOST, STORED, -1
+
+
 def _end_others(
-    people: Audience, one: int, ends: Ends, there: Meanwhile, known: Any, rest: Rest, count: int
-) -> int:
+    people: Audience, one: int, taken: Taken, end_of: tuple[int, int, int], there: Meanwhile, known: Any, rest: Rest,
+    count: int,
+) -> int:  # fmt: skip
     """Explains, or counts, what became of a message for recipients without an end among the rows. So many were
     explained before; returns how many are by now."""
-    first, counts = people.at[one], len(ends.offline) > 0 and ends.cause[one] < 0
+    first, counts = people.at[one], len(taken.offline) > 0 and end_of[2] < 0
     for place in range(first, first + people.members[one]):
         user = people.member[place]
         told = max(known[user] - STEP * one, 0)
         if user == people.sender[one] or told & ENDED:
             continue
-        if counts and not told & WAITS and not _was_there(there, user, ends.received_s[one]):
-            ends.offline[one] += 1
+        was_there = _was_there(there, user, taken.received_s[one])
+        if counts and not told & WAITS and not was_there:
+            taken.offline[one] += 1
             continue
-        rest.message[count], rest.user[count] = one, user
-        _explain(ends, there, told, rest, count)
+        fate, stored, cause = end_of
+        fate = stored if told & WAITS else fate
+        rest.message[count], rest.user[count], rest.fate[count] = one, user, fate
+        why = cause if cause >= 0 else LEFT if was_there else OFFLINE
+        rest.cause[count] = why if TO_SAY_WHY >> fate & 1 else 0
         count += 1
     return count
 
@@ -269,16 +278,6 @@ def _end_row(rows: Came, one: int, row: int, comes: bool, known: Any) -> int:
     return int(told // ENDED & 1 ^ 1)
 
 
-def _explain(ends: Ends, there: Meanwhile, known: int, rest: Rest, at: int) -> None:
-    """Writes what became of a message for a recipient without an end among the rows."""
-    message, user = rest.message[at], rest.user[at]
-    fate = ends.stored[message] if known & WAITS else ends.fate[message]
-    cause = ends.cause[message] if TO_SAY_WHY >> fate & 1 else 0
-    if cause < 0:
-        cause = LEFT if _was_there(there, user, ends.received_s[message]) else OFFLINE
-    rest.fate[at], rest.cause[at] = fate, cause
-
-
 def _was_there(there: Meanwhile, user: int, at_s: float) -> bool:
     """Whether a user had a session at a time that the message asks for; none had at NaN."""
     if not there.here[user]:
@@ -290,7 +289,7 @@ def _was_there(there: Meanwhile, user: int, at_s: float) -> bool:
 
 
 SETTLE = loop_of(
-    _settle, *COMING_AND_GOING, *ASKING_WHO, order_rows, _end_others, _take_row, _end_row, _was_there, _explain
+    _settle, *COMING_AND_GOING, *ASKING_WHO, order_rows, _end_of, _end_others, _take_row, _end_row, _was_there
 )
 
 
