@@ -77,7 +77,7 @@ def limit(st: State, message: int, gateway: int, at_s: float) -> int:
 def begin_receive(st: State, station: int, job: int, at_s: float) -> float:
     """A message is read and checked; its first commands, or a refusal, are written."""
     asked, row = st.asked[0], st.jobs[job]
-    luck = st.messages[row.message].receive_luck
+    luck = st.receive_luck[row.message] if len(st.receive_luck) else 1.0
     cause = limit(st, row.message, station, at_s)
     if cause == NO_CAUSE and keeps_rights(st):
         cause = verdict_of(st, row.message, st.sessions[own_session(st, row.message)].rights_s)
@@ -100,7 +100,8 @@ def begin_publish(st: State, station: int, job: int) -> float:
     row.commands, row.touch = copies, TOUCH_SUBSCRIBERS
     own_us = asked.bus_receive_us if row.pushed else asked.publish_us
     own_us += asked.stream_us
-    return float((own_us + asked.push_us * pushes + asked.bus_send_us * copies) * st.messages[row.message].publish_luck)
+    luck = st.publish_luck[row.message] if len(st.publish_luck) else 1.0
+    return float((own_us + asked.push_us * pushes + asked.bus_send_us * copies) * luck)
 
 
 @compiled

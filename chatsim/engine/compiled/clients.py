@@ -226,7 +226,7 @@ def client_of(st: State, message: int) -> int:
 @compiled
 def sends(st: State, message: int, session: int) -> None:
     """At least once: a client sends a message, and waits until it is told that it was taken."""
-    row, client = st.messages[message], client_of(st, message)
+    row, client = st.tries[message], client_of(st, message)
     soon(st, E_SENDS, message, session, NONE)
     row.attempt += 1
     row.waits = 1
@@ -244,21 +244,21 @@ def sends(st: State, message: int, session: int) -> None:
 @compiled
 def times_out_unacked(st: State, message: int, attempt: int) -> None:
     """The time for an answer is over, unless it came, or the message was sent again meanwhile."""
-    if st.messages[message].unacked and st.messages[message].attempt == attempt:
+    if st.tries[message].unacked and st.tries[message].attempt == attempt:
         wakes(st, message)
 
 
 @compiled
 def wakes(st: State, message: int) -> None:
     """A message need not be sent again; or it is, as soon as its client is online, or it is given up."""
-    row, client = st.messages[message], client_of(st, message)
+    row, client = st.tries[message], client_of(st, message)
     if not row.waits:
         return
     row.waits = 0
     session, longest = st.sessions[client].current, st.asked[0].sends_max
     if not row.unacked:
         is_over(st, message, client)
-    elif longest and row.sends >= longest:
+    elif longest and st.messages[message].sends >= longest:
         refuse(st, message, GAVE_UP)
         is_over(st, message, client)
     elif st.sessions[session].online:
@@ -277,9 +277,9 @@ def is_over(st: State, message: int, client: int) -> None:
 @compiled
 def take_unacked(st: State, message: int, client: int) -> None:
     """A client waits no longer to be told of a message."""
-    if not st.messages[message].unacked:
+    if not st.tries[message].unacked:
         return
-    st.messages[message].unacked = 0
+    st.tries[message].unacked = 0
     person = st.clients[client]
     before, here = NONE, person.unacked_first
     while st.links[here].one != message:
@@ -296,7 +296,7 @@ def take_unacked(st: State, message: int, client: int) -> None:
 @compiled
 def is_settled(st: State, session: int, message: int) -> None:
     """The client need not send a message again."""
-    if st.messages[message].unacked:
+    if st.asked[0].resends and st.tries[message].unacked:
         take_unacked(st, message, st.sessions[session].client)
         wakes(st, message)
 
@@ -308,7 +308,7 @@ def unacked_now(st: State, client: int) -> int:
     here: int = st.clients[client].unacked_first if st.asked[0].resends else NONE
     while here >= 0:
         message = st.links[here].one
-        new = link(st, message, st.messages[message].attempt, 0.0)
+        new = link(st, message, st.tries[message].attempt, 0.0)
         if last >= 0:
             st.links[last].next = new
         else:
@@ -322,7 +322,7 @@ def unacked_now(st: State, client: int) -> int:
 def wake_all(st: State, here: int) -> None:
     """Those of a list are sent again that were not meanwhile."""
     while here >= 0:
-        if st.messages[st.links[here].one].attempt == st.links[here].two:
+        if st.tries[st.links[here].one].attempt == st.links[here].two:
             wakes(st, st.links[here].one)
         here = unlink(st, here)
 

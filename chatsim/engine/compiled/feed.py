@@ -11,7 +11,7 @@ from chatsim.engine.compiled.kinds import E_INTRUDES, E_LOGIN, E_MESSAGE, E_TIE_
 from chatsim.engine.compiled.sessions_to_come import write_of_trace
 from chatsim.engine.compiled.state import FIXED, NONE, SESSIONS_AT_ONCE
 from chatsim.engine.compiled.window import Window
-from chatsim.engine.compiled.writing import MERGE, WRITE, Given, Lucks, audiences_of, write_messages, write_trace
+from chatsim.engine.compiled.writing import MERGE, WRITE, Given, audiences_of, write_messages, write_trace
 from chatsim.engine.loops import fixed, load_if_worth_it
 from chatsim.engine.luck import PUBLISH, RECEIVE, STORE, Luck, service_luck
 from chatsim.engine.rooms import Rooms
@@ -56,8 +56,9 @@ class Feed:
         self._pairs = 0
         self.row = 0
         self.draws_ahead = scenario.network.jitter_sigma > 0 and connected_share(world) >= AHEAD_SHARE
+        self._drawn = drawn_of(scenario)
         rows = {
-            "messages": len(world.messages),
+            **of_messages(scenario, len(world.messages)),
             "trace": sum(map(len, self._times_s)),
             "early": rooms.pairs if scenario.design.offline != "drop" else 0,
             "factors": rooms.pairs if self.draws_ahead else 0,
@@ -87,9 +88,9 @@ class Feed:
             return
         pairs = int(self.tables["messages"]["offset"][message]) if message < len(self.tables["messages"]) else 0
         # The row of the trace that is to begin next stands in an event already, and the one before may be beginning.
-        ends = {"messages": message, "early": pairs, "factors": pairs, "trace": self._until(time_s) - self._slice}
+        ends = {"early": pairs, "factors": pairs, "trace": self._until(time_s) - self._slice}
         for name, window in self._windows.items():
-            window.give_back(ends[name])
+            window.give_back(ends.get(name, message))
         trace = self._world.messages
         put_back(trace.time_s, trace.sender, trace.session, trace.room, trace.size_bytes)
 
@@ -127,12 +128,14 @@ class Feed:
         sender, session, size_bytes, room = (
             fixed(values[mine], np.int32) for values in (trace.sender, trace.session, trace.size_bytes, trace.room)
         )
-        time_s = fixed(trace.time_s[mine], np.float64)
-        given = Given(sender, session, size_bytes, room, time_s, fixed(opening, np.bool_))
+        uplink = self._luck.uplinks(first, end)
+        given = Given(sender, session, size_bytes, room, uplink, fixed(opening, np.bool_))
         if self.draws_ahead:
             self._draw_factors(first, end)
-        lucks, rows = self._lucks(first, end), self.tables["messages"][mine]
-        self._pairs = write_messages(rows, given, lucks, self._rooms, self._audiences, first, self._pairs)
+        for name, (costs, purpose) in self._drawn.items():
+            self.tables[name][mine] = service_luck(self._world, costs, purpose, first, end)
+        rows = self.tables["messages"][mine]
+        self._pairs = write_messages(rows, given, self._rooms, self._audiences, first, self._pairs)
 
     def _draw_factors(self, first: int, end: int) -> None:
         """The luck of the packets of the messages from ``first`` to ``end`` to each member of their rooms."""
@@ -142,14 +145,24 @@ class Feed:
             self.tables["factors"][place : place + len(factors)] = factors
             place += len(factors)
 
-    def _lucks(self, first: int, end: int) -> Lucks:
-        """What is drawn for the messages from ``first`` to ``end``."""
-        scenario, drawn = self._scenario, []
-        store: StationCosts = scenario.database if scenario.design.store_in == "database" else scenario.broker
-        for costs, purpose in ((scenario.gateway, RECEIVE), (scenario.broker, PUBLISH), (store, STORE)):
-            is_drawn = costs.service == "exponential"
-            drawn.append(service_luck(self._world, costs, purpose, first, end) if is_drawn else np.empty(0))
-        return Lucks(self._luck.uplinks(first, end), *drawn)
+
+def drawn_of(scenario: Scenario) -> dict[str, tuple[StationCosts, int]]:
+    """The tables of the luck of messages' items, of whose costs and for what: where that is drawn, and ever done."""
+    store: StationCosts = scenario.database if scenario.design.store_in == "database" else scenario.broker
+    every = {"receive_luck": (scenario.gateway, RECEIVE), "publish_luck": (scenario.broker, PUBLISH)}
+    if scenario.design.store != "never":
+        every["store_luck"] = (store, STORE)
+    return {name: (costs, purpose) for name, (costs, purpose) in every.items() if costs.service == "exponential"}
+
+
+def of_messages(scenario: Scenario, messages: int) -> dict[str, int]:
+    """How many rows tables have that have one for each message, where something asks for them."""
+    asked = {
+        "messages": True, **dict.fromkeys(("receive_luck", "publish_luck", "store_luck"), False),
+        **dict.fromkeys(drawn_of(scenario), True),
+        "tries": scenario.client.guarantee == "at_least_once", "kept_next": scenario.broker.history_max > 0,
+    }  # fmt: skip
+    return {name: messages if is_asked else 0 for name, is_asked in asked.items()}
 
 
 def connected_share(world: World) -> float:

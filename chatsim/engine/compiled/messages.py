@@ -214,7 +214,8 @@ def ask_store(st: State, message: int, session: int, gateway: int, routes: bool)
     job = new_job(st, J_STORE)
     store = st.jobs[job]
     store.message, store.gateway, store.reply, store.commands = message, gateway, reply, commands
-    store.cost_us, store.luck, store.touch = asked.store_us, row.store_luck, TOUCH_ONE
+    luck = st.store_luck[message] if len(st.store_luck) else 1.0
+    store.cost_us, store.luck, store.touch = asked.store_us, luck, TOUCH_ONE
     row.under_way += 1
     send(st, gateway, store_of_room(st, row.room), job)
 
@@ -286,7 +287,7 @@ def trim_history(st: State, message: int) -> None:
         return
     room = st.rooms[st.messages[message].room]
     if room.kept > 0:
-        st.messages[room.kept_last].kept_next = message
+        st.kept_next[room.kept_last] = message
     else:
         room.kept_first = message
     room.kept_last = message
@@ -294,7 +295,7 @@ def trim_history(st: State, message: int) -> None:
     if room.kept <= asked.history_max:
         return
     forgotten = room.kept_first
-    room.kept_first = st.messages[forgotten].kept_next
+    room.kept_first = st.kept_next[forgotten]
     room.kept -= 1
     audience = st.messages[forgotten].meant
     for place in range(st.room_start[audience], st.room_start[audience + 1]):

@@ -27,6 +27,11 @@ def record(longs: str = "", floats: str = "") -> np.dtype[Any]:
     return np.dtype([(name, np.int64) for name in longs.split()] + [(name, np.float64) for name in floats.split()])
 
 
+def small(names: str) -> np.dtype[Any]:
+    """The type of a record of whole numbers from 0 to 255."""
+    return np.dtype([(name, np.uint8) for name in names.split()])
+
+
 def both(first: np.dtype[Any], rest: np.dtype[Any]) -> np.dtype[Any]:
     """The type of a record of one kind, and then the other."""
     return np.dtype([(name, each[name]) for each in (first, rest) for name in each.names or ()])
@@ -63,23 +68,41 @@ JOB = record(
 EVENT = record("key one two three next", "time_s")
 SLOT = record("key row")
 PARCEL = record("place to_session first last count next station life")
+MESSAGE = both(
+    record(
+        "offset sender session room meant size_bytes gateway pushes discards reads under_way",
+        "stored_s done_s",
+    ),
+    both(
+        record("", "uplink received_s routed_s told_s acked_s"),
+        both(record("received refused sends lost_pushes partner"), small("fate cause opening")),
+    ),
+)
+"""What those to whom a message goes need of it comes first, in a line of memory; all of it takes two. What only some
+runs ask of messages stands in tables of their own."""
 SESSION = both(
     record(
         "stamp read user current gateway next_here joined online gone closed cut parcel"
         " foretold_first foretold_last",
         "link_s rate uplink_s downlink_s drained_s unsent_bytes outbox_bytes end_s",
     ),
-    record(
-        "client held registered silent fate life listed unread live live_first entered holds old synced_max synced"
-        " origin attempt seat_first seat_last outbox_first outbox_last sending unsigned held_next held_previous"
-        " hopeless tries waiting waits_first waits_last",
-        "start_s online_s left_s cut_s rights_s due_s sync_luck base_s base_rate",
+    both(
+        record(
+            "client live silent fate listed unread origin attempt",
+            "start_s online_s left_s cut_s",
+        ),
+        record(
+            "held registered life live_first synced_max synced tries waiting hopeless waits_first waits_last"
+            " holds old entered seat_first seat_last"
+            " outbox_first outbox_last sending unsigned held_next held_previous",
+            "rights_s due_s sync_luck base_s base_rate",
+        ),
     ),
 )
-"""What each message needs comes first, in two lines of memory. A client is the first of its sessions, which knows the
-``current`` one; what is known of the client stands there too."""
+"""What each message needs comes first, in two lines of memory; what is noted in the outcome, in the line after these. A
+client is the first of its sessions, which knows the ``current`` one; what is known of the client stands there too."""
 JOB, EVENT, PARCEL, SESSION = slim(JOB, "channel"), slim(EVENT, "key"), slim(PARCEL), slim(SESSION, "stamp", "read")
-SESSION = in_lines(SESSION)
+MESSAGE, SESSION = in_lines(slim(MESSAGE, "offset")), in_lines(SESSION)
 FIXED: dict[str, np.dtype[Any]] = {
     "asked": record(
         "gateways groups nodes routing topology placement shortcut keeps_missed own_devices has_broker mesh_directory"
@@ -123,12 +146,8 @@ FIXED: dict[str, np.dtype[Any]] = {
         " sessions shown holding mark warm",
         "came_s waits_since_s shown_until_s",
     ),
-    "messages": record(
-        "sender session size_bytes room meant partner offset gateway pushes discards reads under_way fate cause"
-        " received refused sends opening kept_next lost_pushes"
-        " unacked waits attempt",
-        "time_s uplink received_s stored_s routed_s told_s acked_s done_s store_luck receive_luck publish_luck",
-    ),
+    "messages": MESSAGE, "tries": record("unacked waits attempt"), "kept_next": SHORT,
+    "receive_luck": REAL, "publish_luck": REAL, "store_luck": REAL,
     "rooms": record("kept_first kept_last kept exists founding waits not_joined entered places", "ready_s"),
     "trace": record("kind number", "time_s"), "letters": record("size_bytes gateway"),
     "room_start": SHORT, "member": SHORT, "here": SHORT,
@@ -184,11 +203,10 @@ GROWING: dict[str, np.dtype[Any]] = {
     "drains": record("gateway life first count place", "start_s grace_s"),
 }  # fmt: skip
 """Tables that grow. ``now`` counts the rows taken of each, and knows the first row given back of some."""
-for _name in ("messages", "users", "letters", "rooms"):
-    FIXED[_name] = slim(FIXED[_name], "offset")
+for _name in ("tries", "users", "letters", "rooms"):
+    FIXED[_name] = slim(FIXED[_name])
 for _name in ("boxes", "boxed", "batches", "queries", "clients", "seats", "places", "rows", "ticks", "pushed", "shown"):
     GROWING[_name] = slim(GROWING[_name])
-FIXED["messages"] = in_lines(FIXED["messages"])
 TABLES = {**FIXED, **GROWING}
 ONE_ROW = ("asked", "now", "first", "blank_job", "blank_parcel", "blank_session")
 """Tables that always have one. Others have none where nothing asks for them."""

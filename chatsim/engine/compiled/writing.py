@@ -21,27 +21,17 @@ BLANK = np.zeros(1, FIXED["messages"])
 BLANK["gateway"], BLANK["fate"] = NONE, IN_FLIGHT
 for _name in ("received_s", "stored_s", "routed_s", "told_s", "acked_s", "done_s"):
     BLANK[_name] = NEVER
-for _name in ("receive_luck", "publish_luck", "store_luck"):
-    BLANK[_name] = 1.0
-
-
-class Lucks(NamedTuple):
-    """What is drawn for messages: for their packets on the way up, and for their items; nothing where that is 1."""
-
-    uplink: npt.NDArray[np.float64]
-    receive_luck: npt.NDArray[np.float64]
-    publish_luck: npt.NDArray[np.float64]
-    store_luck: npt.NDArray[np.float64]
 
 
 class Given(NamedTuple):
-    """What the trace says of messages; ``opening`` is empty where it does not matter which open a conversation."""
+    """What the trace says of messages, and the luck of their packets on the way up; ``opening`` is empty where it does
+    not matter which open a conversation."""
 
     sender: npt.NDArray[np.int32]
     session: npt.NDArray[np.int32]
     size_bytes: npt.NDArray[np.int32]
     room: npt.NDArray[np.int32]
-    time_s: npt.NDArray[np.float64]
+    uplink: npt.NDArray[np.float64]
     opening: npt.NDArray[np.bool_]
 
 
@@ -65,19 +55,17 @@ def audiences_of(world: World, rooms: Rooms) -> Audiences:
     return Audiences(*lists, venue, personal)
 
 
-def write_messages(
-    rows: Any, given: Given, luck: Lucks, rooms: Rooms, audiences: Audiences, first: int, pairs: int
-) -> int:
+def write_messages(rows: Any, given: Given, rooms: Rooms, audiences: Audiences, first: int, pairs: int) -> int:
     """Writes messages, the first of which has the number ``first``, and ``pairs`` messages x members before it; how
     many of these there are then. The rows are blank, all zero, and modified."""
     if WRITE.fast:
-        return int(WRITE.fast(rows, given, luck, audiences, pairs))
+        return int(WRITE.fast(rows, given, audiences, pairs))
     for begin in range(0, len(rows), MESSAGES_AT_ONCE):
         mine = slice(begin, min(begin + MESSAGES_AT_ONCE, len(rows)))
         room, start = given.room[mine], audiences.start
         sizes = start[room + 1] - start[room]
         columns: dict[str, npt.NDArray[Any]] = {
-            **{name: values[mine] for name, values in {**given._asdict(), **luck._asdict()}.items() if len(values)},
+            **{name: values[mine] for name, values in given._asdict().items() if len(values)},
             "room": rooms.all_rooms(first + mine.start, first + mine.stop), "meant": room,
             "partner": rooms.partners(first + mine.start, first + mine.stop),
             "offset": pairs + np.cumsum(sizes) - sizes,
@@ -95,7 +83,7 @@ def fill(table: Any, columns: dict[str, npt.NDArray[Any]]) -> None:
         table[name] = values
 
 
-def _write(rows: Any, given: Given, luck: Lucks, audiences: Audiences, pairs: int) -> int:
+def _write(rows: Any, given: Given, audiences: Audiences, pairs: int) -> int:
     """The same, compiled."""
     last = len(rows) - 1
     for one in range(len(rows)):
@@ -112,14 +100,10 @@ def _write(rows: Any, given: Given, luck: Lucks, audiences: Audiences, pairs: in
         if len(audiences.venue):
             room = audiences.venue[meant]
         row["sender"], row["session"], row["size_bytes"] = given.sender[one], given.session[one], given.size_bytes[one]
-        row["time_s"], row["room"], row["meant"], row["partner"] = given.time_s[one], room, meant, partner
+        row["room"], row["meant"], row["partner"], row["uplink"] = room, meant, partner, given.uplink[one]
         row["offset"], row["gateway"], row["fate"] = pairs, NONE, IN_FLIGHT
         row["received_s"], row["stored_s"], row["routed_s"] = NEVER, NEVER, NEVER
         row["told_s"], row["acked_s"], row["done_s"] = NEVER, NEVER, NEVER
-        row["uplink"] = luck.uplink[one]
-        row["receive_luck"] = luck.receive_luck[one] if len(luck.receive_luck) else 1.0
-        row["publish_luck"] = luck.publish_luck[one] if len(luck.publish_luck) else 1.0
-        row["store_luck"] = luck.store_luck[one] if len(luck.store_luck) else 1.0
         if len(given.opening):
             row["opening"] = given.opening[one]
         pairs += audiences.start[meant + 1] - first
