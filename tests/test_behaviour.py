@@ -234,8 +234,8 @@ def test_bursts_leave_the_rate_and_begin_in_the_steady_state(sigma: float) -> No
 
 
 def write(ties: Ties, sender: int, peer: int) -> None:
-    _meet(ties, peer, sender, 1)
-    _meet(ties, sender, peer, 0)
+    _meet(ties, peer, sender, 1, False)
+    _meet(ties, sender, peer, 0, False)
 
 
 def test_an_answer_is_so_many_times_as_likely() -> None:

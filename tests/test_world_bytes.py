@@ -145,6 +145,21 @@ def test_edges_are_found_wherever_they_are(skew: int, monkeypatch: pytest.Monkey
     assert (found == places).all()
 
 
+def test_conversations_that_were_told_have_the_rooms_of_their_pairs_and_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    user, peer = np.array([4, 1, 2, 3, 0], np.int32), np.array([1, 4, -1, 5, 2], np.int32)
+    is_told = np.array([True, True, True, False, True])
+    for load in (False, True):
+        for loop in (build.LIST_WRITTEN, build.TAKE_ROOMS):
+            monkeypatch.setattr(loop, "fast", None)
+            if load:
+                loop.load()
+        written, room = np.empty(5, np.uint64), np.full(5, 9, np.int32)
+        assert build.LIST_WRITTEN(user, peer, is_told, written) == 3
+        assert (written[:3] == pair_keys([1, 1, 0], [4, 4, 2])).all()
+        build.TAKE_ROOMS(peer, is_told, 2, np.array([1, 1, 0]), room)
+        assert room.tolist() == [1, 1, 2, 0, 0]  # pairs, then groups; nothing where nothing was told
+
+
 def test_what_lies_side_by_side_lies_in_one_line() -> None:
     columns = {"one": np.arange(9, dtype=np.int32), "other": np.linspace(0, 1, 9), "third": np.arange(9)}
     beside = side_by_side(**columns)

@@ -25,13 +25,15 @@ class Loop:
     """A function that is nothing but a loop over numbers and arrays, with the ``parts`` that it calls.
 
     ``fast`` is its compiled form, once a world has been worth it, and then for all worlds of the process. It belongs to
-    those ``among`` which it is loaded; the parts are compiled with ``options``.
+    those ``among`` which it is loaded; the parts are compiled with ``options``, but for those that are called
+    ``seldom``, which need not be quick to reach.
     """
 
     def __init__(
-        self, function: Callable[..., Any], *parts: Callable[..., Any], among: list[Loop] | None = None, **options: Any
+        self, function: Callable[..., Any], *parts: Callable[..., Any], seldom: tuple[Callable[..., Any], ...] = (),
+        among: list[Loop] | None = None, **options: Any,
     ) -> None:
-        self.function, self.parts, self.options = function, parts, options
+        self.function, self.parts, self.seldom, self.options = function, parts, seldom, options
         self.fast: Callable[..., Any] | None = None
         (LOOPS if among is None else among).append(self)
 
@@ -57,16 +59,19 @@ class Loop:
 
         if self.fast is not None:
             return
-        for part in self.parts:
+        # Nothing is allocated, so that no references need be counted: that would take most of the time. Nothing is
+        # divided by 0, which would have to be looked for. Python calls no part, and C nothing: what they would call
+        # takes a quarter of the time to compile.
+        how: dict[str, Any] = {"_nrt": False, "error_model": "numpy", "no_cfunc_wrapper": True}
+        for part in (*self.parts, *self.seldom):
             if part not in KNOWN:
-                register_jitable(_nrt=False, no_cpython_wrapper=True, no_cfunc_wrapper=True, **self.options)(part)
+                options = self.options if part in self.parts else {}
+                register_jitable(no_cpython_wrapper=True, **how, **options)(part)
                 KNOWN.add(part)
-        # Nothing is allocated, so that no references need be counted: that would take most of the time. Python calls no
-        # part, and C nothing: what they would call takes a quarter of the time to compile.
         try:
-            self.fast = njit(cache=True, _nrt=False, no_cfunc_wrapper=True)(self.function)
+            self.fast = njit(cache=True, **how)(self.function)
         except RuntimeError:  # there is no place where code can be kept
-            self.fast = njit(_nrt=False, no_cfunc_wrapper=True)(self.function)
+            self.fast = njit(**how)(self.function)
 
 
 def _views(part: Any) -> Any:

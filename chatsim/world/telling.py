@@ -120,20 +120,22 @@ def tell(talk: Talk, talks: Openings, steps: Steps, people: People, ties: Ties, 
         if step == len(steps.due_s) or (one < len(talks.time_s) and talks.time_s[one] <= steps.due_s[step]):
             if talk.looks_ahead:
                 _look_ahead_of_opening(talk, talks, people, ties, one)
+            written, time_s = one, talks.time_s[one]
             peer, is_new = _target(talk, talks, people, ties, one)
             if peer == NOBODY:
                 talks.own[one] = -1
             else:
                 talks.peer[one] = peer
-                count = _write(ties, told, count, talks, one, talks.time_s[one], is_new)
             one += 1
         else:
             if talk.looks_ahead:
                 _look_ahead_of_step(talks, steps, people, ties, step)
-            answered = int(steps.one[step])
-            if talks.own[answered] >= 0 and _next(talks, steps, people, answered, step):
-                count = _write(ties, told, count, talks, answered, steps.due_s[step], False)
+            written, time_s, is_new = int(steps.one[step]), steps.due_s[step], False
+            if talks.own[written] >= 0:
+                _next(talks, steps, people, written, step)
             step += 1
+        if talks.own[written] >= 0:
+            count = _write(ties, told, count, talks, written, time_s, is_new)
     return count
 
 
@@ -250,12 +252,11 @@ def _write(ties: Ties, told: Told, count: int, talks: Openings, one: int, time_s
     """A message of a conversation is written, and told if it falls into the run; how many are told. ``is_new``: the two
     are no partners yet."""
     sender, peer = int(talks.user[one]), int(talks.peer[one])
-    if is_new:
-        _get_to_know(ties, peer, sender, 1)
-        _get_to_know(ties, sender, peer, 0)
-    elif peer >= 0:
-        _meet(ties, peer, sender, 1)
-        _meet(ties, sender, peer, 0)
+    if peer >= 0:
+        user, other = peer, sender
+        for side in range(2):
+            _meet(ties, user, other, 1 - side, is_new)
+            user, other = other, user
     if time_s < 0:
         return count
     told.time_s[count], told.sender[count] = time_s, sender
@@ -285,13 +286,13 @@ def _group(people: People, user: int, target: float) -> int:
     return -1 - int(people.own_group[first + int(target * (end - first))]) if end > first else NOBODY
 
 
-def _next(talks: Openings, steps: Steps, people: People, one: int, step: int) -> bool:
-    """Who writes the next message of a conversation, in which session; False where nobody is there to write it."""
+def _next(talks: Openings, steps: Steps, people: People, one: int, step: int) -> None:
+    """Who writes the next message of a conversation, in which session; -1 where nobody is there to write it."""
     time_s, last, peer = steps.due_s[step], int(talks.user[one]), int(talks.peer[one])
-    if not steps.replies[step]:
-        talks.own[one] = _session_at(people, last, time_s)
-    elif peer >= 0:
-        talks.user[one], talks.peer[one], talks.own[one] = peer, last, _session_at(people, peer, time_s)
+    if peer >= 0 or not steps.replies[step]:
+        if steps.replies[step]:
+            talks.user[one], talks.peer[one] = peer, last
+        talks.own[one] = _session_at(people, int(talks.user[one]), time_s)
     else:
         talks.own[one] = -1
         first, end = people.member_start[-1 - peer], people.member_start[-peer]
@@ -304,7 +305,6 @@ def _next(talks: Openings, steps: Steps, people: People, one: int, step: int) ->
                 if session >= 0:
                     talks.user[one], talks.own[one] = member, session
                     break
-    return bool(talks.own[one] >= 0)
 
 
 def _session_at(people: People, user: int, time_s: float) -> int:
@@ -355,10 +355,10 @@ def _rank(ties: Ties, target: float, ranks: int) -> int:
     return rank
 
 
-def _meet(ties: Ties, user: int, other: int, owes: int) -> None:
+def _meet(ties: Ties, user: int, other: int, owes: int, is_new: bool) -> None:
     """Another becomes the user's latest partner, whom it now owes an answer, or no more."""
     first, last = ties.first[user], ties.others[user] - 1
-    place = last
+    place = first - 1 if is_new else last
     while place >= first and ties.friend[place] != other:  # most are found near the end
         place -= 1
     if place < first:
@@ -398,9 +398,10 @@ def _get_to_know(ties: Ties, user: int, other: int, owes: int) -> None:
 
 
 TELL = Loop(
-    tell, place_of, _session_at, _rank, _get_to_know, _meet, _new_partner, _old_partner, _next, _group, _target, _write,
-    _is_new, _fetch_others, _fetch_partners, _fetch_sides, _fetch_who_writes, _fetch_members, _guess_peer,
-    _look_ahead_of_opening, _look_ahead_of_step, forceinline=True,  # a call would pass a hundred words of arrays
+    tell, place_of, _session_at, _rank, _meet, _old_partner, _next, _target, _write, _is_new, _fetch_others,
+    _fetch_partners, _fetch_sides, _fetch_who_writes, _fetch_members, _guess_peer, _look_ahead_of_opening,
+    _look_ahead_of_step, seldom=(_get_to_know, _new_partner, _group),
+    forceinline=True,  # a call would pass a hundred words of arrays
 )  # fmt: skip
 
 
