@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import pickle
 import sys
 from collections import namedtuple
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -69,9 +71,24 @@ class Loop:
                 register_jitable(no_cpython_wrapper=True, **how, **options)(part)
                 KNOWN.add(part)
         try:
-            self.fast = njit(cache=True, **how)(self.function)
+            compiled: Any = njit(cache=True, **how)(self.function)
+            self._forget_what_cannot_be_read(Path(compiled.stats.cache_path))
+            self.fast = compiled
         except RuntimeError:  # there is no place where code can be kept
             self.fast = njit(**how)(self.function)
+
+    def _forget_what_cannot_be_read(self, folder: Path) -> None:
+        """Removes what an earlier version has kept of a function of the same name, where that knew types that are no
+        more: numba would not get so far as to see that it is out of date."""
+        file = Path(str(sys.modules[self.function.__module__].__file__))
+        for index in folder.glob(f"{file.stem}.{self.function.__name__}-*.nbi"):
+            try:
+                with index.open("rb") as kept:
+                    pickle.load(kept)  # noqa: S301  numba reads it next
+                    pickle.loads(kept.read())  # noqa: S301
+            except Exception:
+                with suppress(OSError):
+                    index.unlink()
 
 
 def _views(part: Any) -> Any:
