@@ -39,6 +39,8 @@ from chatsim.world.tables import MessageTable, SessionTable, World
 Flags = npt.NDArray[np.bool_]
 ROWS_OF_PART, TICKS_OF_PART = 5 << 16, 1 << 19
 """So many rows, or ticks, and what is done becomes a part: so few that the memory it took may be kept for the next."""
+USERS_OF_PART = 400_000
+"""Of more users, as many times more: what a part does for each user, and for who is there, is then little beside it."""
 MEMORY_BYTES, FILES_BYTES = 25 << 27, 3 << 29
 """Where more than so much is in memory, and so much of it lies in files, that is put back: much of what a million users
 need again and again is there then, and less would be fetched all the time."""
@@ -62,7 +64,9 @@ class Parts:
         pairs: int,
         take: Callable[[Outcome], None],
     ) -> None:
-        self.ticks = Ticks(TICKS_OF_PART + TICKS_OF_PART // 4)
+        many = max(1.0, world.users / USERS_OF_PART)
+        self._rows_of_part, self._ticks_of_part = int(many * ROWS_OF_PART), int(many * TICKS_OF_PART)
+        self.ticks = Ticks(self._ticks_of_part + self._ticks_of_part // 4)
         self._scenario, self._world, self._lists, self._take = scenario, world, lists, take
         self._feed = feed
         self._auditor = PartAuditor(scenario)
@@ -71,7 +75,7 @@ class Parts:
         self._place, self._placed = np.full(0, NONE, np.int32), np.zeros(0, np.int64)
         self._matters: Flags = np.zeros(0, bool)
         self._there, self._begun, self._caused = np.zeros(0, np.int64), 0, len(world.sessions)
-        self._rows = Window(ROWS_PER_PAIR * pairs + ROWS_OF_PART, GROWING["rows"])
+        self._rows = Window(ROWS_PER_PAIR * pairs + self._rows_of_part, GROWING["rows"])
 
     def begin(self, st: State) -> None:
         """Gives the run room for its rows. Modifies the state."""
@@ -85,7 +89,7 @@ class Parts:
         self._feed.write(now_s, tables_of(st))
         if _is_too_much():
             self._put_back(tables_of(st), now_s)
-        if rows < ROWS_OF_PART and self.ticks.count < TICKS_OF_PART:
+        if rows < self._rows_of_part and self.ticks.count < self._ticks_of_part:
             return
         end = self._done(tables_of(st))
         if end > self._first:
