@@ -25,7 +25,7 @@ def tick_columns(rows: Any) -> Columns:
 
 
 def tick_rows(table: Columns) -> Any:
-    """The rows of which a table has the columns; rows with a copy of these where they lie elsewhere.
+    """The rows of which a table has the columns; rows with a copy of these, and else 0, where they lie elsewhere.
 
     >>> rows = np.zeros(3, TICK)
     >>> np.shares_memory(tick_rows(tick_columns(rows)), rows)
@@ -34,14 +34,16 @@ def tick_rows(table: Columns) -> Any:
     count, owner = len(table["station"]), table["station"].base
     if isinstance(owner, np.ndarray) and owner.dtype == TICK and all(_is_of(owner, name, table) for name in COLUMNS):
         return owner[:count]
-    rows = np.empty(count, TICK)
-    for name in COLUMNS:
+    rows = np.zeros(count, TICK)
+    for name in table.keys() & set(COLUMNS):
         rows[name] = table[name]
     return rows
 
 
 def _is_of(owner: Any, name: str, table: Columns) -> bool:
     """Whether a column of a table is that of the first rows of an owner of rows."""
-    column: Any = table[name]
+    column: Any = table.get(name)
+    if column is None:
+        return False
     is_first: bool = column.ctypes.data == owner[name].ctypes.data
     return column.base is owner and is_first and column.strides == (TICK.itemsize,)

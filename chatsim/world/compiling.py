@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
-import pickle
 import sys
 from collections import namedtuple
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -48,8 +47,16 @@ class Loop:
 
     def is_kept(self) -> bool:
         """Whether the compiled code is kept beside the file of the function."""
-        file = Path(str(sys.modules[self.function.__module__].__file__))
-        return any(file.with_name("__pycache__").glob(f"{file.stem}.{self.function.__name__}-*.nbi"))
+        file = _file_of(self.function)
+        return any(file.with_name("__pycache__").glob(f"{file.stem}.{self._name()}-*.nbi"))
+
+    def _name(self) -> str:
+        """The name of the function with a digest of all files that it and its parts stand in. By itself numba looks at
+        the file of the function alone, and reads what an earlier version has kept before it sees that it is old: which
+        fails where that knew a type that is no more."""
+        files = sorted({_file_of(part) for part in (self.function, *self.parts, *self.seldom)})
+        digest = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+        return f"{self.function.__name__}-{digest[:12]}"
 
     def load(self) -> None:
         """Has numba compile the function when it is first called, or find its code beside the file, or in the user's
@@ -61,6 +68,7 @@ class Loop:
 
         if self.fast is not None:
             return
+        self.function.__qualname__ = self._name()
         # Nothing is allocated, so that no references need be counted: that would take most of the time. Nothing is
         # divided by 0, which would have to be looked for. Python calls no part, and C nothing: what they would call
         # takes a quarter of the time to compile.
@@ -71,24 +79,13 @@ class Loop:
                 register_jitable(no_cpython_wrapper=True, **how, **options)(part)
                 KNOWN.add(part)
         try:
-            compiled: Any = njit(cache=True, **how)(self.function)
-            self._forget_what_cannot_be_read(Path(compiled.stats.cache_path))
-            self.fast = compiled
+            self.fast = njit(cache=True, **how)(self.function)
         except RuntimeError:  # there is no place where code can be kept
             self.fast = njit(**how)(self.function)
 
-    def _forget_what_cannot_be_read(self, folder: Path) -> None:
-        """Removes what an earlier version has kept of a function of the same name, where that knew types that are no
-        more: numba would not get so far as to see that it is out of date."""
-        file = Path(str(sys.modules[self.function.__module__].__file__))
-        for index in folder.glob(f"{file.stem}.{self.function.__name__}-*.nbi"):
-            try:
-                with index.open("rb") as kept:
-                    pickle.load(kept)  # noqa: S301  numba reads it next
-                    pickle.loads(kept.read())  # noqa: S301
-            except Exception:
-                with suppress(OSError):
-                    index.unlink()
+
+def _file_of(function: Callable[..., Any]) -> Path:
+    return Path(str(sys.modules[function.__module__].__file__))
 
 
 def _views(part: Any) -> Any:
