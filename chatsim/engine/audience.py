@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from chatsim.engine.loops import numbers
+from chatsim.engine.loops import Numbers, numbers
+from chatsim.world.compiling import prefetch
 from chatsim.world.orders import blocks
 from chatsim.world.tables import World
 
 Longs = npt.NDArray[np.int64]
-Numbers = npt.NDArray[np.uint32]
 
 IS_MEANT, STEP = 8, 16
 """What is known of a user in a message, beside the number of that times the last of these: that it is for that user.
@@ -65,8 +65,12 @@ def others(people: Audience, one: int, here: npt.NDArray[np.uint8]) -> tuple[int
     return people.members[one] - senders, there - senders * here[sender]
 
 
-def mark(people: Audience, one: int, known: Any) -> None:
-    """Has all those known whom a message is for."""
+def ready(people: Audience, one: int, asking: int, known: Any) -> None:
+    """Has the members come near whom a later message is for; and if many are asked about in this one, has all those
+    known whom it is for."""
+    prefetch(people.member, people.at[min(one + AHEAD, len(people.at) - 1)])
+    if asking <= FEW:
+        return
     first = people.at[one]
     for place in range(first, first + people.members[one]):
         known[people.member[place]] = STEP * one + IS_MEANT
@@ -86,7 +90,7 @@ def known_of(people: Audience, one: int, user: int, known: Any) -> int:
     return int(told)
 
 
-ASKING_WHO = others, mark, known_of
+ASKING_WHO = others, ready, known_of
 """What a loop that asks for whom messages are is compiled with."""
 
 

@@ -12,20 +12,17 @@ import numpy as np
 import numpy.typing as npt
 
 from chatsim.engine.audience import (
-    AHEAD,
     ASKING_WHO,
-    FEW,
     IS_MEANT,
     STEP,
     Audience,
-    Numbers,
     known_of,
-    mark,
     nothing_known,
     order_rows,
     others,
+    ready,
 )
-from chatsim.engine.loops import fixed, loop_of, numbers, run_loop
+from chatsim.engine.loops import Numbers, fixed, loop_of, numbers, run_loop
 from chatsim.engine.meanwhile import COMING_AND_GOING, MANY, NOBODY, Meanwhile, come_and_go, look_back, meanwhile
 from chatsim.engine.notes import Notes
 from chatsim.engine.outcome import Cause, Columns, Fate, Work
@@ -47,7 +44,6 @@ from chatsim.engine.settling import (
 )
 from chatsim.engine.ticks import tick_rows
 from chatsim.scenario import AuditError, Scenario
-from chatsim.world.compiling import prefetch
 from chatsim.world.tables import SessionTable, World
 
 Pairs = tuple[Longs, npt.NDArray[np.int32]]
@@ -203,14 +199,12 @@ def _check(
     """The loop of :func:`_breaches`, over messages."""
     order_rows(rows.message, room.end, room.row)
     look_back(there)
-    at, last = 0, len(people.sender) - 1
+    at = 0
     for one in range(len(people.sender)):
-        prefetch(people.member, people.at[min(one + AHEAD, last)])
+        ready(people, one, room.end[one] - at, room.user)
         come_and_go(there, one)
         meant, here = others(people, one, there.here)
         without = meant - times.offline[one]
-        if room.end[one] - at > FEW:
-            mark(people, one, room.user)
         while at < room.end[one]:
             told = _check_row(people, one, rows, room.row[at], times.received_s[one], there, room, found)
             without, here, at = without - (told & IS_END), here - told // IS_THERE, at + 1

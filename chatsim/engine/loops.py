@@ -12,6 +12,7 @@ import numpy.typing as npt
 from chatsim.world.compiling import Loop, load_from
 from chatsim.world.draws import DRAW
 
+Numbers = npt.NDArray[np.uint32]
 LOOPS: list[Loop] = [DRAW]
 """All of them, and that of draws, which what comes to sessions needs too."""
 STEP_S = 4e-6
@@ -41,7 +42,7 @@ def fixed(array: Any, kind: type) -> npt.NDArray[Any]:
     return np.require(array, kind, ["C_CONTIGUOUS", "WRITEABLE"])
 
 
-def numbers(array: Any) -> npt.NDArray[np.uint32]:
+def numbers(array: Any) -> Numbers:
     """Numbers of rows, none below zero, as loops are compiled for: these need not see to that whenever they look one
     up, which takes as long as the look."""
     return fixed(array, np.int32).view(np.uint32)

@@ -8,24 +8,21 @@ import numpy as np
 import numpy.typing as npt
 
 from chatsim.engine.audience import (
-    AHEAD,
     ASKING_WHO,
-    FEW,
     IS_MEANT,
     STEP,
     Audience,
     known_of,
-    mark,
     nothing_known,
     order_rows,
     others,
+    ready,
 )
-from chatsim.engine.loops import fixed, loop_of, numbers, run_loop
+from chatsim.engine.loops import Numbers, fixed, loop_of, numbers, run_loop
 from chatsim.engine.meanwhile import COMING_AND_GOING, NOBODY, Meanwhile, come_and_go, look_back, meanwhile
 from chatsim.engine.notes import NEVER, Notes
 from chatsim.engine.outcome import Cause, Columns, Fate, SessionFate
 from chatsim.scenario import AuditError, Scenario
-from chatsim.world.compiling import prefetch
 from chatsim.world.tables import SessionTable, World
 
 Flags = npt.NDArray[np.bool_]
@@ -113,10 +110,10 @@ class Came(NamedTuple):
     """What came of messages for users, with fates if it was written to sessions; room for its order by message, and
     where what came of each message ends."""
 
-    message: npt.NDArray[np.uint32]
-    user: npt.NDArray[np.uint32]
+    message: Numbers
+    user: Numbers
     fate: Codes
-    row: npt.NDArray[np.uint32]
+    row: Numbers
     end: Longs
 
 
@@ -183,13 +180,11 @@ def _settle(
     order_rows(rows.message, rows.end, rows.row)
     count = box = at = 0
     for one in range(len(people.sender)):
-        prefetch(people.member, people.at[min(one + AHEAD, len(people.sender) - 1)])
+        box_end, end, is_open = waits.end[one], rows.end[one], 0
+        ready(people, one, box_end - box + end - at, known)
         come_and_go(there, one)
         left, here = others(people, one, there.here)
         end_of = _end_of(taken, one)
-        box_end, end, is_open = waits.end[one], rows.end[one], 0
-        if box_end - box + end - at > FEW:
-            mark(people, one, known)
         for place in range(box, box_end):
             user = waits.user[waits.row[place]]
             known[user] = STEP * one + (known_of(people, one, user, known) | WAITS | HAS_IT)

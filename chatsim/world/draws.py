@@ -8,6 +8,7 @@ replication), 32 bits each.
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -212,7 +213,7 @@ def _block(key: tuple[int, int], replication: int, purpose: int, entities: Words
     counter[0], counter[1], counter[2], counter[3] = indices, entities, purpose, replication
     words = philox4x32(counter, key)
     bits = (words[0] << HIGH_20) | (words[1] >> LOW_12)
-    values: Floats = (bits.astype(np.float64) + 0.5) * 2.0**-52
+    values: Floats = uniform_of(bits)
     return values
 
 
@@ -231,6 +232,11 @@ def bits_of(
     return (first << HIGH_20) | (second >> LOW_12)
 
 
+def uniform_of(bits: Any) -> Any:
+    """The draw, or draws, that 52 bits are."""
+    return (np.float64(bits) + 0.5) * 2.0**-52
+
+
 def words_of(seed: int, purpose: int, replication: int) -> tuple[np.uint64, np.uint64, np.uint64, np.uint64]:
     """What :func:`bits_of` asks for first."""
     return np.uint64(seed & 0xFFFFFFFF), np.uint64(seed >> 32), np.uint64(purpose), np.uint64(replication)
@@ -246,11 +252,11 @@ def _draw(
         index, entity = np.uint64(indices[place]), np.uint64(entities[place])
         seen |= index | entity
         bits = bits_of(low, high, purpose, replication, index, entity)
-        drawn[place] = (np.float64(bits) + 0.5) * 2.0**-52
+        drawn[place] = uniform_of(bits)
     return seen
 
 
-DRAW = Loop(_draw, bits_of, inline="always")
+DRAW = Loop(_draw, bits_of, uniform_of, inline="always")
 
 
 def _fits_32_bits(name: str, value: npt.ArrayLike) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from chatsim.world.compiling import Loop
-from chatsim.world.draws import Purpose, Words, bits_of, exponential, uniform, words_of
+from chatsim.world.draws import Purpose, Words, bits_of, exponential, uniform, uniform_of, words_of
 from chatsim.world.orders import order_in_rows, row_blocks, words_in_rows
 from chatsim.world.pairs import Keys, edge_keys, pair_keys, unique_sorted, users_of
 from chatsim.world.population import owners
@@ -131,10 +131,10 @@ def _run(
         own, into = runner[first:end], drawn[first:end]
         for place in range(len(own)):
             bits = bits_of(low, high, purpose, replication, np.uint64(own[place]), user)
-            into[place] = (np.float64(bits) + 0.5) * 2.0**-52
+            into[place] = uniform_of(bits)
 
 
-RUN = Loop(_run, bits_of, inline="always")
+RUN = Loop(_run, bits_of, uniform_of, inline="always")
 
 
 def _known_pairs(start: Longs, queue: Ints, mean: float, seed: int, replication: int) -> Keys:

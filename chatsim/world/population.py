@@ -10,7 +10,7 @@ import numpy as np
 from chatsim.scenario.errors import InputError
 from chatsim.scenario.models import Workload
 from chatsim.world.compiling import Loop, prefetch
-from chatsim.world.draws import BLOCK, Purpose, Words, bits_of, lognormal, lognormal_of, uniform, words_of
+from chatsim.world.draws import BLOCK, Purpose, Words, bits_of, lognormal, lognormal_of, uniform, uniform_of, words_of
 from chatsim.world.orders import blocks, next_places
 from chatsim.world.pairs import HALF, LOW, Keys, edge_keys, unique_sorted, united, users_of
 from chatsim.world.reading import read_edges
@@ -137,7 +137,7 @@ def _draw_ties(
     """A uniform draw for each edge, keyed by the lower user and the higher one."""
     for edge in range(len(drawn)):
         bits = bits_of(low, high, purpose, replication, edges[edge] & LOW, edges[edge] >> HALF)
-        drawn[edge] = (np.float64(bits) + 0.5) * 2.0**-52
+        drawn[edge] = uniform_of(bits)
 
 
 def _spread(first: int, edges: Keys, drawn: Ints, after_lower: Longs, free: Longs, entries: Ints) -> None:
@@ -154,7 +154,7 @@ def _spread(first: int, edges: Keys, drawn: Ints, after_lower: Longs, free: Long
         free[other] += 1
 
 
-DRAW_TIES, SPREAD = Loop(_draw_ties, bits_of, inline="always"), Loop(_spread)
+DRAW_TIES, SPREAD = Loop(_draw_ties, bits_of, uniform_of, inline="always"), Loop(_spread)
 
 
 def owners(start: Longs) -> Ints:

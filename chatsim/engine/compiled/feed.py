@@ -58,7 +58,7 @@ class Feed:
         self.draws_ahead = scenario.network.jitter_sigma > 0 and connected_share(world) >= AHEAD_SHARE
         self._drawn = drawn_of(scenario)
         rows = {
-            **of_messages(scenario, len(world.messages)),
+            **one_for_each(scenario, len(world.messages)),
             "trace": sum(map(len, self._times_s)),
             "early": rooms.pairs if scenario.design.offline != "drop" else 0,
             "factors": rooms.pairs if self.draws_ahead else 0,
@@ -155,7 +155,7 @@ def drawn_of(scenario: Scenario) -> dict[str, tuple[StationCosts, int]]:
     return {name: (costs, purpose) for name, (costs, purpose) in every.items() if costs.service == "exponential"}
 
 
-def of_messages(scenario: Scenario, messages: int) -> dict[str, int]:
+def one_for_each(scenario: Scenario, messages: int) -> dict[str, int]:
     """How many rows tables have that have one for each message, where something asks for them."""
     asked = {
         "messages": True, **dict.fromkeys(("receive_luck", "publish_luck", "store_luck"), False),

@@ -154,28 +154,15 @@ def sessions_of(sessions: Any, rows: npt.NDArray[np.int64]) -> Columns:
     """What is noted of some sessions, ascending; of all that a table in a file has, too, which need not stay in memory
     together."""
     found = {name: np.empty(len(rows), sessions.dtype[name]) for name in NOTED_OF_SESSIONS}
-    noted = up_to(sessions, NOTED_OF_SESSIONS)
     for large in blocks(len(rows), SESSIONS_AT_ONCE):
         chosen = rows[large]
         for part in blocks(len(chosen), FEW_AT_ONCE):
-            taken, place = taken_of(noted, chosen[part]), slice(large.start + part.start, large.start + part.stop)
+            taken, place = taken_of(sessions, chosen[part]), slice(large.start + part.start, large.start + part.stop)
             for name, column in found.items():
                 column[place] = taken[name]
         if len(rows) == len(sessions):
             put_back(sessions[chosen[0] : chosen[-1] + 1])
     return found
-
-
-def up_to(rows: Any, names: tuple[str, ...]) -> Any:
-    """Rows of a table without what stands behind some of their fields: of those less memory is looked at."""
-    fields = {name: rows.dtype.fields[name][:2] for name in rows.dtype.names}
-    end = max(offset + kind.itemsize for kind, offset in (fields[name] for name in names))
-    first = np.dtype({
-        "names": list(names), "formats": [fields[name][0] for name in names],
-        "offsets": [fields[name][1] for name in names], "itemsize": end,
-    })  # fmt: skip
-    first_of_rows = np.dtype({"names": ["first"], "formats": [first], "offsets": [0], "itemsize": rows.dtype.itemsize})
-    return rows.view(first_of_rows)["first"]
 
 
 def taken_of(rows: Any, chosen: npt.NDArray[Any]) -> Any:
