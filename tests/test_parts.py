@@ -168,6 +168,19 @@ def test_what_is_told_too_soon_is_kept_whole_and_said_so() -> None:
         simulate_in_parts(chosen, build_world(chosen), lambda part: None)
 
 
+def test_a_message_is_not_done_while_a_try_of_it_is_on_its_uplink(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "STEPS", 1)
+    people = world([(user, *ALWAYS) for user in range(4)], [[0, 1], [2, 3]], [(1.0, 0, 0), (1.03, 2, 1)])
+    chosen = scenario(design={"routing": "in_process", "gateways": 1}, client={"guarantee": "at_least_once", "ack_timeout_s": 0.033})
+    whole = simulate(chosen, people, engine="compiled")
+    # message 0 is with its reader at 1.029, sent again at 1.033, its sender is told at 1.037, and the try comes at 1.043;
+    # in between, at 1.040, the other message comes to the gateway, so that something happens and parts are looked for. The
+    # gateway reads that until 1.041, writes it and the answer until 1.057, reads the try until 1.058, writes it until 1.066
+    assert (whole.messages["sends"][0], round(float(whole.messages["acked_s"][0]), 6)) == (2, 1.037)
+    assert whole.deliveries["time_s"][whole.deliveries["message"] == 0].tolist() == pytest.approx([1.029, 1.076], abs=1e-6)
+    assert check_same(chosen, people) > 2
+
+
 def auditor_with_two_waiting() -> tuple[PartAuditor, World]:
     """An auditor to whom two messages of user 0 are in store for user 1, who was away."""
     people = world([(0, *ALWAYS)], [[0, 1]], [(1.0, 0, 0), (2.0, 0, 0)])

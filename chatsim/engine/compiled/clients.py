@@ -229,6 +229,7 @@ def sends(st: State, message: int, session: int) -> None:
     row, client = st.tries[message], client_of(st, message)
     soon(st, E_SENDS, message, session, NONE)
     row.attempt += 1
+    row.on_way += 1
     row.waits = 1
     if not row.unacked:
         row.unacked = 1

@@ -145,6 +145,8 @@ def is_sent(st: State, message: int, session: int) -> None:
 def comes_up(st: State, message: int, session: int) -> None:
     """A message reaches its gateway, which queues it."""
     row, sender = st.messages[message], st.sessions[session]
+    if st.asked[0].resends:
+        st.tries[message].on_way -= 1
     if sender.closed and not sender.cut:
         refuse(st, message, NO_SESSION)
         return

@@ -115,14 +115,16 @@ class Parts:
         self._part(st, end, is_last=True)
 
     def _done(self, tables: Tables) -> int:
-        """The first message that is not done: on its way somewhere, or written to a session that does not have it."""
+        """The first message that is not done: on its way somewhere, if only in a try after the one that was told, or
+        written to a session that does not have it."""
         now_s = float(tables["now"][0]["time_s"])
         until = int(np.searchsorted(self._world.messages.time_s, now_s))
-        messages, rows = tables["messages"], tables["rows"][: int(tables["now"][0]["rows"])]
+        messages, rows, tries = tables["messages"], tables["rows"][: int(tables["now"][0]["rows"])], tables["tries"]
         end = until
         for part in blocks(until - self._first, ROWS_AT_ONCE):
             some = messages[self._first :][part]
-            goes_on = np.flatnonzero((some["fate"] == IN_FLIGHT) | (some["under_way"] > 0))
+            is_on_way = tries[self._first :][part]["on_way"] > 0 if len(tries) else False
+            goes_on = np.flatnonzero((some["fate"] == IN_FLIGHT) | (some["under_way"] > 0) | is_on_way)
             if len(goes_on):
                 end = self._first + part.start + int(goes_on[0])
                 break

@@ -146,7 +146,7 @@ FIXED: dict[str, np.dtype[Any]] = {
         " sessions shown holding mark warm",
         "came_s waits_since_s shown_until_s",
     ),
-    "messages": MESSAGE, "tries": record("unacked waits attempt"), "kept_next": SHORT,
+    "messages": MESSAGE, "tries": record("unacked waits attempt on_way"), "kept_next": SHORT,
     "receive_luck": REAL, "publish_luck": REAL, "store_luck": REAL,
     "rooms": record("kept_first kept_last kept exists founding waits not_joined entered places", "ready_s"),
     "trace": record("kind number", "time_s"), "letters": record("size_bytes gateway"),
