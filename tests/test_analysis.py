@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chatsim import analysis
+from chatsim.analysis.flow import most_connections
 from chatsim.analysis.stations import bin_edges_s
 from chatsim.engine import simulate
 from chatsim.engine.outcome import Cause, Fate, Outcome, SessionFate, Work
@@ -209,6 +210,24 @@ def test_connections_subscriptions_and_memory_by_hand() -> None:
     memory = analysis.memory(run)
     assert memory["peak_connections"].tolist() == [2, 1]
     assert memory["memory_bytes"].tolist() == [60e6 + 2 * 8000, 60e6 + 8000]
+    assert most_connections(run) == 3
+
+
+eighths_s = st.integers(-2, 12).map(lambda eighths: eighths / 8)
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 2), eighths_s | st.just(math.nan), st.integers(0, 9) | st.just(math.nan))))
+def test_connections_are_those_who_came_and_have_not_gone_whatever_the_ties(visits: list[tuple[int, float, float]]) -> None:
+    rows = [{"gateway": gateway, "online_s": online_s, "left_s": online_s + long / 8} for gateway, online_s, long in visits]
+    run = outcome(sessions=rows)
+    came = [(row["gateway"], max(row["online_s"], 0), max(row["left_s"], 0) if row["left_s"] == row["left_s"] else math.inf) for row in rows if row["online_s"] == row["online_s"]]
+    changes = {(gateway, time_s) for gateway, *when_s in came for time_s in when_s if time_s < math.inf}
+    by_gateway = [[gateway, at_s, sum(where == gateway and came_s <= at_s < went_s for where, came_s, went_s in came)] for gateway, at_s in sorted(changes)]
+    assert analysis.connections(run, by="gateway").values.tolist() == by_gateway
+    all_together = [sum(came_s <= at_s < went_s for _, came_s, went_s in came) for at_s in sorted({at_s for _, at_s in changes})]
+    assert analysis.connections(run)["connections"].tolist() == all_together
+    assert most_connections(run) == max(all_together, default=0)
 
 
 # --------------------------------------------------------------------------- stations

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from chatsim.analysis.columns import is_delivered
-from chatsim.analysis.flow import connections, recipient_ends, subscriptions, throughput_totals
+from chatsim.analysis.flow import most_connections, recipient_ends, subscriptions, throughput_totals
 from chatsim.analysis.latency import latency_ms, percentiles
 from chatsim.analysis.overload import overload
 from chatsim.analysis.stations import tiers
@@ -44,7 +44,7 @@ def summary(outcome: Outcome, until_s: float | None = None) -> pd.Series:
         percentiles(latency_ms(outcome)),
         recipient_ends(outcome),
         tiers(outcome, until_s),
-        (peak(subscriptions(outcome)["subscriptions"]), peak(connections(outcome)["connections"])),
+        (peak(subscriptions(outcome)["subscriptions"]), most_connections(outcome)),
         overload(outcome).overloaded,
     )
 

@@ -15,11 +15,11 @@ import pandas as pd
 from chatsim.analysis.columns import Floats, divided, is_delivered, offline
 from chatsim.analysis.compare import peak, summary_of
 from chatsim.analysis.flow import (
-    connections,
     ends_of,
     fate_counts,
     fates_of,
     flow_counts,
+    most_connections,
     recipient_counts,
     subscriptions,
     throughput_counts,
@@ -177,7 +177,7 @@ class Digest:
             self.latency_of["all", "all"].percentiles(),
             ends_of(self._ends),
             self.tiers(),
-            (self.most_subscriptions(), peak(connections(last)["connections"])),
+            (self.most_subscriptions(), most_connections(last)),
             self.overload().overloaded,
         )
 

@@ -218,6 +218,14 @@ def connections(outcome: Outcome, by: Literal["all", "gateway"] = "all") -> pd.D
     return _path(time_s, change, owner if by == "gateway" else None, "gateway", "connections")
 
 
+def most_connections(outcome: Outcome) -> int:
+    """The most sessions that were online at a time: the largest of :func:`connections`, without making that path."""
+    online_s, left_s = (np.maximum(floats(outcome.sessions, name), 0.0) for name in ("online_s", "left_s"))
+    came_s, went_s = (np.sort(time_s[np.isfinite(time_s)]) for time_s in (online_s, left_s[np.isfinite(online_s)]))
+    there = np.arange(1, len(came_s) + 1) - np.searchsorted(went_s, came_s, side="right")
+    return int(there.max(initial=0))
+
+
 def subscriptions(outcome: Outcome, by: Literal["all", "node"] = "all") -> pd.DataFrame:
     """Subscriptions of the broker after each change: time_s, subscriptions; with ``by="node"`` one path per node."""
     table = outcome.subscriptions
@@ -249,14 +257,17 @@ def memory(outcome: Outcome) -> pd.DataFrame:
 def _path(
     time_s: Floats, change: Floats, owner: npt.NDArray[np.generic] | None, owned_by: str, what: str
 ) -> pd.DataFrame:
-    """The running sum of changes after each distinct time, per owner where one is given."""
-    table = pd.DataFrame({"time_s": time_s, what: change})
-    keys = ["time_s"] if owner is None else [owned_by, "time_s"]
-    if owner is not None:
-        table.insert(0, owned_by, owner)
-    path = table.groupby(keys, sort=True)[what].sum().reset_index()
-    path[what] = (path[what].cumsum() if owner is None else path.groupby(owned_by)[what].cumsum()).astype(np.int64)
-    return path
+    """The running sum of whole changes after each distinct time, per owner where one is given."""
+    count = len(time_s)
+    owned = np.zeros(count, np.int8) if owner is None else owner
+    order = np.argsort(time_s) if owner is None else np.lexsort((time_s, owner))
+    time_s, owned, total = time_s[order], owned[order], np.cumsum(change[order])
+    of_another = owned[1:] != owned[:-1]
+    is_last = np.append(of_another | (time_s[1:] != time_s[:-1]), True)[:count]
+    first = np.flatnonzero(np.append(True, of_another)[:count])
+    before = np.repeat(np.append(0.0, total)[first], np.diff(np.append(first, count)))
+    whose = {} if owner is None else {owned_by: owned[is_last]}
+    return pd.DataFrame({**whose, "time_s": time_s[is_last], what: (total - before)[is_last].astype(np.int64)})
 
 
 def _meant_for_a_session(outcome: Outcome) -> Bools:
