@@ -44,8 +44,8 @@ def test_rows_are_the_same_compiled(choice: str, ahead: int, monkeypatch: pytest
         fed = feed.Feed(chosen, people, Rooms(people, chosen.design), run._lists(chosen, people), ahead)
         places = {"blank_session": np.zeros(1, state.FIXED["blank_session"])}
         sessions_to_come.place_sessions(places, chosen, people)
-        for time_s in np.linspace(0.0, people.duration_s, 20).tolist():
-            fed.write(time_s, places)
+        for begun in np.linspace(0, len(fed.tables["trace"]), 20, dtype=int).tolist():
+            fed.write(begun, places)
         assert (places["sessions"]["user"][: len(people.sessions)] == people.sessions.user).all()
         return fed.tables | places
 

@@ -151,7 +151,7 @@ def test_designs_in_parts_are_the_same(name: str, monkeypatch: pytest.MonkeyPatc
 def test_what_lies_in_files_may_leave_memory_whenever_it_likes(seldom_s: float, monkeypatch: pytest.MonkeyPatch) -> None:
     for module, name, value in (
         (shelf, "LARGE_BYTES", 1), (parts, "MEMORY_BYTES", -1), (parts, "FILES_BYTES", -1), (parts, "SELDOM_S", seldom_s),
-        (parts, "ROWS_OF_PART", 300), (run, "STEPS", 2000),
+        (parts, "LOOKS", 1), (parts, "ROWS_OF_PART", 300), (run, "STEPS", 2000),
     ):  # fmt: skip
         monkeypatch.setattr(module, name, value)
     put_back = parts.put_back

@@ -95,8 +95,8 @@ class Rooms:
     @cached_property
     def pairs(self) -> int:
         """Messages x members of the rooms that they are meant for."""
-        room, sizes = self._world.messages.room, np.diff(self._world.rooms.start)
-        return sum(int(sizes[room[part]].sum()) for part in blocks(len(room), BLOCK))
+        room, sizes = self._world.messages.room, np.diff(self._world.rooms.start).astype(np.int32)
+        return sum(int(sizes.take(room[part]).sum(dtype=np.int64)) for part in blocks(len(room), BLOCK))
 
     @cached_property
     def _own(self) -> tuple[Longs, Longs, Longs]:

@@ -70,25 +70,25 @@ class Feed:
         }
         self.tables["letters"] = column(len(world.messages), FIXED["letters"])
 
-    def write(self, time_s: float, tables: dict[str, npt.NDArray[Any]]) -> None:
-        """Writes what a run that has come to ``time_s`` may come to next: also the sessions that begin until then, and
-        their clients, where ``tables`` have places for them. Modifies the tables, and its own."""
-        rows = self._until(time_s) + self._ahead + 1
+    def is_due(self, begun: int) -> bool:
+        """Whether a run in which so many rows of the trace have begun may come to one that is not written."""
+        return self.row < min(begun + self._ahead + 1, len(self.tables["trace"]))
+
+    def write(self, begun: int, tables: dict[str, npt.NDArray[Any]]) -> None:
+        """Writes what a run in which so many rows of the trace have ``begun`` may come to next: also the sessions that
+        begin until then, and their clients, where ``tables`` have places for them. Modifies the tables, and its own."""
         self._write_sessions(tables, self._numbers[0])
-        while self.row < min(rows, len(self.tables["trace"])):
+        while self.is_due(begun):
             self._write_slice(tables)
 
-    def _until(self, time_s: float) -> int:
-        """How many rows of the trace have begun at a time, at most."""
-        return sum(int(np.searchsorted(times_s, time_s, side="right")) for times_s in self._times_s)
-
-    def give_back(self, message: int, time_s: float) -> None:
-        """What is before a message, and what began before a time, is not looked at any more. Modifies the tables."""
+    def give_back(self, message: int, begun: int) -> None:
+        """What is before a message, and rows of the trace that have begun, are not looked at any more. Modifies the
+        tables."""
         if not self._windows or not message:
             return
         pairs = int(self.tables["messages"]["offset"][message]) if message < len(self.tables["messages"]) else 0
         # The row of the trace that is to begin next stands in an event already, and the one before may be beginning.
-        ends = {"early": pairs, "factors": pairs, "trace": self._until(time_s) - self._slice}
+        ends = {"early": pairs, "factors": pairs, "trace": begun - self._slice}
         for name, window in self._windows.items():
             window.give_back(ends.get(name, message))
         trace = self._world.messages

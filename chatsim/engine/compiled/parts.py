@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -46,6 +45,8 @@ MEMORY_BYTES, FILES_BYTES = 25 << 27, 3 << 29
 need again and again is there then, and less would be fetched all the time."""
 SELDOM_S = 14400.0
 """Few sessions last so long, and those that began before are hardly looked at."""
+LOOKS = 16
+"""After so many steps it is looked at how much is in memory, which takes a while."""
 ROWS_AT_ONCE = 1 << 12
 """Rows of tables of which several columns are looked at: some at a time, so that they come from memory once."""
 ROWS_PER_PAIR = 4
@@ -71,6 +72,7 @@ class Parts:
         self._feed = feed
         self._auditor = PartAuditor(scenario)
         self._first = self._row = 0
+        self._looks = LOOKS
         self._boxed: list[tuple[npt.NDArray[Any], ...]] = []
         self._place, self._placed = np.full(0, NONE, np.int32), np.zeros(0, np.int64)
         self._matters: Flags = np.zeros(0, bool)
@@ -85,16 +87,20 @@ class Parts:
     def next(self, st: State) -> None:
         """Takes what is done, where that is much, and has the trace ready for the next events. Modifies the state."""
         now = table_of(st, "now")[0]
-        now_s, rows = float(now["time_s"]), int(now["rows"]) - self._row
-        self._feed.write(now_s, tables_of(st))
-        if _is_too_much():
-            self._put_back(tables_of(st), now_s)
+        begun, rows = int(now["next_row"]), int(now["rows"]) - self._row
+        if self._feed.is_due(begun):
+            self._feed.write(begun, tables_of(st))
+        self._looks -= 1
+        if not self._looks:
+            self._looks = LOOKS
+            if _is_too_much():
+                self._put_back(tables_of(st), float(now["time_s"]))
         if rows < self._rows_of_part and self.ticks.count < self._ticks_of_part:
             return
         end = self._done(tables_of(st))
         if end > self._first:
             self._part(st, end, is_last=False)
-            self._feed.give_back(end, now_s)
+            self._feed.give_back(end, begun)
 
     def _put_back(self, tables: Tables, now_s: float) -> None:
         """What is hardly looked at any more leaves memory; or, where that is too little, all that lies in files."""
@@ -107,7 +113,7 @@ class Parts:
         """Takes what is left when the run is over, and checks the whole. The last part has no messages, but all
         sessions: what settles messages need not hold these too."""
         end = len(self._world.messages)
-        self._feed.write(math.inf, tables_of(st))
+        self._feed.write(len(table_of(st, "trace")), tables_of(st))
         if end > self._first:
             self._part(st, end, is_last=False)
             put_back(*tables_of(st).values())

@@ -166,8 +166,10 @@ def sessions_of(sessions: Any, rows: npt.NDArray[np.int64]) -> Columns:
 
 
 def taken_of(rows: Any, chosen: npt.NDArray[Any]) -> Any:
-    """A copy of some rows of a table, in one piece each: numpy would copy them field by field."""
-    return rows.view(np.dtype((np.void, rows.dtype.itemsize)))[chosen].view(rows.dtype)
+    """A copy of some rows of a table, in one piece each: numpy would copy them field by field. ``chosen`` are their
+    numbers, or says of each row whether it is."""
+    places = np.flatnonzero(chosen) if chosen.dtype == bool else chosen
+    return rows.view(np.dtype((np.void, rows.dtype.itemsize))).take(places).view(rows.dtype)
 
 
 def rows_of(rows: Any, receipts: Any) -> Columns:

@@ -61,7 +61,8 @@ EVENTS_PER_SLOT, FETCHED_PER_SLOT = 8.0, 64.0
 """Events in a slot of time, at most about; more where what comes is fetched ahead, so that it is there in time."""
 SLOTS_S, SLOTS_AT_LEAST, SLOTS_AT_MOST = 2000.0, 1 << 16, 1 << 20
 """For how long ahead slots have a list: most sessions leave within that time; and how many that may be."""
-MEMBERS_AT_ONCE = 1 << 22
+MEMBERS_ASKED = 1 << 20
+"""Of about so many members of rooms it is asked how many sessions they have, since that decides on speed alone."""
 NEAR_BYTES = 1 << 20
 """A table of sessions that is no larger stays in a processor's cache."""
 TICKS_AT_MOST = 1 << 17
@@ -112,7 +113,7 @@ def tables_for(
     _ties(tables, scenario, world, rooms)
     _lists(tables, scenario, world, rooms, lists)
     feed = feed or Feed(scenario, world, rooms, lists)
-    feed.write(-math.inf, tables)
+    feed.write(0, tables)
     tables |= feed.tables
     asked = tables["asked"][0]
     asked["draws_ahead"] = feed.draws_ahead
@@ -353,11 +354,11 @@ def _keeps_seats(scenario: Scenario, world: World, rooms: Rooms, tables: Tables)
         return False
     if routing == ROOM or design.mesh_directory or asked["creates_rooms"] or asked["enters"]:
         return True
-    user, member = world.sessions.user, tables["member"]
-    own_rooms = np.zeros(world.users, np.int64)
-    for part in blocks(len(member), MEMBERS_AT_ONCE):
-        own_rooms += np.bincount(member[part], minlength=world.users)
-    seats = sum(int(own_rooms[user[part]].sum()) for part in blocks(len(user), SESSIONS_AT_ONCE))
+    user, member, own_sessions = world.sessions.user, tables["member"], np.zeros(world.users, np.int64)
+    for part in blocks(len(user), SESSIONS_AT_ONCE):
+        own_sessions += np.bincount(user[part], minlength=world.users)
+    step = 1 + len(member) // MEMBERS_ASKED
+    seats = step * int(own_sessions[member[::step]].sum())
     hear = 1 if routing in (IN_PROCESS, DIRECTORY) else design.gateways
     return rooms.pairs * hear > LOOKS_PER_SEAT * seats
 

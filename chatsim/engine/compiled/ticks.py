@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from chatsim.engine.compiled.lending import Lending
 from chatsim.engine.compiled.state import State, table_of
 from chatsim.engine.outcome import Columns
 from chatsim.engine.ticks import TICK, tick_columns
@@ -20,7 +21,7 @@ class Ticks:
 
     def __init__(self, likely: int = 0) -> None:
         self._room = min(max(likely, ROOM[0]), ROOM[1])
-        self._rows = np.empty(0, TICK)
+        self._lending, self._rows = Lending(TICK), np.empty(0, TICK)
         self.count = 0
         """Ticks that were taken and not given away."""
 
@@ -55,7 +56,7 @@ class Ticks:
     def _add(self, rows: Any) -> None:
         first, self.count = self.count, self.count + len(rows)
         if self.count > len(self._rows):
-            larger = np.empty(ROOM[0] if self.count <= ROOM[0] else max(self._room, 2 * self.count), TICK)
+            larger = self._lending.rows(ROOM[0] if self.count <= ROOM[0] else max(self._room, 2 * self.count))
             _copy(self._rows[:first], larger[:first])
             self._rows = larger
         _copy(rows, self._rows[first : self.count])
