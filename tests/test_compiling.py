@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from chatsim.engine import loops, simulate
 from chatsim.engine.compiled import code
-from chatsim.scenario import load_scenario
+from chatsim.scenario import load_scenario, preset_names
 from chatsim.study import runs
+from chatsim.world import build_world, compiling
 from tests.conftest import ROOT
 
 
@@ -55,6 +57,23 @@ def test_with_several_workers_the_engine_is_compiled_before_they_begin(monkeypat
     assert compiled == [0]
     assert told[0] == "compiling the engine, once: 50%"
     assert told[1:] == ["hub"] * 3
+
+
+def test_loops_are_compiled_for_one_kind_of_arguments_whatever_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    every = {id(loop): loop for loop in (*compiling.LOOPS, *loops.LOOPS)}.values()
+    for loop in every:
+        monkeypatch.setattr(loop, "fast", None)
+        loop.load()
+    for name in preset_names():
+        for users in (1, 2, 3, 500):
+            chosen = load_scenario(name, [f"workload.users={users}", "workload.duration_s=600", "workload.conversations.messages_per_day=500"])
+            people = build_world(chosen)
+            if users == 500:
+                simulate(chosen, people, engine="compiled")
+    kinds = {loop.function.__name__: len(loop.fast.signatures) for loop in every if loop.fast}
+    assert kinds.pop("_draw") <= 2  # numbers of 32 bits, or of 64
+    assert {name: count for name, count in kinds.items() if count > 1} == {}
+    assert sum(kinds.values()) > 15
 
 
 @pytest.fixture

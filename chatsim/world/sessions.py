@@ -175,7 +175,8 @@ class Connected:
         at = np.empty(len(user), np.int32)
         if PLACE.fast:
             spans = passed, self._begin_s, self._length_s, self._end_s
-            PLACE.fast(users.start, first, spans, np.ascontiguousarray(rate), user, point, at)
+            own_rate = np.require(rate, requirements=["C_CONTIGUOUS", "WRITEABLE"])  # the loop knows no other kind
+            PLACE.fast(users.start, first, spans, own_rate, user, point, at)
             return point, user, ordinal, at
         for part in blocks(len(user), BLOCK):
             of = user[part] - users.start

@@ -442,7 +442,8 @@ class Teller:
         due = due[order_in_time(steps.due_s[due])]
         now = Steps._make(column[due] for column in steps)
         told = Told(np.empty(own + len(due)), *(np.empty(own + len(due), np.int32) for _ in range(3)))
-        run = TELL.fast or _interpreted
+        # A single row lies in one piece, whatever it is laid out like: the loop would be compiled for that, too.
+        run = TELL.fast if TELL.fast and min(len(talks.time_s), len(self._ties.first)) > 1 else _interpreted
         count = run(self._talk, talks, now, self._people, self._ties, told, going)
         for side in ("user", "peer"):
             getattr(opening, side)[:] = getattr(talks, side)[going:]
