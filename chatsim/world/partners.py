@@ -6,10 +6,11 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from chatsim.world.compiling import Loop
 from chatsim.world.draws import Purpose, Words, bits_of, exponential, uniform, uniform_of, words_of
-from chatsim.world.orders import order_in_rows, row_blocks, words_in_rows
+from chatsim.world.orders import order_in_rows, place_bits, row_blocks, word_in_row
 from chatsim.world.pairs import Keys, edge_keys, pair_keys, unique_sorted, users_of
 from chatsim.world.population import owners
 from chatsim.world.shelf import put_back
@@ -90,36 +91,54 @@ def _race(friends: Friends, seed: int, replication: int) -> Ints:
     for rows in row_blocks(start):
         begin = start[rows.start:rows.stop + 1].copy()
         part = slice(begin[0], begin[-1])
-        finish = _finish(rows, begin - begin[0], runner[part], seed, replication)
-        finish /= friends.strength[part]
         begin -= begin[0]
-        if PICK.fast:
-            words, bits = words_in_rows(begin, finish.astype(np.float32))
-            PICK.fast(words, (np.uint64(1) << bits) - np.uint64(1), runner[part], finished[part])
+        columns = rows, begin, runner[part], friends.strength[part]
+        if RUN.fast:
+            _run_race(*columns, seed, replication, finished[part])
         else:
-            finished[part] = runner[part][order_in_rows(begin, finish.astype(np.float32))]
+            finished[part] = runner[part][_order_of_race(*columns, seed, replication)]
         put_back(runner[part], friends.strength[part])
     return finished
+
+
+def _order_of_race(
+    users: slice, start: Longs, runner: Ints, strength: npt.NDArray[np.float32], seed: int, replication: int
+) -> Longs:
+    """The order in which the friends of these users finish."""
+    user = np.repeat(np.arange(users.start, users.stop), np.diff(start))
+    finish = exponential(seed, replication, Purpose.TIE_ORDER, user, runner)
+    finish /= strength
+    return order_in_rows(start, finish.astype(np.float32))
+
+
+def _run_race(
+    users: slice, start: Longs, runner: Ints, strength: npt.NDArray[np.float32], seed: int, replication: int,
+    finished: Ints,
+) -> None:
+    """The same, compiled, with the friends in that order."""
+    drawn, words = np.empty(len(runner)), np.empty(len(runner), np.uint64)
+    RUN(*words_of(seed, Purpose.TIE_ORDER, replication), users.start, start, runner, drawn)
+    np.log(drawn, out=drawn)
+    bits = place_bits(len(runner))
+    FINISH(start, drawn, strength, bits, words)
+    words.sort()
+    PICK(words, (np.uint64(1) << bits) - np.uint64(1), runner, finished)
+
+
+def _finish(
+    start: Longs, drawn: Floats, strength: npt.NDArray[np.float32], bits: np.uint64, words: Words
+) -> None:
+    """What :func:`order_in_rows` sorts, out of logarithms of uniform draws."""
+    for row in range(len(start) - 1):
+        for place in range(start[row], start[row + 1]):
+            finish = np.float32(-drawn[place] / strength[place])
+            words[place] = word_in_row(start[row], finish.view(np.uint32), place, bits)
 
 
 def _pick(words: Words, mask: np.uint64, runner: Ints, finished: Ints) -> None:
     """The runners in the order of sorted words, in which the places of runners are the lowest bits."""
     for place in range(len(words)):
         finished[place] = runner[words[place] & mask]
-
-
-PICK = Loop(_pick)
-
-
-def _finish(users: slice, start: Longs, runner: Ints, seed: int, replication: int) -> Floats:
-    """An exponential draw for each runner of these users."""
-    if not RUN.fast:
-        user = np.repeat(np.arange(users.start, users.stop), np.diff(start))
-        return exponential(seed, replication, Purpose.TIE_ORDER, user, runner)
-    drawn = np.empty(len(runner))
-    RUN.fast(*words_of(seed, Purpose.TIE_ORDER, replication), users.start, start, runner, drawn)
-    np.log(drawn, out=drawn)
-    return np.negative(drawn, out=drawn)
 
 
 def _run(
@@ -135,6 +154,7 @@ def _run(
 
 
 RUN = Loop(_run, bits_of, uniform_of, inline="always")
+FINISH, PICK = Loop(_finish, word_in_row), Loop(_pick)
 
 
 def _known_pairs(start: Longs, queue: Ints, mean: float, seed: int, replication: int) -> Keys:
