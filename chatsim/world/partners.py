@@ -11,10 +11,10 @@ import numpy.typing as npt
 from chatsim.world.compiling import Loop
 from chatsim.world.draws import Purpose, Words, bits_of, exponential, uniform, uniform_of, words_of
 from chatsim.world.orders import order_in_rows, place_bits, row_blocks, word_in_row
-from chatsim.world.pairs import Keys, edge_keys, pair_keys, unique_sorted, users_of
+from chatsim.world.pairs import HALF, Keys, edge_keys, pair_keys, unique_sorted, users_of
 from chatsim.world.population import owners
 from chatsim.world.shelf import put_back
-from chatsim.world.tables import Floats, Friends, Ints, Longs
+from chatsim.world.tables import Bools, Floats, Friends, Ints, Longs
 
 FITS = 4
 FIT_TOLERANCE = 0.01
@@ -44,7 +44,7 @@ def build_partners(friends: Friends, known_partners_mean: float, seed: int, repl
     user, partner = users_of(both)
     known_start = np.searchsorted(user, np.arange(len(start))).astype(np.int64)
     known = partner.astype(np.int32)
-    scratch = np.empty(int(np.diff(start).max(initial=0)), np.int32), np.full(len(start) - 1, -1, np.int32)
+    scratch = np.empty(int(np.diff(start).max(initial=0)), np.int32), np.zeros(len(start) - 1, bool)
     columns = (start, queue, known_start, known, *scratch)
     if ARRANGE.fast:
         ARRANGE.fast(*columns)
@@ -53,15 +53,16 @@ def build_partners(friends: Friends, known_partners_mean: float, seed: int, repl
     return Partners(known_start, known, start, queue)
 
 
-def _arrange(start: Longs, queue: Ints, known_start: Longs, known: Ints, others: Ints, knows: Ints) -> None:
+def _arrange(start: Longs, queue: Ints, known_start: Longs, known: Ints, others: Ints, knows: Bools) -> None:
     """Brings the partners of each user into the order of its queue, in which they then stand first, latest last."""
     for user in range(len(start) - 1):
         first, at, left = known_start[user], known_start[user], 0
         for place in range(first, known_start[user + 1]):
-            knows[known[place]] = user
+            knows[known[place]] = True
         for place in range(start[user], start[user + 1]):
             friend = queue[place]
-            if knows[friend] == user:
+            if knows[friend]:
+                knows[friend] = False
                 known[at] = friend
                 at += 1
             else:
@@ -181,7 +182,24 @@ def _known_pairs(start: Longs, queue: Ints, mean: float, seed: int, replication:
 
 def _first_pairs(start: Longs, queue: Ints, count: Longs) -> Keys:
     """Pairs of each user and its first ``count`` friends, each pair once, lower user first, ascending."""
+    if FIRST.fast:
+        edges = np.empty(int(count.sum()), np.uint64)
+        FIRST.fast(start, queue, count, edges)
+        return unique_sorted(edges)
     user = np.repeat(np.arange(len(count)), count)
     place = np.arange(len(user)) - np.repeat(np.cumsum(count) - count, count)
     friend = queue[start[user] + place]
     return unique_sorted(edge_keys(user, friend))
+
+
+def _first(start: Longs, queue: Ints, count: Longs, edges: Keys) -> None:
+    """The same pairs, not yet in order, some twice."""
+    at = 0
+    for user in range(len(count)):
+        for place in range(start[user], start[user] + count[user]):
+            lower, higher = min(user, queue[place]), max(user, queue[place])
+            edges[at] = np.uint64(lower) << HALF | np.uint64(higher)
+            at += 1
+
+
+FIRST = Loop(_first)
