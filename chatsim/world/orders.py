@@ -124,11 +124,8 @@ def order_in_time(time_s: Floats, *then: npt.NDArray[np.integer]) -> Longs:
         return np.empty(0, np.int64)
     first_s = float(time_s.min())
     bits = len(time_s).bit_length()
-    steps = time_s - first_s
-    steps *= 2.0 ** (62 - bits) / max(float(time_s.max()) - first_s, TIME_S_MIN)
-    words = steps.astype(np.int64)
-    words <<= bits
-    words |= np.arange(len(words))
+    step = 2.0 ** (62 - bits) / max(float(time_s.max()) - first_s, TIME_S_MIN)
+    words = _words_in_time(time_s, first_s, step, bits)
     words.sort()
     order = words & ((1 << bits) - 1)
     words >>= bits
@@ -137,6 +134,25 @@ def order_in_time(time_s: Floats, *then: npt.NDArray[np.integer]) -> Longs:
         rows = order[places]
         order[places] = rows[np.lexsort((rows, *(key[rows] for key in reversed(then)), time_s[rows]))]
     return order
+
+
+def _words_in_time(time_s: Floats, first_s: float, step: float, bits: int) -> Longs:
+    if PACK_TIMES.fast:
+        words = np.empty(len(time_s), np.int64)
+        PACK_TIMES.fast(np.ascontiguousarray(time_s), first_s, step, bits, words)
+        return words
+    words = ((time_s - first_s) * step).astype(np.int64)
+    words <<= bits
+    words |= np.arange(len(words))
+    return words
+
+
+def _pack_times(time_s: Floats, first_s: float, step: float, bits: int, words: Longs) -> None:
+    for place in range(len(time_s)):
+        words[place] = (np.int64((time_s[place] - first_s) * step) << bits) | place
+
+
+PACK_TIMES = Loop(_pack_times)
 
 
 def grouped(owner: Ints, owners: int) -> tuple[Longs, Longs]:
