@@ -10,6 +10,7 @@ from chatsim.scenario.errors import InputError
 from chatsim.scenario.models import Scenario, Workload
 from chatsim.world.behaviour import Spoken, converse, message_sizes
 from chatsim.world.compiling import Loop, load_if_worth_it
+from chatsim.world.draws import BLOCK
 from chatsim.world.groups import build_groups
 from chatsim.world.orders import blocks
 from chatsim.world.pairs import HALF, Keys, places_of_edges, unique_sorted, users_of
@@ -96,10 +97,10 @@ def rooms_of(known: Keys, spoken: Spoken, groups: tuple[Longs, Ints], users: int
     TAKE_ROOMS(spoken.peer, is_told, len(pairs), places_of_edges(pairs, written, users), room)
     del written
     kind = np.repeat(np.array([PAIR, GROUP], np.uint8), [len(pairs), len(groups[0]) - 1])
-    start = np.concatenate([np.arange(0, 2 * len(pairs), 2, np.int64), 2 * len(pairs) + groups[0]])
+    start = np.concatenate([np.arange(0, 2 * len(pairs), 2, dtype=np.int64), 2 * len(pairs) + groups[0]])
     member = np.empty(2 * len(pairs) + len(groups[1]), np.int32)
     member[2 * len(pairs):] = groups[1]
-    for part in blocks(len(pairs), MESSAGES_AT_ONCE):
+    for part in blocks(len(pairs), BLOCK):
         paired = member[2 * part.start:2 * part.stop]
         paired[::2], paired[1::2] = users_of(pairs[part])
     before = np.ones(len(kind), bool)

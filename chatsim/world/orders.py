@@ -161,11 +161,27 @@ def grouped(owner: Ints, owners: int) -> tuple[Longs, Longs]:
     >>> [found.tolist() for found in grouped(np.array([1, 0, 1]), 2)]
     [[0, 1, 3], [1, 0, 2]]
     """
-    start = np.zeros(owners + 1, np.int64)
+    start, entry = np.zeros(owners + 1, np.int64), np.empty(len(owner), np.int64)
+    if GROUP.fast:
+        GROUP.fast(np.ascontiguousarray(owner, np.int32), start, np.empty(owners, np.int64), entry)
+        return start, entry
     np.cumsum(np.bincount(owner, minlength=owners), out=start[1:])
-    entry = np.empty(len(owner), np.int64)
     entry[next_places(owner, start[:-1].copy())] = np.arange(len(owner))
     return start, entry
+
+
+def _group(owner: Ints, start: Longs, free: Longs, entry: Longs) -> None:
+    for one in range(len(owner)):
+        start[owner[one] + 1] += 1
+    for one in range(len(free)):
+        free[one] = start[one]
+        start[one + 1] += start[one]
+    for one in range(len(owner)):
+        entry[free[owner[one]]] = one
+        free[owner[one]] += 1
+
+
+GROUP = Loop(_group)
 
 
 def ordinals(owner: Ints, owners: int) -> Longs:

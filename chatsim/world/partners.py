@@ -11,7 +11,7 @@ import numpy.typing as npt
 from chatsim.world.compiling import Loop
 from chatsim.world.draws import Purpose, Words, bits_of, exponential, uniform, uniform_of, words_of
 from chatsim.world.orders import order_in_rows, place_bits, row_blocks, word_in_row
-from chatsim.world.pairs import HALF, Keys, edge_keys, pair_keys, unique_sorted, users_of
+from chatsim.world.pairs import HALF, LOW, Keys, edge_keys, pair_keys, unique_sorted
 from chatsim.world.population import owners
 from chatsim.world.shelf import put_back
 from chatsim.world.tables import Bools, Floats, Friends, Ints, Longs
@@ -38,12 +38,11 @@ def build_partners(friends: Friends, known_partners_mean: float, seed: int, repl
     """
     start = friends.start
     queue = _race(friends, seed, replication)
-    first, second = users_of(_known_pairs(start, queue, known_partners_mean, seed, replication))
-    both = np.concatenate([pair_keys(first, second), pair_keys(second, first)])
+    both = _both_ways(_known_pairs(start, queue, known_partners_mean, seed, replication))
     both.sort()
-    user, partner = users_of(both)
-    known_start = np.searchsorted(user, np.arange(len(start))).astype(np.int64)
-    known = partner.astype(np.int32)
+    known_start = np.searchsorted(both, pair_keys(np.arange(len(start)), 0)).astype(np.int64)
+    known = (both & LOW).astype(np.int32)
+    del both
     scratch = np.empty(int(np.diff(start).max(initial=0)), np.int32), np.zeros(len(start) - 1, bool)
     columns = (start, queue, known_start, known, *scratch)
     if ARRANGE.fast:
@@ -51,6 +50,15 @@ def build_partners(friends: Friends, known_partners_mean: float, seed: int, repl
     else:
         _arrange(*map(memoryview, columns))  # type: ignore[arg-type]
     return Partners(known_start, known, start, queue)
+
+
+def _both_ways(pairs: Keys) -> Keys:
+    """The pairs, and then each with the other user first."""
+    both = np.empty(2 * len(pairs), np.uint64)
+    both[: len(pairs)] = pairs
+    turned = np.left_shift(pairs, HALF, out=both[len(pairs):])
+    turned |= pairs >> HALF
+    return both
 
 
 def _arrange(start: Longs, queue: Ints, known_start: Longs, known: Ints, others: Ints, knows: Bools) -> None:

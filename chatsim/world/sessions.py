@@ -94,7 +94,7 @@ def session_table(user: Ints, device: npt.ArrayLike, start: Floats, end: Floats,
     devices = np.asarray(device, np.int32)
     during = np.flatnonzero((end > 0) & (start < duration_s))
     during = during[order_in_time(start[during], user[during], devices[during])]
-    return SessionTable(user[during].astype(np.int32), devices[during], start[during], end[during])
+    return SessionTable(user[during].astype(np.int32, copy=False), devices[during], start[during], end[during])
 
 
 def activity_of(workload: Workload, friends: Friends) -> Floats:
