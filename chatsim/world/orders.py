@@ -79,10 +79,6 @@ def place_bits(count: int) -> np.uint64:
 
 
 def _words_in_rows(start: Longs, short: npt.NDArray[np.uint32], bits: np.uint64) -> npt.NDArray[np.uint64]:
-    if PACK.fast:
-        words = np.empty(len(short), np.uint64)
-        PACK.fast(start, short, bits, words)
-        return words
     words = np.repeat(start[:-1].astype(np.uint64) << np.uint64(31), np.diff(start))
     words |= short
     words <<= bits
@@ -93,15 +89,6 @@ def _words_in_rows(start: Longs, short: npt.NDArray[np.uint32], bits: np.uint64)
 def word_in_row(first: int, short: np.uint32, place: int, bits: np.uint64) -> np.uint64:
     """One of these words, for compiled loops: of a row that begins at ``first``, with the bits of the value."""
     return ((np.uint64(first) << np.uint64(31) | np.uint64(short)) << bits) | np.uint64(place)
-
-
-def _pack(start: Longs, short: npt.NDArray[np.uint32], bits: np.uint64, words: npt.NDArray[np.uint64]) -> None:
-    for row in range(len(start) - 1):
-        for place in range(start[row], start[row + 1]):
-            words[place] = word_in_row(start[row], short[place], place, bits)
-
-
-PACK = Loop(_pack, word_in_row)
 
 
 def _ties(ordered: npt.NDArray[Any]) -> Longs:
@@ -161,27 +148,11 @@ def grouped(owner: Ints, owners: int) -> tuple[Longs, Longs]:
     >>> [found.tolist() for found in grouped(np.array([1, 0, 1]), 2)]
     [[0, 1, 3], [1, 0, 2]]
     """
-    start, entry = np.zeros(owners + 1, np.int64), np.empty(len(owner), np.int64)
-    if GROUP.fast:
-        GROUP.fast(np.ascontiguousarray(owner, np.int32), start, np.empty(owners, np.int64), entry)
-        return start, entry
+    start = np.zeros(owners + 1, np.int64)
     np.cumsum(np.bincount(owner, minlength=owners), out=start[1:])
+    entry = np.empty(len(owner), np.int64)
     entry[next_places(owner, start[:-1].copy())] = np.arange(len(owner))
     return start, entry
-
-
-def _group(owner: Ints, start: Longs, free: Longs, entry: Longs) -> None:
-    for one in range(len(owner)):
-        start[owner[one] + 1] += 1
-    for one in range(len(free)):
-        free[one] = start[one]
-        start[one + 1] += start[one]
-    for one in range(len(owner)):
-        entry[free[owner[one]]] = one
-        free[owner[one]] += 1
-
-
-GROUP = Loop(_group)
 
 
 def ordinals(owner: Ints, owners: int) -> Longs:

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from chatsim.world.compiling import Loop
-from chatsim.world.draws import Purpose, Words, bits_of, exponential, uniform, uniform_of, words_of
-from chatsim.world.orders import order_in_rows, place_bits, row_blocks, word_in_row
+from chatsim.world.draws import BLOCK, Purpose, Words, bits_of, exponential, uniform, uniform_of, words_of
+from chatsim.world.orders import blocks, order_in_rows, place_bits, row_blocks, word_in_row
 from chatsim.world.pairs import HALF, LOW, Keys, edge_keys, pair_keys, unique_sorted
 from chatsim.world.population import owners
 from chatsim.world.shelf import put_back
@@ -190,24 +190,11 @@ def _known_pairs(start: Longs, queue: Ints, mean: float, seed: int, replication:
 
 def _first_pairs(start: Longs, queue: Ints, count: Longs) -> Keys:
     """Pairs of each user and its first ``count`` friends, each pair once, lower user first, ascending."""
-    if FIRST.fast:
-        edges = np.empty(int(count.sum()), np.uint64)
-        FIRST.fast(start, queue, count, edges)
-        return unique_sorted(edges)
-    user = np.repeat(np.arange(len(count)), count)
-    place = np.arange(len(user)) - np.repeat(np.cumsum(count) - count, count)
-    friend = queue[start[user] + place]
-    return unique_sorted(edge_keys(user, friend))
-
-
-def _first(start: Longs, queue: Ints, count: Longs, edges: Keys) -> None:
-    """The same pairs, not yet in order, some twice."""
-    at = 0
-    for user in range(len(count)):
-        for place in range(start[user], start[user] + count[user]):
-            lower, higher = min(user, queue[place]), max(user, queue[place])
-            edges[at] = np.uint64(lower) << HALF | np.uint64(higher)
-            at += 1
-
-
-FIRST = Loop(_first)
+    edges, at = np.empty(int(count.sum()), np.uint64), 0
+    for users in blocks(len(count), BLOCK):
+        many = count[users]
+        user = np.repeat(np.arange(users.start, users.stop), many)
+        place = np.arange(len(user)) - np.repeat(np.cumsum(many) - many, many)
+        edges[at:at + len(user)] = edge_keys(user, queue[start[user] + place])
+        at += len(user)
+    return unique_sorted(edges)
