@@ -10,6 +10,7 @@ from chatsim.scenario.errors import InputError
 from chatsim.scenario.models import Scenario, Workload
 from chatsim.world.behaviour import Spoken, converse, message_sizes
 from chatsim.world.compiling import Loop, load_if_worth_it
+from chatsim.world.draws import BLOCK
 from chatsim.world.groups import build_groups
 from chatsim.world.orders import blocks
 from chatsim.world.pairs import HALF, Keys, places_of_edges, unique_sorted, users_of
@@ -96,16 +97,19 @@ def rooms_of(known: Keys, spoken: Spoken, groups: tuple[Longs, Ints], users: int
     TAKE_ROOMS(spoken.peer, is_told, len(pairs), places_of_edges(pairs, written, users), room)
     del written
     kind = np.repeat(np.array([PAIR, GROUP], np.uint8), [len(pairs), len(groups[0]) - 1])
-    start = np.concatenate([2 * np.arange(len(pairs), dtype=np.int64), 2 * len(pairs) + groups[0]])
-    paired = np.empty(2 * len(pairs), np.int32)
-    paired[::2], paired[1::2] = users_of(pairs)
+    start = np.concatenate([np.arange(0, 2 * len(pairs), 2, dtype=np.int64), 2 * len(pairs) + groups[0]])
+    member = np.empty(2 * len(pairs) + len(groups[1]), np.int32)
+    member[2 * len(pairs):] = groups[1]
+    for part in blocks(len(pairs), BLOCK):
+        paired = member[2 * part.start:2 * part.stop]
+        paired[::2], paired[1::2] = users_of(pairs[part])
     before = np.ones(len(kind), bool)
     before[: len(pairs)] = False
     before[places_of_edges(pairs, known, users)] = True
     for part in blocks(len(spoken.conversation), MESSAGES_AT_ONCE):
         write(spoken.conversation[part], room[spoken.conversation[part]])
         put_back(spoken.conversation[part])
-    return Rooms(kind, start, np.concatenate([paired, groups[1]]), before), spoken.conversation
+    return Rooms(kind, start, member, before), spoken.conversation
 
 
 def _list_written(user: Ints, peer: Ints, is_told: Bools, written: Keys) -> int:

@@ -17,6 +17,9 @@ SMALL_S = 1.0
 """Time that a world takes to build without compiled loops from which on it is worth the time to load them."""
 LARGE_S = 6.0
 """The same, where they must first be compiled, once."""
+ROWS_LEAST = 2
+"""A single number out of a row lies in one piece, as those of more rows do not: numba takes it for another kind of
+argument, for which it would compile a loop anew."""
 LOOPS: list[Loop] = []
 KNOWN: set[Callable[..., Any]] = set()
 """Parts of loops that numba knows."""

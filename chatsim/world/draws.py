@@ -18,6 +18,7 @@ from chatsim.world.tables import Floats
 
 Words = npt.NDArray[np.uint64]
 Numbers = npt.NDArray[np.integer]
+Short = npt.NDArray[np.uint32]
 
 ROUNDS = 10
 MULTIPLIERS = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
@@ -191,22 +192,28 @@ def lognormal_of(drawn: Floats, median: float, sigma: float) -> Floats:
 def _at_once(
     key: tuple[int, int], replication: int, purpose: int, entities: Numbers, indices: Numbers
 ) -> tuple[Floats, bool]:
-    """All draws in one go, out of numbers as they are: to copy them takes as long as to draw. And whether the numbers
-    fit."""
-    small = entities.dtype == np.int32 and (indices.dtype == np.int32 if indices.ndim else indices < 2**31)
-    kind = np.int32 if small else np.int64  # the loop is compiled for these two
-    if not indices.ndim:
-        indices = np.full(len(entities), indices, kind)
-    first, second = (np.ascontiguousarray(values, kind) for values in (indices, entities))
-    drawn, words_of_key = np.empty(len(entities)), (np.uint64(word) for word in (*key, purpose, replication))
-    return drawn, DRAW(*words_of_key, first, second, drawn) <= LOW
+    """All draws in one go, where the numbers fit; and whether they do."""
+    index, entity = _in_32_bits(indices, len(entities)), _in_32_bits(entities, len(entities))
+    if index is None or entity is None:
+        return np.empty(0), False
+    drawn, words_of_key = np.empty(len(entity)), (np.uint64(word) for word in (*key, purpose, replication))
+    DRAW(*words_of_key, index, entity, drawn)
+    return drawn, True
+
+
+def _in_32_bits(values: Numbers, count: int) -> Short | None:
+    """So many numbers of so many bits, if they fit: that is one kind to compile for, and mostly as they are."""
+    if not 0 <= int(np.bitwise_or.reduce(values, axis=None)) <= LOW:
+        return None
+    short: Short = values.view(np.uint32) if values.dtype == np.int32 else values.astype(np.uint32)
+    return np.require(short if short.ndim else np.full(count, short), requirements=["C_CONTIGUOUS", "WRITEABLE"])
 
 
 def _block(key: tuple[int, int], replication: int, purpose: int, entities: Words, indices: Words) -> Floats:
     if DRAW.fast:
         drawn = np.empty(len(entities))
         words_of_key = (np.uint64(word) for word in (*key, purpose, replication))
-        first, second = (words.astype(np.int64) for words in (indices, entities))  # as the loop is compiled for
+        first, second = (words.astype(np.uint32) for words in (indices, entities))  # as the loop is compiled for
         DRAW.fast(*words_of_key, first, second, drawn)
         return drawn
     counter = np.empty((4, len(entities)), np.uint64)
@@ -244,16 +251,11 @@ def words_of(seed: int, purpose: int, replication: int) -> tuple[np.uint64, np.u
 
 def _draw(
     low: np.uint64, high: np.uint64, purpose: np.uint64, replication: np.uint64,
-    indices: Numbers, entities: Numbers, drawn: Floats,
-) -> np.uint64:
-    """Returns all bits that are set in any of the numbers, which is at most LOW where each fits."""
-    seen = np.uint64(0)
+    indices: Short, entities: Short, drawn: Floats,
+) -> None:
     for place in range(len(drawn)):
-        index, entity = np.uint64(indices[place]), np.uint64(entities[place])
-        seen |= index | entity
-        bits = bits_of(low, high, purpose, replication, index, entity)
+        bits = bits_of(low, high, purpose, replication, np.uint64(indices[place]), np.uint64(entities[place]))
         drawn[place] = uniform_of(bits)
-    return seen
 
 
 DRAW = Loop(_draw, bits_of, uniform_of, inline="always")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from chatsim.scenario.models import Workload
+from chatsim.world.compiling import Loop
 from chatsim.world.draws import Purpose, exponential, lognormal, uniform
 from chatsim.world.orders import order_in_rows, row_blocks
-from chatsim.world.pairs import Keys, pair_keys, users_of
-from chatsim.world.tables import Friends, Ints, Longs
+from chatsim.world.pairs import HALF, Keys, pair_keys, users_of
+from chatsim.world.processes import LIST
+from chatsim.world.tables import Floats, Friends, Ints, Longs
 
 SIZE_MIN = 3
 CROWDED_SHARE = 0.25
@@ -57,14 +60,54 @@ def _friends_of_seeds(
     friends: Friends, groups: Longs, seeds: Longs, wanted: Longs, seed: int, replication: int
 ) -> Keys:
     """(group, member) keys of the friends that join, the strongest first in a race of exponential draws."""
-    degree = friends.start[seeds + 1] - friends.start[seeds]
+    first = friends.start[seeds]
+    degree = friends.start[seeds + 1] - first
     start = np.concatenate([[0], np.cumsum(degree)])
+    if JOIN.fast:
+        group, number = np.empty(start[-1], np.int32), np.empty(start[-1], np.int32)
+        LIST(groups, start, np.zeros(len(groups), np.int64), group, number)
+        finish = exponential(seed, replication, Purpose.GROUP_MEMBER, group, number)
+        keys, most = np.empty(int(np.minimum(wanted, degree).sum()), np.uint64), int(wanted.max())
+        candidates = first, friends.friend, friends.strength
+        JOIN.fast(groups, wanted, start, finish, candidates, (np.empty(most), np.empty(most, np.int32)), keys)
+        return keys
     place = np.arange(start[-1]) - np.repeat(start[:-1], degree)
-    entry = place + np.repeat(friends.start[seeds], degree)
+    entry = place + np.repeat(first, degree)
     finish = exponential(seed, replication, Purpose.GROUP_MEMBER, np.repeat(groups, degree), place)
     finish /= friends.strength[entry]
     joins = order_in_rows(start, finish)[place < np.repeat(wanted, degree)]
     return pair_keys(np.repeat(groups, np.minimum(wanted, degree)), friends.friend[entry[joins]])
+
+
+def _join(
+    groups: Longs, wanted: Longs, start: Longs, drawn: Floats, candidates: tuple[Longs, Ints, npt.NDArray[np.float32]],
+    best: tuple[Floats, Ints], keys: Keys,
+) -> None:
+    """The same, compiled: as few of all join, those who do so far are kept in order, and nobody else is sorted."""
+    first, friend, strength = candidates
+    finished, who = best
+    count = 0
+    for row in range(len(groups)):
+        kept = 0
+        for place in range(start[row], start[row + 1]):
+            entry = first[row] + place - start[row]
+            finish = drawn[place] / strength[entry]
+            if kept == wanted[row]:
+                if finish >= finished[kept - 1]:
+                    continue
+                kept -= 1
+            here = kept
+            while here and finished[here - 1] > finish:
+                finished[here], who[here] = finished[here - 1], who[here - 1]
+                here -= 1
+            finished[here], who[here] = finish, friend[entry]
+            kept += 1
+        for place in range(kept):
+            keys[count] = np.uint64(groups[row]) << HALF | np.uint64(who[place])
+            count += 1
+
+
+JOIN = Loop(_join)
 
 
 def _filled(keys: Keys, sizes: Longs, users: int, seed: int, replication: int) -> Keys:

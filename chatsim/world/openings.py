@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from chatsim.scenario.models import Conversations, Workload
-from chatsim.world.compiling import Loop
+from chatsim.world.compiling import ROWS_LEAST, Loop, prefetch
 from chatsim.world.draws import Purpose, lognormal, uniform
 from chatsim.world.orders import blocks, next_places, order_in_time
 from chatsim.world.processes import Gaps
 from chatsim.world.sessions import Connected
-from chatsim.world.shelf import column, put_back
+from chatsim.world.shelf import column, put_back, write
 from chatsim.world.tables import Floats, Ints, Longs
 from chatsim.world.telling import Openings, Steps
 
@@ -36,10 +36,16 @@ class Opened(NamedTuple):
     steps: Ints
 
 
-def _room_for(rows: int) -> Opened:
-    """Columns that lie one after the other, in one file where they are large."""
-    whole = column(7 * rows, np.int32)
-    return Opened(whole[: 2 * rows].view(np.float64), *whole[2 * rows:].reshape(5, rows))
+ROW: Any = np.dtype({"names": Opened._fields, "formats": ["f8", *["i4"] * 5], "itemsize": 32})
+"""What is known of a conversation side by side: rows come in one order, and are asked for in another."""
+HALF_ROW = np.dtype("c16")
+"""Rows are put together as numbers of such a size: numpy copies rows one by one."""
+Rows = npt.NDArray[Any]
+
+
+def _columns(rows: Rows) -> Opened:
+    """The columns of rows, where they stand."""
+    return Opened._make(rows[name] for name in Opened._fields)
 
 
 class Scheduled:
@@ -57,50 +63,45 @@ class Scheduled:
         slices = 1 + int(expected / OPENINGS_AT_ONCE)
         self._until_s = np.linspace(-lead_of(self._talk), workload.duration_s, slices + 1)[1:]
         gaps_of = Gaps(self._talk.burst_sigma, "whole" if workload.sessions.join_days else "rest")
-        self._blocks: list[tuple[Opened, Longs]] = []
+        self._blocks: list[tuple[Rows, Longs]] = []
+        self._scratch = np.empty(0, ROW)
         self.messages_most = 0
         for users in blocks(workload.users, USERS_AT_ONCE):
             points = connected.points(users, rate_per_s, Purpose.OPENING_GAP, seed, replication, gaps_of)
             self._keep(*points)
+        del self._scratch
 
     def __len__(self) -> int:
-        return sum(len(rows.time_s) for rows, _ in self._blocks)
+        return sum(len(rows) for rows, _ in self._blocks)
 
     def _keep(self, time_s: Floats, user: Ints, ordinal: Ints, session: Ints) -> None:
         """Keeps what opens, by user and time, sorted by slices."""
-        length = _geometric(
+        steps = _more_messages(
             uniform(self._seed, self._replication, Purpose.CONVERSATION_LENGTH, user, ordinal), self._talk.length_mean
         )
-        steps = length - 1
         before, part = np.empty(len(user), np.int32), np.empty(len(user), np.int32)
         start = np.zeros(len(self._until_s) + 1, np.int64)
         SLICE(user, time_s, steps, self._until_s, before, part, start[1:])
         np.cumsum(start, out=start)
-        place = next_places(part, start[:-1].copy())
-        rows = _room_for(len(user))
-        columns: Any = zip(rows, (time_s, user, ordinal, session, before, steps), strict=True)
-        for kept, values in columns:
-            kept[place] = values
-            put_back(kept)
-        self._blocks.append((rows, start))
+        if len(self._scratch) < len(user):
+            self._scratch = np.empty(len(user), ROW)
+        rows, kept = self._scratch[: len(user)], column(len(user), ROW)
+        _lay(Opened(time_s, user, ordinal, session, before, steps), part, start[:-1].copy(), _columns(rows))
+        write(kept, rows)
+        put_back(kept)
+        self._blocks.append((kept, start))
         self.messages_most += len(user) + int(steps.sum())
 
     def slices(self) -> Iterator[tuple[Openings, Steps, float]]:
         """What opens in each slice of time, in the order of time, with the draws of what follows; and its end."""
         number = 0
         for place, until_s in enumerate(self._until_s.tolist()):
-            rows = Opened._make(self._of_slice(place, part) for part in range(len(Opened._fields)))
-            order = order_in_time(rows.time_s)
-            rows = Opened._make(values[order] for values in rows)
+            parts = [rows[start[place]:start[place + 1]] for rows, start in self._blocks]
+            rows = _columns(np.concatenate([part.view(HALF_ROW) for part in parts]).view(ROW))
+            put_back(*parts)
+            rows = _in_order(rows, order_in_time(rows.time_s))
             yield self._openings(rows, number), self._steps(rows), until_s
-            number += len(order)
-
-    def _of_slice(self, place: int, part: int) -> npt.NDArray[Any]:
-        """A column of what opens in a slice of time, one block of users after the other."""
-        parts = [rows[part][start[place]:start[place + 1]] for rows, start in self._blocks]
-        values = np.concatenate(parts)
-        put_back(*parts)
-        return values
+            number += len(rows.time_s)
 
     def _openings(self, rows: Opened, number: int) -> Openings:
         drawn = (
@@ -142,6 +143,48 @@ def _slice(
         sofar += steps[one]
 
 
+def _lay(rows: Opened, part: Ints, free: Longs, into: Opened) -> None:
+    """Each row takes the first place of its slice that is free. Modifies ``free``."""
+    if LAY.fast and len(part) >= ROWS_LEAST:
+        LAY.fast(rows, part, free, into)
+        return
+    place = next_places(part, free)
+    columns: Any = zip(into, rows, strict=True)
+    for laid, values in columns:
+        laid[place] = values
+
+
+def _lay_each(rows: Opened, part: Ints, free: Longs, into: Opened) -> None:
+    for one in range(len(part)):
+        place = free[part[one]]
+        free[part[one]] += 1
+        into.time_s[place], into.user[place] = rows.time_s[one], rows.user[one]
+        into.ordinal[place], into.session[place] = rows.ordinal[one], rows.session[one]
+        into.first_step[place], into.steps[place] = rows.first_step[one], rows.steps[one]
+
+
+def _in_order(rows: Opened, order: Longs) -> Opened:
+    """The rows in an order, each column by itself."""
+    if not FETCH.fast or len(order) < ROWS_LEAST:
+        return Opened._make(values[order] for values in rows)
+    found = Opened._make(np.empty(len(order), values.dtype) for values in rows)
+    FETCH.fast(rows, order, found)
+    return found
+
+
+def _fetch(rows: Opened, order: Longs, found: Opened) -> None:
+    last = len(order) - 1
+    for place in range(len(order)):
+        prefetch(rows.time_s, order[min(place + 24, last)])
+        one = order[place]
+        found.time_s[place], found.user[place] = rows.time_s[one], rows.user[one]
+        found.ordinal[place], found.session[place] = rows.ordinal[one], rows.session[one]
+        found.first_step[place], found.steps[place] = rows.first_step[one], rows.steps[one]
+
+
+LAY, FETCH = Loop(_lay_each), Loop(_fetch)
+
+
 def _list_steps(user: Ints, steps: Ints, first: Ints, one: Ints, by: Ints, number: Ints) -> None:
     """Which conversation each step is of, who opened that, and the number of the step among all of that user's."""
     at = 0
@@ -171,8 +214,11 @@ def lead_of(talk: Conversations) -> float:
     return min(LEAD_MAX_S, LEAD_REPLIES * talk.reply_s_median * math.exp(talk.reply_sigma**2 / 2))
 
 
-def _geometric(drawn: Floats, mean: float) -> Ints:
-    """Geometric numbers from 1 on with the given mean, by inversion."""
-    if mean == 1:
-        return np.ones(len(drawn), np.int32)
-    return np.floor(np.log(drawn) / math.log1p(-1 / mean)).astype(np.int32) + 1
+def _more_messages(drawn: Floats, length_mean: float) -> Ints:
+    """How many messages follow the first one of a conversation: geometric numbers from 0 on, by inversion, so that
+    there are ``length_mean`` on the mean. Modifies the draws."""
+    if length_mean == 1:
+        return np.zeros(len(drawn), np.int32)
+    np.log(drawn, out=drawn)
+    drawn /= math.log1p(-1 / length_mean)
+    return np.floor(drawn, out=drawn).astype(np.int32)

@@ -61,7 +61,9 @@ def order_in_rows(start: Longs, value: npt.NDArray[np.floating]) -> Longs:
     >>> order_in_rows(np.array([0, 3, 5]), np.array([3.0, 1.0, 2.0, 5.0, 4.0])).tolist()
     [1, 2, 0, 4, 3]
     """
-    words, bits = words_in_rows(start, value)
+    bits = place_bits(len(value))
+    words = _words_in_rows(start, value.astype(np.float32, copy=False).view(np.uint32), bits)
+    words.sort()
     order = (words & ((np.uint64(1) << bits) - np.uint64(1))).astype(np.int64)
     if value.dtype != np.float32:
         words >>= bits
@@ -71,30 +73,22 @@ def order_in_rows(start: Longs, value: npt.NDArray[np.floating]) -> Longs:
     return order
 
 
-def words_in_rows(start: Longs, value: npt.NDArray[np.floating]) -> tuple[npt.NDArray[np.uint64], np.uint64]:
-    """The words that :func:`order_in_rows` sorts, sorted, and how many of their bits are those of the place."""
-    bits = np.uint64(max(len(value) - 1, 0).bit_length())
-    short = value.astype(np.float32, copy=False).view(np.uint32)
-    if PACK.fast:
-        words = np.empty(len(value), np.uint64)
-        PACK.fast(start, short, bits, words)
-    else:
-        words = np.repeat(start[:-1].astype(np.uint64) << np.uint64(31), np.diff(start))
-        words |= short
-        words <<= bits
-        words |= np.arange(len(value), dtype=np.uint64)
-    words.sort()
-    return words, bits
+def place_bits(count: int) -> np.uint64:
+    """How many of the bits of the words that :func:`order_in_rows` sorts are those of the place."""
+    return np.uint64(max(count - 1, 0).bit_length())
 
 
-def _pack(start: Longs, short: npt.NDArray[np.uint32], bits: np.uint64, words: npt.NDArray[np.uint64]) -> None:
-    for row in range(len(start) - 1):
-        before = np.uint64(start[row]) << np.uint64(31)
-        for place in range(start[row], start[row + 1]):
-            words[place] = ((before | np.uint64(short[place])) << bits) | np.uint64(place)
+def _words_in_rows(start: Longs, short: npt.NDArray[np.uint32], bits: np.uint64) -> npt.NDArray[np.uint64]:
+    words = np.repeat(start[:-1].astype(np.uint64) << np.uint64(31), np.diff(start))
+    words |= short
+    words <<= bits
+    words |= np.arange(len(short), dtype=np.uint64)
+    return words
 
 
-PACK = Loop(_pack)
+def word_in_row(first: int, short: np.uint32, place: int, bits: np.uint64) -> np.uint64:
+    """One of these words, for compiled loops: of a row that begins at ``first``, with the bits of the value."""
+    return ((np.uint64(first) << np.uint64(31) | np.uint64(short)) << bits) | np.uint64(place)
 
 
 def _ties(ordered: npt.NDArray[Any]) -> Longs:
@@ -117,11 +111,8 @@ def order_in_time(time_s: Floats, *then: npt.NDArray[np.integer]) -> Longs:
         return np.empty(0, np.int64)
     first_s = float(time_s.min())
     bits = len(time_s).bit_length()
-    steps = time_s - first_s
-    steps *= 2.0 ** (62 - bits) / max(float(time_s.max()) - first_s, TIME_S_MIN)
-    words = steps.astype(np.int64)
-    words <<= bits
-    words |= np.arange(len(words))
+    step = 2.0 ** (62 - bits) / max(float(time_s.max()) - first_s, TIME_S_MIN)
+    words = _words_in_time(time_s, first_s, step, bits)
     words.sort()
     order = words & ((1 << bits) - 1)
     words >>= bits
@@ -130,6 +121,25 @@ def order_in_time(time_s: Floats, *then: npt.NDArray[np.integer]) -> Longs:
         rows = order[places]
         order[places] = rows[np.lexsort((rows, *(key[rows] for key in reversed(then)), time_s[rows]))]
     return order
+
+
+def _words_in_time(time_s: Floats, first_s: float, step: float, bits: int) -> Longs:
+    if PACK_TIMES.fast:
+        words = np.empty(len(time_s), np.int64)
+        PACK_TIMES.fast(np.ascontiguousarray(time_s), first_s, step, bits, words)
+        return words
+    words = ((time_s - first_s) * step).astype(np.int64)
+    words <<= bits
+    words |= np.arange(len(words))
+    return words
+
+
+def _pack_times(time_s: Floats, first_s: float, step: float, bits: int, words: Longs) -> None:
+    for place in range(len(time_s)):
+        words[place] = (np.int64((time_s[place] - first_s) * step) << bits) | place
+
+
+PACK_TIMES = Loop(_pack_times)
 
 
 def grouped(owner: Ints, owners: int) -> tuple[Longs, Longs]:

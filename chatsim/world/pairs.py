@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import numpy.typing as npt
 
@@ -10,7 +12,9 @@ from chatsim.world.orders import blocks
 from chatsim.world.tables import Longs
 
 KEYS_AT_ONCE = 1 << 18
-HALF, LOW = np.uint64(32), np.uint64(0xFFFFFFFF)
+HALF, LOW, ONE = np.uint64(32), np.uint64(0xFFFFFFFF), np.uint64(1)
+PART_BITS, USER_BITS_MAX = 8, 22
+"""Edges are sorted in so many parts at least, and in 4096 at most."""
 Keys = npt.NDArray[np.uint64]
 """Pairs of users as one number, ``first << 32 | second``: sorting them sorts by first, then by second."""
 
@@ -33,11 +37,13 @@ def edge_keys(first: npt.NDArray[np.integer], second: npt.NDArray[np.integer]) -
     return pair_keys(np.minimum(first, second), np.maximum(first, second))
 
 
-def unique_sorted(edges: Keys) -> Keys:
-    """The edges in order, without loops and repeats. Modifies ``edges``."""
+def unique_sorted(edges: Keys, room: Keys | None = None) -> Keys:
+    """The edges in order, without loops and repeats. Modifies ``edges``, and ``room``, where that is to be used."""
+    seen = int(np.bitwise_or.reduce(edges))
+    bits = max(seen >> 32, seen & 0xFFFFFFFF).bit_length()
+    if PUT_TOGETHER.fast and bits <= USER_BITS_MAX:
+        return _sorted_by_parts(edges, bits, np.empty(0, np.uint64) if room is None else room)
     edges.sort()
-    if DROP_REPEATS.fast:
-        return edges[: DROP_REPEATS.fast(edges)]
     kept = 0
     for part in blocks(len(edges), KEYS_AT_ONCE):
         keys = edges[part]
@@ -51,18 +57,52 @@ def unique_sorted(edges: Keys) -> Keys:
     return edges[:kept]
 
 
-def _drop_repeats(edges: Keys) -> int:
-    """Moves what is no loop and no repeat to the front; how many that are."""
-    kept = 0
+def _sorted_by_parts(edges: Keys, bits: int, room: Keys) -> Keys:
+    """The same, compiled: an edge is two numbers of so many bits. By the first of these it belongs to a part, and the
+    others are at most 32, which sort in a third of the time."""
+    low_bits = min(32, max(2 * bits - PART_BITS, 0))
+    start = np.zeros((1 << 2 * bits - low_bits) + 1, np.int64)
+    rest = room.view(np.uint32)[: len(edges)] if 2 * len(room) >= len(edges) else np.empty(len(edges), np.uint32)
+    widths = np.uint64(bits), np.uint64(low_bits)
+    DEAL_OUT(edges, *widths, start, np.empty(len(start) - 1, np.int64), rest)
+    for first, end in pairwise(start.tolist()):
+        rest[first:end].sort()
+    return edges[: PUT_TOGETHER(rest, *widths, start, edges)]
+
+
+def _deal_out(
+    edges: Keys, bits: np.uint64, low_bits: np.uint64, start: Longs, free: Longs, rest: npt.NDArray[np.uint32]
+) -> None:
+    """The low bits of edges into their parts; where these begin."""
     for place in range(len(edges)):
-        edge = edges[place]
-        if edge >> HALF != edge & LOW and (kept == 0 or edges[kept - 1] != edge):
-            edges[kept] = edge
-            kept += 1
+        start[((edges[place] >> HALF << bits | edges[place] & LOW) >> low_bits) + ONE] += 1
+    for part in range(len(free)):
+        free[part] = start[part]
+        start[part + 1] += start[part]
+    for place in range(len(edges)):
+        packed = edges[place] >> HALF << bits | edges[place] & LOW
+        part = packed >> low_bits
+        rest[free[part]] = packed & ((ONE << low_bits) - ONE)
+        free[part] += 1
+
+
+def _put_together(
+    rest: npt.NDArray[np.uint32], bits: np.uint64, low_bits: np.uint64, start: Longs, edges: Keys
+) -> int:
+    """The edges again, but for loops and repeats; how many these are."""
+    kept = 0
+    for part in range(len(start) - 1):
+        for place in range(start[part], start[part + 1]):
+            packed = np.uint64(part) << low_bits | np.uint64(rest[place])
+            lower, higher = packed >> bits, packed & ((ONE << bits) - ONE)
+            edge = lower << HALF | higher
+            if lower != higher and (kept == 0 or edges[kept - 1] != edge):
+                edges[kept] = edge
+                kept += 1
     return kept
 
 
-DROP_REPEATS = Loop(_drop_repeats)
+DEAL_OUT, PUT_TOGETHER = Loop(_deal_out), Loop(_put_together)
 
 
 def united(edges: Keys, others: Keys) -> Keys:

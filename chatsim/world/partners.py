@@ -6,14 +6,15 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from chatsim.world.compiling import Loop
-from chatsim.world.draws import Purpose, Words, bits_of, exponential, uniform, uniform_of, words_of
-from chatsim.world.orders import order_in_rows, row_blocks, words_in_rows
-from chatsim.world.pairs import Keys, edge_keys, pair_keys, unique_sorted, users_of
+from chatsim.world.draws import BLOCK, Purpose, Words, bits_of, exponential, uniform, uniform_of, words_of
+from chatsim.world.orders import blocks, order_in_rows, place_bits, row_blocks, word_in_row
+from chatsim.world.pairs import HALF, LOW, Keys, edge_keys, pair_keys, unique_sorted
 from chatsim.world.population import owners
 from chatsim.world.shelf import put_back
-from chatsim.world.tables import Floats, Friends, Ints, Longs
+from chatsim.world.tables import Bools, Floats, Friends, Ints, Longs
 
 FITS = 4
 FIT_TOLERANCE = 0.01
@@ -37,13 +38,12 @@ def build_partners(friends: Friends, known_partners_mean: float, seed: int, repl
     """
     start = friends.start
     queue = _race(friends, seed, replication)
-    first, second = users_of(_known_pairs(start, queue, known_partners_mean, seed, replication))
-    both = np.concatenate([pair_keys(first, second), pair_keys(second, first)])
+    both = _both_ways(_known_pairs(start, queue, known_partners_mean, seed, replication))
     both.sort()
-    user, partner = users_of(both)
-    known_start = np.searchsorted(user, np.arange(len(start))).astype(np.int64)
-    known = partner.astype(np.int32)
-    scratch = np.empty(int(np.diff(start).max(initial=0)), np.int32), np.full(len(start) - 1, -1, np.int32)
+    known_start = np.searchsorted(both, pair_keys(np.arange(len(start)), 0)).astype(np.int64)
+    known = (both & LOW).astype(np.int32)
+    del both
+    scratch = np.empty(int(np.diff(start).max(initial=0)), np.int32), np.zeros(len(start) - 1, bool)
     columns = (start, queue, known_start, known, *scratch)
     if ARRANGE.fast:
         ARRANGE.fast(*columns)
@@ -52,15 +52,25 @@ def build_partners(friends: Friends, known_partners_mean: float, seed: int, repl
     return Partners(known_start, known, start, queue)
 
 
-def _arrange(start: Longs, queue: Ints, known_start: Longs, known: Ints, others: Ints, knows: Ints) -> None:
+def _both_ways(pairs: Keys) -> Keys:
+    """The pairs, and then each with the other user first."""
+    both = np.empty(2 * len(pairs), np.uint64)
+    both[: len(pairs)] = pairs
+    turned = np.left_shift(pairs, HALF, out=both[len(pairs):])
+    turned |= pairs >> HALF
+    return both
+
+
+def _arrange(start: Longs, queue: Ints, known_start: Longs, known: Ints, others: Ints, knows: Bools) -> None:
     """Brings the partners of each user into the order of its queue, in which they then stand first, latest last."""
     for user in range(len(start) - 1):
         first, at, left = known_start[user], known_start[user], 0
         for place in range(first, known_start[user + 1]):
-            knows[known[place]] = user
+            knows[known[place]] = True
         for place in range(start[user], start[user + 1]):
             friend = queue[place]
-            if knows[friend] == user:
+            if knows[friend]:
+                knows[friend] = False
                 known[at] = friend
                 at += 1
             else:
@@ -90,36 +100,54 @@ def _race(friends: Friends, seed: int, replication: int) -> Ints:
     for rows in row_blocks(start):
         begin = start[rows.start:rows.stop + 1].copy()
         part = slice(begin[0], begin[-1])
-        finish = _finish(rows, begin - begin[0], runner[part], seed, replication)
-        finish /= friends.strength[part]
         begin -= begin[0]
-        if PICK.fast:
-            words, bits = words_in_rows(begin, finish.astype(np.float32))
-            PICK.fast(words, (np.uint64(1) << bits) - np.uint64(1), runner[part], finished[part])
+        columns = rows, begin, runner[part], friends.strength[part]
+        if RUN.fast:
+            _run_race(*columns, seed, replication, finished[part])
         else:
-            finished[part] = runner[part][order_in_rows(begin, finish.astype(np.float32))]
+            finished[part] = runner[part][_order_of_race(*columns, seed, replication)]
         put_back(runner[part], friends.strength[part])
     return finished
+
+
+def _order_of_race(
+    users: slice, start: Longs, runner: Ints, strength: npt.NDArray[np.float32], seed: int, replication: int
+) -> Longs:
+    """The order in which the friends of these users finish."""
+    user = np.repeat(np.arange(users.start, users.stop), np.diff(start))
+    finish = exponential(seed, replication, Purpose.TIE_ORDER, user, runner)
+    finish /= strength
+    return order_in_rows(start, finish.astype(np.float32))
+
+
+def _run_race(
+    users: slice, start: Longs, runner: Ints, strength: npt.NDArray[np.float32], seed: int, replication: int,
+    finished: Ints,
+) -> None:
+    """The same, compiled, with the friends in that order."""
+    drawn, words = np.empty(len(runner)), np.empty(len(runner), np.uint64)
+    RUN(*words_of(seed, Purpose.TIE_ORDER, replication), users.start, start, runner, drawn)
+    np.log(drawn, out=drawn)
+    bits = place_bits(len(runner))
+    FINISH(start, drawn, strength, bits, words)
+    words.sort()
+    PICK(words, (np.uint64(1) << bits) - np.uint64(1), runner, finished)
+
+
+def _finish(
+    start: Longs, drawn: Floats, strength: npt.NDArray[np.float32], bits: np.uint64, words: Words
+) -> None:
+    """What :func:`order_in_rows` sorts, out of logarithms of uniform draws."""
+    for row in range(len(start) - 1):
+        for place in range(start[row], start[row + 1]):
+            finish = np.float32(-drawn[place] / strength[place])
+            words[place] = word_in_row(start[row], finish.view(np.uint32), place, bits)
 
 
 def _pick(words: Words, mask: np.uint64, runner: Ints, finished: Ints) -> None:
     """The runners in the order of sorted words, in which the places of runners are the lowest bits."""
     for place in range(len(words)):
         finished[place] = runner[words[place] & mask]
-
-
-PICK = Loop(_pick)
-
-
-def _finish(users: slice, start: Longs, runner: Ints, seed: int, replication: int) -> Floats:
-    """An exponential draw for each runner of these users."""
-    if not RUN.fast:
-        user = np.repeat(np.arange(users.start, users.stop), np.diff(start))
-        return exponential(seed, replication, Purpose.TIE_ORDER, user, runner)
-    drawn = np.empty(len(runner))
-    RUN.fast(*words_of(seed, Purpose.TIE_ORDER, replication), users.start, start, runner, drawn)
-    np.log(drawn, out=drawn)
-    return np.negative(drawn, out=drawn)
 
 
 def _run(
@@ -135,6 +163,7 @@ def _run(
 
 
 RUN = Loop(_run, bits_of, uniform_of, inline="always")
+FINISH, PICK = Loop(_finish, word_in_row), Loop(_pick)
 
 
 def _known_pairs(start: Longs, queue: Ints, mean: float, seed: int, replication: int) -> Keys:
@@ -161,7 +190,11 @@ def _known_pairs(start: Longs, queue: Ints, mean: float, seed: int, replication:
 
 def _first_pairs(start: Longs, queue: Ints, count: Longs) -> Keys:
     """Pairs of each user and its first ``count`` friends, each pair once, lower user first, ascending."""
-    user = np.repeat(np.arange(len(count)), count)
-    place = np.arange(len(user)) - np.repeat(np.cumsum(count) - count, count)
-    friend = queue[start[user] + place]
-    return unique_sorted(edge_keys(user, friend))
+    edges, at = np.empty(int(count.sum()), np.uint64), 0
+    for users in blocks(len(count), BLOCK):
+        many = count[users]
+        user = np.repeat(np.arange(users.start, users.stop), many)
+        place = np.arange(len(user)) - np.repeat(np.cumsum(many) - many, many)
+        edges[at:at + len(user)] = edge_keys(user, queue[start[user] + place])
+        at += len(user)
+    return unique_sorted(edges)

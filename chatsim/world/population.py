@@ -64,7 +64,7 @@ def configuration_edges(workload: Workload, seed: int, replication: int) -> tupl
         stubs = int(missing.sum())
         memory = np.empty(stubs + stubs // 2 + 1, np.uint64)
         _shuffle_stubs(missing, match_round, seed, replication, memory[:stubs])
-        matched = unique_sorted(_matched(memory[:stubs]))
+        matched = unique_sorted(_matched(memory[:stubs]), memory[stubs // 2:])
         edges, spare = (united(edges, matched), spare[:0]) if len(edges) else (matched, memory[stubs // 2:])
         del matched, memory
         if wanted - 2 * len(edges) <= LOST_SHARE_MAX * wanted:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -41,15 +42,19 @@ class DayClock:
         """The time by which so many starts have been made."""
         days, rest = np.divmod(starts, self.per_day)
         if INTERPOLATE.fast and self.per_day > 0:
-            parts = len(self.passed)
-            guide = np.searchsorted((self.passed[1:] / self.per_day * parts).astype(np.int64), np.arange(parts + 1))
-            slope = np.diff(self.grid_s) / np.diff(self.passed)
-            INTERPOLATE.fast(rest, self.passed, self.grid_s, slope, guide)
+            INTERPOLATE.fast(rest, self.passed, self.grid_s, *self._slope_and_guide)
         else:
             rest = np.interp(rest, self.passed, self.grid_s)
         days *= DAY_S
         days += rest
         return days
+
+    @cached_property
+    def _slope_and_guide(self) -> tuple[Floats, Longs]:
+        """How the time goes on from each point of the grid; and where to look first for each equal part of a day."""
+        parts = len(self.passed)
+        guide = np.searchsorted((self.passed[1:] / self.per_day * parts).astype(np.int64), np.arange(parts + 1))
+        return np.diff(self.grid_s) / np.diff(self.passed), guide
 
 
 def _interpolate(values: Floats, passed: Floats, time_s: Floats, slope: Floats, guide: Longs) -> None:
@@ -89,7 +94,7 @@ def session_table(user: Ints, device: npt.ArrayLike, start: Floats, end: Floats,
     devices = np.asarray(device, np.int32)
     during = np.flatnonzero((end > 0) & (start < duration_s))
     during = during[order_in_time(start[during], user[during], devices[during])]
-    return SessionTable(user[during].astype(np.int32), devices[during], start[during], end[during])
+    return SessionTable(user[during].astype(np.int32, copy=False), devices[during], start[during], end[during])
 
 
 def activity_of(workload: Workload, friends: Friends) -> Floats:
@@ -356,11 +361,16 @@ def _first_device(
         joined, before, gaps_of = clock.starts_until(joined_s(workload, seed, replication)), 0.0, Gaps(first="none")
     horizon = activity * (_faded(np.maximum(total - joined, before), fade) - before)
     user, ordinal, point = poisson_process(horizon, Purpose.SESSION_GAP, seed, replication, gaps_of)
-    start = clock.time_s(joined[user] + _unfaded(point / activity[user] + before, fade))
-    length = lognormal(
-        seed, replication, Purpose.SESSION_LENGTH, user, ordinal, sessions.length_s_median, sessions.length_sigma
-    )
-    return merge_overlapping(user, start, start + length)
+    end = np.empty(len(user))
+    for part in blocks(len(user), BLOCK):
+        of = user[part]
+        point[part] = clock.time_s(joined[of] + _unfaded(point[part] / activity[of] + before, fade))
+        end[part] = lognormal(
+            seed, replication, Purpose.SESSION_LENGTH, of, ordinal[part], sessions.length_s_median,
+            sessions.length_sigma,
+        )
+        end[part] += point[part]
+    return merge_overlapping(user, point, end)
 
 
 def _faded(age: Floats, fade: float) -> Floats:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from chatsim.world.compiling import Loop, prefetch
+from chatsim.world.compiling import ROWS_LEAST, Loop, prefetch
 from chatsim.world.orders import order_in_time, place_of
 from chatsim.world.tables import Bools, Floats, Ints, Longs
 
@@ -244,8 +244,10 @@ def _fetch_others(ties: Ties, user: int) -> None:
 
 
 def _fetch_partners(ties: Ties, user: int) -> None:
-    """Has the latest partners of a user come near."""
-    prefetch(ties.friend, max(int(ties.others[user]) - 1, 0))
+    """Has the latest partners of a user come near, and those before: most messages go to one of these."""
+    last = max(int(ties.others[user]) - 1, 0)
+    prefetch(ties.friend, last)
+    prefetch(ties.friend, max(last - FRIENDS_IN_LINE, 0))
 
 
 def _write(ties: Ties, told: Told, count: int, talks: Openings, one: int, time_s: float, is_new: bool) -> int:
@@ -428,10 +430,12 @@ class Teller:
     def __init__(self, talk: Talk, people: People, ties: Ties) -> None:
         self._talk, self._people, self._ties = talk, people, ties
         self._going: tuple[Openings, Steps] | None = None
+        self._told = _room_for(0)
 
     def tell(self, opening: Openings, steps: Steps, until_s: float) -> Told:
         """All messages until a time, before which these conversations open. Modifies ``opening``: user and peer are
-        then the two sides, where anything has been told of the conversation."""
+        then the two sides, where anything has been told of the conversation. What is told stands where it stood the
+        last time."""
         talks, own = opening, len(opening.time_s)
         if self._going is not None:
             talks, steps = _joined(*self._going, opening, steps)
@@ -441,14 +445,19 @@ class Teller:
         due = np.flatnonzero(is_due)
         due = due[order_in_time(steps.due_s[due])]
         now = Steps._make(column[due] for column in steps)
-        told = Told(np.empty(own + len(due)), *(np.empty(own + len(due), np.int32) for _ in range(3)))
-        # A single row lies in one piece, whatever it is laid out like: the loop would be compiled for that, too.
-        run = TELL.fast if TELL.fast and min(len(talks.time_s), len(self._ties.first)) > 1 else _interpreted
-        count = run(self._talk, talks, now, self._people, self._ties, told, going)
+        if len(self._told.time_s) < own + len(due):
+            self._told = _room_for(own + len(due))
+        rows = min(len(talks.time_s), len(self._ties.first))
+        run = TELL.fast if TELL.fast and rows >= ROWS_LEAST else _interpreted
+        count = run(self._talk, talks, now, self._people, self._ties, self._told, going)
         for side in ("user", "peer"):
             getattr(opening, side)[:] = getattr(talks, side)[going:]
         self._going = _left_of(talks, steps, ~is_due & (talks.own[steps.one] >= 0))
-        return Told._make(column[:count] for column in told)
+        return Told._make(column[:count] for column in self._told)
+
+
+def _room_for(messages: int) -> Told:
+    return Told(np.empty(messages), *(np.empty(messages, np.int32) for _ in range(3)))
 
 
 def _joined(talks: Openings, steps: Steps, more: Openings, more_steps: Steps) -> tuple[Openings, Steps]:
