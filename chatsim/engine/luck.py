@@ -79,13 +79,17 @@ class Luck:
 
     def silent(self, first: int, end: int) -> npt.NDArray[np.bool_]:
         """Which of the sessions from ``first`` to ``end`` vanish without a word."""
+        if not self._network.silent_share:
+            return np.zeros(end - first, bool)
         drawn = uniform(self._seed, self._replication, Purpose.SILENT, np.arange(first, end), 0)
         return drawn < self._network.silent_share
 
     def rates(self, first: int, end: int) -> npt.NDArray[np.float64]:
         """Bytes per s at which the sessions from ``first`` to ``end`` drain their outbound queues."""
-        drawn = uniform(self._seed, self._replication, Purpose.SLOW_LINK, np.arange(first, end), 0)
         network = self._network
+        if not network.slow_share:
+            return np.full(end - first, network.downlink_bytes_per_s)
+        drawn = uniform(self._seed, self._replication, Purpose.SLOW_LINK, np.arange(first, end), 0)
         return np.where(drawn < network.slow_share, network.slow_bytes_per_s, network.downlink_bytes_per_s)
 
     def downlink(self, message: int) -> tuple[list[float], int]:

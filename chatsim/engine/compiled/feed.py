@@ -68,7 +68,8 @@ class Feed:
             name: self._windows[name].table if name in self._windows else np.zeros(count, FIXED[name])
             for name, count in rows.items()
         }
-        self.tables["letters"] = column(len(world.messages), FIXED["letters"])
+        self._keeps = scenario.design.offline != "drop"
+        self.tables["letters"] = column(len(world.messages) if self._keeps else 0, FIXED["letters"])
 
     def is_due(self, begun: int) -> bool:
         """Whether a run in which so many rows of the trace have begun may come to one that is not written."""
@@ -123,7 +124,8 @@ class Feed:
     def _write_messages(self, first: int, end: int) -> None:
         """The messages from ``first`` to ``end``, with the luck of their packets on the way up, and of their items."""
         trace, mine = self._world.messages, slice(first, end)
-        self.tables["letters"]["size_bytes"][mine] = trace.size_bytes[mine]
+        if self._keeps:
+            self.tables["letters"]["size_bytes"][mine] = trace.size_bytes[mine]
         opening = self._lists.opening[mine] if self._lists is not None else np.empty(0, bool)
         sender, session, size_bytes, room = (
             fixed(values[mine], np.int32) for values in (trace.sender, trace.session, trace.size_bytes, trace.room)

@@ -154,7 +154,9 @@ def comes_up(st: State, message: int, session: int) -> None:
         lose(st, message, CRASHED)
         return
     row.under_way += 1
-    row.gateway = st.letters[message].gateway = sender.gateway
+    row.gateway = sender.gateway
+    if st.asked[0].keeps_missed:
+        st.letters[message].gateway = sender.gateway
     store = st.asked[0].store
     commands = 1 if store in (STORE_BEFORE, STORE_BESIDE) else 0
     commands += moves(st, message)

@@ -50,19 +50,26 @@ def write_of_trace(tables: Tables, scenario: Scenario, world: World, luck: Luck,
 
 
 def _write_others(tables: Tables, scenario: Scenario, world: World, first: int, end: int) -> None:
-    """Sessions that are not of the trace, from ``first`` to ``end``, should clients come back. Modifies the tables."""
+    """Of sessions that are not of the trace, from ``first`` to ``end``, should clients come back, what is not written
+    when they do. Modifies the tables."""
     for part in blocks(end - first, SESSIONS_AT_ONCE):
         mine = slice(first + part.start, first + part.stop)
-        _write_blanks(tables, scenario, world, mine.start, mine.stop)
+        _write_clients_and_luck(tables, scenario, world, mine.start, mine.stop)
         put_back(tables["sessions"][mine], tables["clients"][mine])
 
 
 def _write_blanks(tables: Tables, scenario: Scenario, world: World, first: int, end: int) -> None:
-    """Sessions of nobody, each the first of a client, who waits for nothing."""
-    rows, clients = tables["sessions"][first:end], tables["clients"][first:end]
+    """Sessions of nobody, each the first of a client."""
+    rows = tables["sessions"][first:end]
     rows.view(np.uint8).reshape(len(rows), -1)[:] = tables["blank_session"].view(np.uint8)
     rows["client"] = rows["current"] = np.arange(first, end)
+    _write_clients_and_luck(tables, scenario, world, first, end)
+
+
+def _write_clients_and_luck(tables: Tables, scenario: Scenario, world: World, first: int, end: int) -> None:
+    """That clients wait for nothing, and the luck of what sessions ask for that their users have missed."""
     for name in ("unacked_first", "unacked_last"):
-        clients[name] = NONE
-    costs = scenario.database if scenario.design.store_in == "database" else scenario.broker
-    rows["sync_luck"] = service_luck(world, costs, SYNC, first, end)
+        tables["clients"][first:end][name] = NONE
+    if scenario.design.offline != "drop":
+        costs = scenario.database if scenario.design.store_in == "database" else scenario.broker
+        tables["sessions"][first:end]["sync_luck"] = service_luck(world, costs, SYNC, first, end)
