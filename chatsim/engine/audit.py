@@ -55,6 +55,8 @@ WITHOUT_END, NOT_MEANT, TWO_ENDS, KEPT_TWICE, MISSING, EARLY = range(6)
 """Where breaches are counted."""
 HAS_END, HAS_TWO, HAS_NO_SESSION = 1, 2, 4
 """What is known of a user in a message: an end, two of them, and one without a session."""
+NO_STATION, NOT_IN_ORDER = -1, -2
+"""What is said of ticks instead of a station that has too many at once."""
 IS_END, IS_THERE = 1, 2
 """What a row tells of one whom a message is for."""
 
@@ -429,27 +431,32 @@ def check_ticks(scenario: Scenario, ticks: Columns, before: LastEnds | None = No
     free_s = (
         np.full(first[-1], -np.inf) if before is None else np.concatenate([before[each] for each in sorted(before)])
     )
-    rows = tick_rows(ticks)
-    if (rows["start_s"][1:] < rows["start_s"][:-1]).any():
-        rows = rows[np.argsort(rows["start_s"], kind="stable")]
+    rows, then_s = tick_rows(ticks), free_s.copy()
     found = run_loop(TAKE_CORES, len(rows), rows, fixed(first, np.int64), free_s)
+    if found == NOT_IN_ORDER:
+        rows, free_s = rows[np.argsort(rows["start_s"], kind="stable")], then_s
+        found = run_loop(TAKE_CORES, len(rows), rows, fixed(first, np.int64), free_s)
     if found >= 0:
         raise AuditError(f"station {found} has more ticks at once than cores")
     return dict(enumerate(np.split(free_s, first[1:-1])))
 
 
 def _take_cores(ticks: Any, first: Longs, free_s: Floats) -> int:
-    """Gives each tick a core of its station that is free, until the tick ends; the first station where none is, or
-    -1."""
+    """Gives each tick a core of its station that is free, until the tick ends; the first station where none is,
+    NO_STATION, or NOT_IN_ORDER where a tick began before the one before it."""
+    latest_s = -np.inf
     for row in range(len(ticks)):
         tick = ticks[row]
+        if tick.start_s < latest_s:
+            return NOT_IN_ORDER
+        latest_s = tick.start_s
         core, end = first[tick.station], first[tick.station + 1]
         while core < end and tick.start_s < free_s[core]:
             core += 1
         if core == end:
             return int(tick.station)
         free_s[core] = tick.end_s
-    return -1
+    return NO_STATION
 
 
 TAKE_CORES = loop_of(_take_cores)

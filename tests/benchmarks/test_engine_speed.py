@@ -18,6 +18,7 @@ from chatsim.engine import Outcome, simulate
 from chatsim.engine.compiled.loop import DONE, go_on
 from chatsim.engine.compiled.setup import tables_for
 from chatsim.engine.compiled.state import state_of, tables_of
+from chatsim.engine.journey import Journey
 from chatsim.engine.rooms import Rooms
 from chatsim.scenario import Scenario
 from chatsim.scenario.load import validate
@@ -90,10 +91,11 @@ def test_the_compiled_engine_is_many_times_as_fast(members: int, messages: int) 
     in_c = c_loop()
     if in_c is not None:
         check_same(in_c, scenario, people, outcome)
-    took_s: dict[str, list[float]] = {"idiomatic": [], "simpy": [], "run": [], "loop": [], "c": []}
+    took_s: dict[str, list[float]] = {"idiomatic": [], "simpy": [], "events": [], "run": [], "loop": [], "c": []}
     for _ in range(rounds):
         took_s["idiomatic"].append(cpu_s(lambda: run_idiomatic(gateways, members, messages, RATE_PER_S, ROOMS)))
         took_s["simpy"].append(cpu_s(lambda: simulate(scenario, people, engine="simpy")))
+        took_s["events"].append(cpu_s(Journey(scenario, people).run))
         took_s["run"].append(cpu_s(lambda: simulate(scenario, people, engine="compiled")))
         took_s["loop"].append(loop_s(scenario, people))
         if in_c is not None:
@@ -107,6 +109,7 @@ def test_the_compiled_engine_is_many_times_as_fast(members: int, messages: int) 
             f"  {what}: {ratios['idiomatic']:.0f} times idiomatic SimPy, {ratios['simpy']:.0f} times the SimPy engine, "
             f"{per_s:,.0f} deliveries per CPU second"
         )
+    print(f"  event loop alone: {ratio(took_s['events'], took_s['loop']):.0f} times that of the SimPy engine alone")
     if in_c is not None:
         print(f"  event loop: {ratio(took_s['loop'], took_s['c']):.2f} times the time of the C loop")
         assert ratio(took_s["loop"], took_s["c"]) <= 5.0
