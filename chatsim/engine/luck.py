@@ -175,7 +175,8 @@ class Luck:
         offsets = ends - sizes
         positions = np.arange(ends[-1]) - np.repeat(offsets, sizes)
         drawn = normal(self._seed, self._replication, Purpose.DOWNLINK, np.repeat(messages, sizes), positions)
-        return np.exp(self._jitter_sigma * drawn), offsets
+        drawn *= self._jitter_sigma
+        return np.exp(drawn, out=drawn), offsets
 
 
 def service_luck(world: World, costs: StationCosts, purpose: int, first: int, end: int) -> npt.NDArray[np.float64]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from chatsim.engine.compiled.columns import columns_of_sessions, taken_of
 from chatsim.engine.compiled.feed import Feed
 from chatsim.engine.compiled.kinds import IN_FLIGHT
 from chatsim.engine.compiled.result import (
@@ -18,8 +19,6 @@ from chatsim.engine.compiled.result import (
     cut_to_size,
     inbox_of,
     rows_of,
-    sessions_of,
-    taken_of,
 )
 from chatsim.engine.compiled.setup import Tables
 from chatsim.engine.compiled.state import GROWING, NONE, State, put_table, table_of, tables_of
@@ -224,7 +223,7 @@ class Parts:
         rows["message"] -= self._first
         rows["session"] = place[rows["session"]]
         part = {**tables, "messages": tables["messages"][mine], "rows": rows}
-        part["sessions"] = sessions_of(tables["sessions"], seen)
+        part["sessions"] = columns_of_sessions(tables["sessions"], seen)
         part["chats"] = tables["chats"][mine] if tables["asked"][0]["loads"] else tables["chats"]
         for name in ("breaks", *NOTED_OF_PAIRS):
             table = tables[name][(tables[name]["message"] >= self._first) & (tables[name]["message"] < end)].copy()

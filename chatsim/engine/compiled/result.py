@@ -8,13 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from chatsim.engine.audience import Audience
+from chatsim.engine.compiled.columns import columns_of_messages, columns_of_rows
 from chatsim.engine.compiled.setup import Tables
-from chatsim.engine.compiled.state import SESSIONS_AT_ONCE, State, tables_of
+from chatsim.engine.compiled.state import State, tables_of
 from chatsim.engine.notes import NEVER, Notes
-from chatsim.engine.outcome import Columns, Fate, SessionFate
+from chatsim.engine.outcome import Columns, SessionFate
 from chatsim.world.contacts import FriendLists
-from chatsim.world.orders import blocks
-from chatsim.world.shelf import put_back
 from chatsim.world.tables import SessionTable, World
 
 NOTED_OF_RUN = ("subscriptions", "pulls", "pushed", "faults", "shown")
@@ -23,13 +22,6 @@ NOTED_OF_PAIRS = ("trimmed", "unasked", "wiped")
 """Tables of what happened to a message for one user."""
 
 CAUSED = ("user", "start_s", "end_s", "origin", "attempt")
-NOTED_OF_SESSIONS = (
-    *CAUSED, "gateway", "online_s", "left_s", "fate", "listed", "unread", "silent", "cut_s",
-)  # fmt: skip
-ROWS_AT_ONCE, FEW_AT_ONCE = 1 << 12, 1 << 10
-ROW = {"message": np.int32, "session": np.int32, "written_s": np.float64, "time_s": np.float64, "fate": np.int8,
-       "cause": np.int8}  # fmt: skip
-"""What an outcome has of a row."""
 
 
 class Written(Notes):
@@ -45,7 +37,7 @@ class Written(Notes):
         self._audience: Audience | None = None
         self._messages: Columns | None = None
         self._sessions: SessionTable | None = None
-        columns = _of_messages(tables) | _of_lists(tables, lists) | _of_sessions(tables["sessions"])
+        columns = columns_of_messages(tables["messages"]) | _of_lists(tables, lists) | _of_sessions(tables["sessions"])
         intrusions = tables["intrusions"]
         columns |= {
             "intrusion_room": intrusions["room"], "intrusion_fate": intrusions["fate"],
@@ -111,25 +103,6 @@ def cut_to_size(tables: Tables) -> Tables:
     return {**tables, **{name: tables[name][: taken[name]] for name in grown}}
 
 
-def _of_messages(tables: Tables) -> Columns:
-    messages = tables["messages"]
-    names = (
-        "gateway", "received_s", "stored_s", "routed_s", "told_s", "acked_s", "done_s", "pushes", "discards",
-        "reads", "fate", "cause", "received", "refused", "sends", "lost_pushes",
-    )  # fmt: skip
-    kinds = {name: np.dtype(np.int8) if name in ("fate", "cause") else messages.dtype[name] for name in names}
-    return columns_of(messages, kinds)
-
-
-def columns_of(rows: Any, kinds: dict[str, Any]) -> Columns:
-    """Some of what rows have, a column of a kind each: some rows at a time, so that they come from memory once."""
-    columns: Columns = {name: np.empty(len(rows), kind) for name, kind in kinds.items()}
-    for part in blocks(len(rows), ROWS_AT_ONCE):
-        for name, column in columns.items():
-            column[part] = rows[name][part]
-    return columns
-
-
 def _of_lists(tables: Tables, lists: FriendLists | None) -> Columns:
     columns: Columns = {}
     if lists is not None:
@@ -150,36 +123,11 @@ def _of_sessions(sessions: Any) -> Columns:
     }  # fmt: skip
 
 
-def sessions_of(sessions: Any, rows: npt.NDArray[np.int64]) -> Columns:
-    """What is noted of some sessions, ascending; of all that a table in a file has, too, which need not stay in memory
-    together."""
-    found = {name: np.empty(len(rows), sessions.dtype[name]) for name in NOTED_OF_SESSIONS}
-    for large in blocks(len(rows), SESSIONS_AT_ONCE):
-        chosen = rows[large]
-        for part in blocks(len(chosen), FEW_AT_ONCE):
-            taken, place = taken_of(sessions, chosen[part]), slice(large.start + part.start, large.start + part.stop)
-            for name, column in found.items():
-                column[place] = taken[name]
-        if len(rows) == len(sessions):
-            put_back(sessions[chosen[0] : chosen[-1] + 1])
-    return found
-
-
-def taken_of(rows: Any, chosen: npt.NDArray[Any]) -> Any:
-    """A copy of some rows of a table, in one piece each: numpy would copy them field by field. ``chosen`` are their
-    numbers, or says of each row whether it is."""
-    places = np.flatnonzero(chosen) if chosen.dtype == bool else chosen
-    return rows.view(np.dtype((np.void, rows.dtype.itemsize))).take(places).view(rows.dtype)
-
-
 def rows_of(rows: Any, receipts: Any) -> Columns:
     """What was written to sessions, and what of it the sender knows."""
     receipt_s = np.full(len(rows), NEVER)
     np.fmin.at(receipt_s, receipts["row"], receipts["time_s"])
-    columns = columns_of(rows, ROW)
-    live = np.where(np.isnan(columns["time_s"]), np.int8(Fate.IN_FLIGHT), np.int8(Fate.DELIVERED))
-    columns["fate"] = np.where(columns["fate"] < 0, live, columns["fate"])
-    return columns | {"receipt_s": receipt_s}
+    return columns_of_rows(rows) | {"receipt_s": receipt_s}
 
 
 def _columns(table: Any) -> Columns:

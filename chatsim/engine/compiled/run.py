@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from chatsim.engine.compiled.code import is_interpreted
+from chatsim.engine.compiled.columns import columns_of_sessions
 from chatsim.engine.compiled.feed import Feed
 from chatsim.engine.compiled.loop import BREAKS, DONE, NEEDS_DRAWS, NEEDS_SESSIONS, go_on
 from chatsim.engine.compiled.luck import more_draws
@@ -89,8 +91,9 @@ def _told(
     st = state_of(tables_for(scenario, world, rooms, lists, troubled))
     if not _go(st, scenario, world, progress, ticks):
         return None
-    tables = cut_to_size(tables_of(st))
+    tables: dict[str, Any] = cut_to_size(tables_of(st))
     rows = rows_of(tables["rows"], tables["receipts"])
+    tables["sessions"] = columns_of_sessions(tables["sessions"], np.arange(len(tables["sessions"])))
     return Written(world, tables, lists, rows, ticks.all(st)), inbox_of(st), tables["messages"]["meant"].copy()
 
 
