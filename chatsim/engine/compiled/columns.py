@@ -104,7 +104,7 @@ def columns_of_sessions(sessions: Any, chosen: npt.NDArray[np.int64]) -> Columns
     """What is noted of some sessions, ascending; of all that a table in a file has, too, which need not stay in memory
     together."""
     to: OfSessions = _room_for(OfSessions, len(chosen))
-    load_if_worth_it((TAKE_SESSIONS,), len(chosen), ROW_S)
+    load_if_worth_it(TAKEN, len(chosen), ROW_S)
     for large in blocks(len(chosen), SESSIONS_AT_ONCE):
         mine, into = fixed(chosen[large], np.int64), OfSessions._make(column[large] for column in to)
         if TAKE_SESSIONS.fast:
@@ -130,7 +130,7 @@ def _room_for(noted: Any, rows: int) -> Any:
 
 def _all_of(rows: Any, noted: Any, loop: Loop) -> Columns:
     to = _room_for(noted, len(rows))
-    load_if_worth_it((loop,), len(rows), ROW_S)
+    load_if_worth_it(TAKEN, len(rows), ROW_S)
     if loop.fast:
         loop.fast(rows, to)
     else:
@@ -174,4 +174,4 @@ def _take_sessions(rows: Any, chosen: npt.NDArray[np.int64], to: OfSessions) -> 
         to.online_s[one], to.left_s[one], to.cut_s[one] = row.online_s, row.left_s, row.cut_s
 
 
-TAKE_MESSAGES, TAKE_ROWS, TAKE_SESSIONS = loop_of(_take_messages), loop_of(_take_rows), loop_of(_take_sessions)
+TAKE_MESSAGES, TAKE_ROWS, TAKE_SESSIONS = TAKEN = loop_of(_take_messages), loop_of(_take_rows), loop_of(_take_sessions)
