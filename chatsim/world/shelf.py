@@ -29,15 +29,16 @@ class _File(mmap.mmap):
     """Of the file, as the system knows it."""
 
 
-def column(rows: int, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
-    """Zeros: in memory, or many of them in a file, where the machine has one to give.
+def column(rows: int, dtype: npt.DTypeLike, larger: int = 1) -> npt.NDArray[Any]:
+    """Zeros: in memory, or many of them in a file, where the machine has one to give. What is looked at here and there
+    all the time may be so many times ``larger`` and yet in memory, whose pages are larger than those of files.
 
     >>> column(2, np.int32).tolist()
     [0, 0]
     """
     kind = np.dtype(dtype)
-    size = rows * kind.itemsize
-    if size < LARGE_BYTES or not rows or not hasattr(os, "posix_fallocate") or not hasattr(mmap, "MADV_DONTNEED"):
+    size, large = rows * kind.itemsize, larger * LARGE_BYTES
+    if size < large or not rows or not hasattr(os, "posix_fallocate") or not hasattr(mmap, "MADV_DONTNEED"):
         return np.zeros(rows, kind)
     try:
         with tempfile.TemporaryFile(prefix="chatsim-") as file:

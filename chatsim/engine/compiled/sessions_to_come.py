@@ -15,6 +15,8 @@ from chatsim.world.shelf import column, put_back, with_room
 from chatsim.world.tables import World
 
 Tables = dict[str, npt.NDArray[Any]]
+LARGER = 16
+"""Sessions may take so many times as much memory as other columns before they lie in a file."""
 
 
 def place_sessions(tables: Tables, scenario: Scenario, world: World) -> None:
@@ -23,7 +25,7 @@ def place_sessions(tables: Tables, scenario: Scenario, world: World) -> None:
     known = len(world.sessions)
     count = known + max(64, known // 8)
     resends = scenario.client.guarantee == "at_least_once"
-    tables["sessions"] = column(count, GROWING["sessions"])
+    tables["sessions"] = column(count, GROWING["sessions"], LARGER)
     tables["clients"] = column(count if resends else 0, GROWING["clients"])
     _write_others(tables, scenario, world, known, count)
 
