@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from chatsim.engine import loops, simulate
-from chatsim.engine.compiled import code
+from chatsim.engine.compiled import code, run
 from chatsim.scenario import load_scenario, preset_names
 from chatsim.study import runs
 from chatsim.world import build_world, compiling
@@ -73,6 +73,15 @@ def test_loops_are_compiled_for_one_kind_of_arguments_whatever_is_asked_for(monk
     kinds = {loop.function.__name__: len(loop.fast.signatures) for loop in every if loop.fast}
     assert {name: count for name, count in kinds.items() if count > 1} == {}
     assert sum(kinds.values()) > 15
+
+
+def test_to_prepare_compiles_all_loops_over_what_a_run_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
+    every = [loop for loop in loops.LOOPS if loop.function.__module__.startswith("chatsim.engine")]
+    for loop in loops.LOOPS:
+        monkeypatch.setattr(loop, "fast", None)
+    run.compile_all()
+    assert [loop.function.__name__ for loop in every if not loop.fast.signatures] == []
+    assert len(every) > 5
 
 
 @pytest.fixture

@@ -128,7 +128,7 @@ def _go(
 
 
 def compile_all(progress: Callable[[float], None] | None = None) -> None:
-    """Compiles the engine, and the loops over what it leaves, by running a world in which next to nothing happens.
+    """Compiles the engine, and the loops over what it leaves, by running a world in which hardly anything happens.
 
     Progress is told the share that is done, by how long that takes.
     """
@@ -136,7 +136,8 @@ def compile_all(progress: Callable[[float], None] | None = None) -> None:
     go_on.load(lambda share: tell(ENGINE_SHARE * share))
     for loop in LOOPS:
         loop.load()
-    scenario = Scenario.model_validate({"workload": {"users": 2, "duration_s": 1.0}})
+    talk = {"messages_per_day": 1000.0}
+    scenario = Scenario.model_validate({"workload": {"users": 10, "duration_s": 600.0, "conversations": talk}})
     run_compiled(scenario, build_world(scenario))
     tell(1.0)
 
