@@ -6,6 +6,7 @@ import hashlib
 import subprocess
 import sys
 from dataclasses import fields
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -102,10 +103,24 @@ def is_compiled(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
     return is_compiled
 
 
-@pytest.mark.skipif(functions() != FUNCTIONS, reason="other logarithms")
+@cache
+def expected(made: Made) -> str:
+    """The digest of a world: with other logarithms than those of the machine that made it, what numpy makes here."""
+    if functions() == FUNCTIONS:
+        return made.digest
+    with pytest.MonkeyPatch.context() as patch:
+        for loop in compiling.LOOPS:
+            patch.setattr(loop, "fast", None)
+        patch.setattr(compiling, "SMALL_S", float("inf"))
+        return digest(built(made))
+
+
 @pytest.mark.parametrize("made", WORLDS.values(), ids=WORLDS)
 def test_a_world_stays_what_it_was(made: Made, is_compiled: bool) -> None:
-    assert digest(built(made)) == made.digest
+    if not is_compiled and functions() != FUNCTIONS:
+        pytest.skip("other logarithms: this is what the others are held to")
+    wanted = expected(made)
+    assert digest(built(made)) == wanted
     assert is_compiled == any(loop.fast for loop in compiling.LOOPS) or made.workload == "collegemsg"
 
 

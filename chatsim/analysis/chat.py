@@ -28,7 +28,7 @@ def chat(outcome: Outcome) -> pd.DataFrame:
         parts["friend list"] = friend_list(outcome)
     if scenario.presence.show_to != "none":
         parts["presence"] = presence(outcome)
-    if design.offline != "drop":
+    if design.keeps_missed:
         parts["time to read"] = _times(outcome)
     if design.offline == "push":
         parts["pushes"] = pushes(outcome)

@@ -185,7 +185,7 @@ class Digest:
         """How long what was stored waited to be read, and what became of pushes: part, figure, value. What else
         :func:`chatsim.analysis.chat` tells must be asked of a run that is kept row by row."""
         parts: dict[str, pd.Series] = {}
-        if self.scenario.design.offline != "drop":
+        if self.scenario.design.keeps_missed:
             read = {f"later_p{percent}_s": self.time_to_read.at(percent / 100) for percent in (50, 90, 99)}
             parts["time to read"] = pd.Series({"later_count": self.time_to_read.count, **read})
         if self.scenario.design.offline == "push":

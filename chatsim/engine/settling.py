@@ -144,7 +144,7 @@ def _rest_of(
         return rest
     came = _came(rows["message"], rows["recipient"], rows["fate"], len(meant))
     waits = _came(inbox[:, 1], inbox[:, 0], np.empty(0, np.int8), len(meant))
-    taken, known = _taken(messages, scenario.design.offline != "drop", offline), nothing_known(world.users, len(meant))
+    taken, known = _taken(messages, scenario.design.keeps_missed, offline), nothing_known(world.users, len(meant))
     there = _there(world, notes, taken.received_s)
     steps = pairs + count + len(there.session)
     found = run_loop(SETTLE, steps, people, taken, waits, came, there, known, rest)

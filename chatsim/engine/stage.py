@@ -127,7 +127,7 @@ class Stage:
         self.topology = TOPOLOGY_NUMBERS[scenario.broker.topology]
         self.shortcut = self.design.local_shortcut
         self.placement = PLACEMENT_NUMBERS[self.design.placement]
-        self.keeps_missed = self.design.offline != "drop"
+        self.keeps_missed = self.design.keeps_missed
         self.own_devices = self.design.own_devices
         self.rooms = Rooms(world, self.design)
         self.creates_rooms = self.design.rooms_created == "first_message" and self.rooms.kind != PERSONAL_ROOMS

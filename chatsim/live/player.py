@@ -101,7 +101,7 @@ class Player:
         people = enumerate(zip(users, ends_s, strict=True))
         self.devices = [Device(user, end_s, number) for number, (user, end_s) in people]
         self.by_number: dict[int, Device] = dict(enumerate(self.devices))
-        self.keeps_missed = scenario.design.offline != "drop"
+        self.keeps_missed = scenario.design.keeps_missed
         self.opening = self._openings()
         self._rows: Iterator[tuple[float, Callable[[int], None], int]] = iter(())
         self._next: tuple[float, Callable[[int], None], int] | None = None

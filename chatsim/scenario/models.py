@@ -212,13 +212,18 @@ class Design(Frozen):
         "members with no session: 'store' keeps the message for their next login, 'push' also notifies them, 'drop' loses it",
     )
 
+    @property
+    def keeps_missed(self) -> bool:
+        """Whether what a user misses is kept, for the next login."""
+        return self.offline != "drop"
+
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if self.routing == "in_process" and self.gateways != 1:
             raise ValueError(f"gateways = {self.gateways}: routing = 'in_process' is one process, so 1 is needed")
         if self.mesh_directory and self.routing != "mesh":
             raise ValueError(f"mesh_directory = true: needs routing = 'mesh', but routing = '{self.routing}'")
-        if self.offline != "drop" and self.store == "never":
+        if self.keeps_missed and self.store == "never":
             raise ValueError(f"offline = '{self.offline}': nothing is stored with store = 'never'; 'drop' is allowed")
         if self.store_in == "broker" and self.routing in ("in_process", "mesh"):
             raise ValueError(f"store_in = 'broker': routing = '{self.routing}' has no broker; 'database' is allowed")

@@ -60,7 +60,7 @@ class Feed:
         rows = {
             **one_for_each(scenario, len(world.messages)),
             "trace": sum(map(len, self._times_s)),
-            "early": rooms.pairs if scenario.design.offline != "drop" else 0,
+            "early": rooms.pairs if scenario.design.keeps_missed else 0,
             "factors": rooms.pairs if self.draws_ahead else 0,
         }
         self._windows = {name: Window(count, FIXED[name]) for name, count in rows.items() if ahead and count}
@@ -68,8 +68,7 @@ class Feed:
             name: self._windows[name].table if name in self._windows else np.zeros(count, FIXED[name])
             for name, count in rows.items()
         }
-        self._keeps = scenario.design.offline != "drop"
-        self.tables["letters"] = column(len(world.messages) if self._keeps else 0, FIXED["letters"])
+        self.tables["letters"] = column(len(world.messages) if scenario.design.keeps_missed else 0, FIXED["letters"])
 
     def is_due(self, begun: int) -> bool:
         """Whether a run in which so many rows of the trace have begun may come to one that is not written."""
@@ -124,7 +123,7 @@ class Feed:
     def _write_messages(self, first: int, end: int) -> None:
         """The messages from ``first`` to ``end``, with the luck of their packets on the way up, and of their items."""
         trace, mine = self._world.messages, slice(first, end)
-        if self._keeps:
+        if self._scenario.design.keeps_missed:
             self.tables["letters"]["size_bytes"][mine] = trace.size_bytes[mine]
         opening = self._lists.opening[mine] if self._lists is not None else np.empty(0, bool)
         sender, session, size_bytes, room = (

@@ -72,6 +72,6 @@ def _write_clients_and_luck(tables: Tables, scenario: Scenario, world: World, fi
     """That clients wait for nothing, and the luck of what sessions ask for that their users have missed."""
     for name in ("unacked_first", "unacked_last"):
         tables["clients"][first:end][name] = NONE
-    if scenario.design.offline != "drop":
+    if scenario.design.keeps_missed:
         costs = scenario.database if scenario.design.store_in == "database" else scenario.broker
         tables["sessions"][first:end]["sync_luck"] = service_luck(world, costs, SYNC, first, end)
