@@ -16,6 +16,9 @@ from chatsim.world.tables import Floats, Friends, Ints, Longs
 SIZE_MIN = 3
 CROWDED_SHARE = 0.25
 """A group of more than this share of all users is filled from a shuffle of everybody, others by repeated draws."""
+MOVES_MOST = 64
+"""Where those who join come in order one by one, each moves those after it: a sort takes less where so many, or more,
+may move for each candidate."""
 
 
 def build_groups(workload: Workload, friends: Friends, seed: int, replication: int) -> tuple[Longs, Ints]:
@@ -63,11 +66,12 @@ def _friends_of_seeds(
     first = friends.start[seeds]
     degree = friends.start[seeds + 1] - first
     start = np.concatenate([[0], np.cumsum(degree)])
-    if JOIN.fast:
+    joining = np.minimum(wanted, degree)
+    if JOIN.fast and (joining**2).sum() <= MOVES_MOST * start[-1]:
         group, number = np.empty(start[-1], np.int32), np.empty(start[-1], np.int32)
         LIST(groups, start, np.zeros(len(groups), np.int64), group, number)
         finish = exponential(seed, replication, Purpose.GROUP_MEMBER, group, number)
-        keys, most = np.empty(int(np.minimum(wanted, degree).sum()), np.uint64), int(wanted.max())
+        keys, most = np.empty(int(joining.sum()), np.uint64), int(wanted.max())
         candidates = first, friends.friend, friends.strength
         JOIN.fast(groups, wanted, start, finish, candidates, (np.empty(most), np.empty(most, np.int32)), keys)
         return keys
@@ -76,7 +80,7 @@ def _friends_of_seeds(
     finish = exponential(seed, replication, Purpose.GROUP_MEMBER, np.repeat(groups, degree), place)
     finish /= friends.strength[entry]
     joins = order_in_rows(start, finish)[place < np.repeat(wanted, degree)]
-    return pair_keys(np.repeat(groups, np.minimum(wanted, degree)), friends.friend[entry[joins]])
+    return pair_keys(np.repeat(groups, joining), friends.friend[entry[joins]])
 
 
 def _join(
